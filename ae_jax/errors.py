@@ -1,0 +1,9 @@
+"""The two ways in which a command ends badly through no fault of the code."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message says what and what to do. Scripts exit with 2."""
+
+
+class RunError(RuntimeError):
+    """A run could not go on; the message says why and what is left of it. Scripts exit with 1."""

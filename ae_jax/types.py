@@ -1,0 +1,26 @@
+"""The shape vocabulary: what the arrays of this package look like, said once."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Array, Float, Int, Int32, Key, UInt8
+
+Images: TypeAlias = Float[Array, "batch 28 28 1"]  # NHWC, pixels in [0, 1]
+Latents: TypeAlias = Float[Array, "batch latent"]
+Batch: TypeAlias = Float[
+    Array, "batch ..."
+]  # what a train step takes: images of any shape, for the caller's own models
+PerImage: TypeAlias = Float[Array, "batch"]
+Scalar: TypeAlias = Float[Array, ""]
+StepLosses: TypeAlias = Float[Array, "steps"]
+Step: TypeAlias = Int[Array, ""]
+Order: TypeAlias = Int[Array, "n"]
+RandomKey: TypeAlias = Key[Array, ""]
+
+Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a dataset's images, on device or host
+HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
+HostLabels: TypeAlias = Int32[np.ndarray, "n"]
+
+Params: TypeAlias = dict[str, Any]  # {"encoder_0": {"kernel": f32[...], "bias": f32[...]}, ...}
+StateDict: TypeAlias = dict[str, np.ndarray]  # {"encoder.0.weight": f32[...], ...}
+Metrics: TypeAlias = dict[str, Scalar]
