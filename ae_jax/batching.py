@@ -1,0 +1,63 @@
+"""From a dataset's pixels to the batches of an epoch: order, slices, and pixel values in [0, 1]."""
+
+import functools
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Int32
+
+from ae_jax.types import Batch, Order, PerImage, Pixels, RandomKey, Step
+
+
+def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Batch]:
+    """Feed `images` to a step function, batch by batch.
+
+    Args:
+      images: `u8[n, …]`, usually a NumPy array.
+      key: draws the order; without one the images come as they stand.
+      batch_size: images a batch.
+
+    Yields:
+      `f32[batch_size, …]` in [0, 1]; the last batch is as short as what is left. Every image comes exactly once.
+    """
+    order = np.arange(len(images)) if key is None else np.asarray(epoch_order(key, len(images)))
+    for start in range(0, len(images), batch_size):
+        yield normalise(images[order[start : start + batch_size]])
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def epoch_order(key: RandomKey, n: int) -> Order:
+    """The order `i32[n]` in which an epoch visits `n` images."""
+    return jax.random.permutation(key, n)
+
+
+def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
+    """The sizes of the batches that `n` images make: all `batch_size`, but for the last, which takes what is left."""
+    starts = np.arange(0, n, batch_size, dtype=np.int32)
+    return np.minimum(n - starts, batch_size)
+
+
+def take_batch(images: Pixels, order: Order, i: int | Step, batch_size: int) -> tuple[Batch, PerImage]:
+    """Batch `i` of `images` in `order`, always of full size, and its weights.
+
+    Returns:
+      `f32[batch_size, …]` in [0, 1], and `f32[batch_size]`: 1 for an image, 0 for the rows behind the last one.
+    """
+    positions = i * batch_size + jnp.arange(batch_size)
+    rows = order.at[positions].get(mode="clip")
+    return normalise(jnp.asarray(images)[rows]), (positions < len(order)).astype(jnp.float32)
+
+
+@jax.jit
+def normalise(images: Pixels) -> Batch:
+    """`u8[…]` → `f32[…]` in [0, 1]: `images / 255` rounded once, as PyTorch's `ToTensor` gives it.
+
+    Written as a division, XLA multiplies by the rounded 1/255 instead, and 126 of the 256 values are off by one ulp.
+    So 1/255 is split: 8 bits times the 16 of `high` is exact, and what `low` adds is rounded once.
+    """
+    high = np.float32(round(2**23 / 255) / 2**23)
+    low = np.float32(1 / 255 - float(high))
+    pixels = jnp.asarray(images, jnp.float32)
+    return pixels * high + pixels * low

@@ -1,0 +1,84 @@
+"""Everything that training changes, as one frozen pytree, and its beginning."""
+
+import functools
+from typing import Any, Literal, TypeAlias
+
+import jax
+import optax
+from flax import linen as nn
+from flax import struct
+from jax import numpy as jnp
+
+from ae_jax.types import Params, RandomKey, Scalar, Step
+
+WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that training changes, as a frozen pytree, and what it needs to go on, as static fields.
+
+    States whose `model` and `tx` are equal share one compilation of each function in `train`. Models compare by their
+    fields; `create_train_state` gives all states of a `weight_decay_mode` the same `tx`.
+    """
+
+    step: Step  # i32[], optimizer steps taken
+    params: Params
+    opt_state: optax.OptState
+    model: nn.Module = struct.field(pytree_node=False)
+    tx: optax.GradientTransformation = struct.field(pytree_node=False)
+
+
+def create_train_state(
+    model: nn.Module,
+    key: RandomKey,
+    *,
+    learning_rate: float | Scalar = 1e-3,
+    weight_decay: float | Scalar = 1e-5,
+    weight_decay_mode: WeightDecayMode = "decoupled",
+    params: Params | None = None,
+    tx: optax.GradientTransformation | None = None,
+) -> TrainState:
+    """A state at step 0.
+
+    Args:
+      model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
+      key: draws the parameters; unused where `params` are given.
+      learning_rate: Adam's step size. It and `weight_decay` are leaves of the state: they may be traced, and other
+        values do not compile anything anew.
+      weight_decay: the rate at which parameters shrink.
+      weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
+        arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
+        (`torch.optim.Adam(weight_decay=…)`).
+      params: start from these instead of fresh ones.
+      tx: an optimizer of your own in Adam's place; the three settings above are then not used.
+    """
+    if params is None:
+        params = _init_params(model, key)
+    if tx is not None:
+        return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
+    tx = _adam(weight_decay_mode)
+    hyperparams = {"learning_rate": jnp.float32(learning_rate), "weight_decay": jnp.float32(weight_decay)}
+    opt_state = _init_opt_state(tx, params)._replace(hyperparams=hyperparams)
+    return TrainState(jnp.int32(0), params, opt_state, model, tx)
+
+
+@functools.cache
+def _adam(weight_decay_mode: WeightDecayMode) -> optax.GradientTransformation:
+    """Adam (betas 0.9 and 0.999, eps 1e-8, as PyTorch's) with its two settings as leaves of the optimizer's state."""
+
+    def adam(learning_rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
+        if weight_decay_mode == "l2":
+            return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
+        return optax.adamw(learning_rate, weight_decay=weight_decay)
+
+    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_params(model: nn.Module, key: RandomKey) -> Params:
+    return model.init(key, jnp.zeros((1, 28, 28, 1)))["params"]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_opt_state(tx: optax.GradientTransformation, params: Params) -> Any:
+    return tx.init(params)

@@ -1,0 +1,152 @@
+"""Training as pure functions: a state and images in, a new state and metrics out."""
+
+import functools
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+import jax
+import optax
+from flax import linen as nn
+from jax import lax
+from jax import numpy as jnp
+
+from ae_jax.batching import batch_sizes, epoch_order, normalise, take_batch
+from ae_jax.state import TrainState
+from ae_jax.types import Batch, Metrics, Order, Params, PerImage, Pixels, RandomKey, Scalar, Step, StepLosses
+
+LossFn: TypeAlias = Callable[[nn.Module, Params, Batch], PerImage]
+TrainStep: TypeAlias = Callable[..., tuple[TrainState, Metrics]]
+
+
+def reconstruction_loss(model: nn.Module, params: Params, images: Batch) -> PerImage:
+    """Squared error of the reconstructions, the mean over each image's pixels: `f32[batch, …]` → `f32[batch]`."""
+    return jnp.mean(jnp.square(_recons(model, params, images) - images), axis=range(1, images.ndim))
+
+
+@functools.cache
+def make_train_step(loss_fn: LossFn) -> TrainStep:
+    """A jitted, pure train step for a loss of your own.
+
+    Args:
+      loss_fn: `(model, params, images f32[batch, …]) → f32[batch]`, one value an image; the step takes their mean.
+
+    Returns:
+      `(state, images, weights=None) → state, {"loss": f32[]}`. With `weights: f32[batch]` the mean is the weighted
+      one: 0 for rows that only fill a batch up, so that a short one needs no compilation of its own.
+    """
+
+    @jax.jit
+    def train_step(state: TrainState, images: Batch, weights: PerImage | None = None) -> tuple[TrainState, Metrics]:
+        return _step(loss_fn, state, images, weights)
+
+    return train_step
+
+
+train_step = make_train_step(reconstruction_loss)
+
+
+@functools.partial(jax.jit, static_argnames="loss_fn")
+def eval_step(state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss) -> Metrics:
+    """`{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]."""
+    return {"loss": jnp.mean(loss_fn(state.model, state.params, images))}
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def train_epoch(
+    state: TrainState, images: Pixels, key: RandomKey, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
+) -> tuple[TrainState, Metrics]:
+    """Train on every image once, in the order that `key` draws, as one compiled call.
+
+    The same as `train_step` on each of `batches(images, key, batch_size)`, to rounding.
+
+    Args:
+      state: where to start; nothing is donated.
+      images: `u8[n, …]`.
+      key: the shuffle's.
+      batch_size: images a step; the last of the `ceil(n / batch_size)` steps takes what is left.
+      loss_fn: as for `make_train_step`.
+
+    Returns:
+      The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
+    """
+    order = epoch_order(key, len(images))
+    sizes = batch_sizes(len(images), batch_size)
+    losses = jnp.zeros(len(sizes))
+    batch_size = int(sizes[0])
+    state, losses = train_steps(state, losses, images, order, 0, len(sizes), batch_size=batch_size, loss_fn=loss_fn)
+    return state, {"loss": jnp.average(losses, weights=sizes)}
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def train_steps(
+    state: TrainState,
+    losses: StepLosses,
+    images: Pixels,
+    order: Order,
+    first: int | Step,
+    last: int | Step,
+    *,
+    batch_size: int,
+    loss_fn: LossFn = reconstruction_loss,
+) -> tuple[TrainState, StepLosses]:
+    """The steps `first <= i < last` of the epoch that visits `images` in `order`, as one compiled call.
+
+    The bounds are traced: an epoch can be taken in pieces of any length, with one compilation and the same result.
+
+    Args:
+      state: where to start; nothing is donated.
+      losses: `f32[steps]`, the epoch's loss at each step so far.
+      images: `u8[n, …]`.
+      order: `i32[n]`, from `epoch_order`.
+      first: the first step to take.
+      last: the step to stop before, at most the epoch's `ceil(n / batch_size)`.
+      batch_size: images a step.
+      loss_fn: as for `make_train_step`.
+
+    Returns:
+      The new state, and `losses` with these steps' filled in.
+    """
+
+    def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
+        state, losses = carry
+        batch, weights = take_batch(images, order, i, batch_size)
+        state, metrics = _step(loss_fn, state, batch, weights)
+        return state, losses.at[i].set(metrics["loss"])
+
+    return lax.fori_loop(first, last, body, (state, losses))
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def evaluate(
+    state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
+) -> Metrics:
+    """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call."""
+    order = jnp.arange(len(images))
+
+    def body(i: Step, total: Scalar) -> Scalar:
+        batch, weights = take_batch(images, order, i, batch_size)
+        return total + jnp.sum(loss_fn(state.model, state.params, batch) * weights)
+
+    num_steps = len(batch_sizes(len(images), batch_size))
+    return {"loss": lax.fori_loop(0, num_steps, body, jnp.float32(0)) / len(images)}
+
+
+@jax.jit
+def reconstruct(state: TrainState, images: Pixels) -> Batch:
+    """What the model makes of `u8[n, …]`: `f32[n, …]` in [0, 1]."""
+    return _recons(state.model, state.params, normalise(images))
+
+
+def _recons(model: nn.Module, params: Params, images: Batch) -> Batch:
+    return cast("Batch", model.apply({"params": params}, images))
+
+
+def _step(loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage | None) -> tuple[TrainState, Metrics]:
+    def objective(params: Params) -> Scalar:
+        losses = loss_fn(state.model, params, images)
+        return jnp.average(losses, weights=weights)
+
+    loss, grads = jax.value_and_grad(objective)(state.params)
+    updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}

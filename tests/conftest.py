@@ -1,0 +1,76 @@
+"""Strict arithmetic, checked shapes, and folders that are never the user's own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jaxtyping
+import pytest
+
+# Every annotation of these modules is checked on every call. Left out: `models`, whose own errors are tested, and
+# `state`, a pytree, whose leaves may be anything while it is mapped over.
+_CHECKED = ("batching", "checkpoint", "figures", "glyphs", "ops", "pca", "tensorfile", "torch_weights", "train")
+jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+import ae_jax  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
+
+ROOT = Path(__file__).parents[1]
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder that the whole session shares: what one test has prepared, the next finds."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def mnist_files() -> Path:
+    """The folder of the official MNIST files; the tests that want real digits are skipped without."""
+    path = os.environ.get("AE_JAX_MANUAL_DIR")
+    if not path:
+        pytest.skip("wants the real digits: set AE_JAX_MANUAL_DIR to a folder with the official MNIST files")
+    return Path(path).resolve()
+
+
+@pytest.fixture(scope="session")
+def digits() -> np.ndarray:
+    """300 images, u8[300, 28, 28, 1]."""
+    images, _ = ae_jax.draw_glyphs(jax.random.key(0), 300)
+    return np.asarray(images)
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No network, for this process and its children: every proxy is a closed port."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> None:
+    """An empty working folder, the session's data folder, and no official files."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def train_script(environment: None) -> Script:
+    """`scripts/train.py` as a process of its own."""
+
+    def run(*args: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+    return run

@@ -1,0 +1,162 @@
+import itertools
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from jax import numpy as jnp
+
+import ae_jax
+
+MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
+
+
+def largest_difference(a: ae_jax.TrainState, b: ae_jax.TrainState) -> float:
+    return max(jax.tree.leaves(jax.tree.map(lambda x, y: float(jnp.abs(x - y).max()), a.params, b.params)))
+
+
+def bit_equal(a: ae_jax.TrainState, b: ae_jax.TrainState) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(lambda x, y: bool(jnp.array_equal(x, y)), a, b)))
+
+
+def compilations(function: Callable) -> int:
+    return function._cache_size()
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_an_epoch_in_one_call_is_the_step_loop(arch: str, digits: np.ndarray) -> None:
+    start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))
+    state, losses = start, []
+    for images in ae_jax.batches(digits, jax.random.key(1), batch_size=64):
+        state, metrics = ae_jax.train_step(state, images)
+        losses.append(float(metrics["loss"]) * len(images))
+    epoch, epoch_metrics = ae_jax.train_epoch(start, digits, jax.random.key(1), batch_size=64)
+    assert int(epoch.step) == int(state.step) == 5  # 300 = 4 × 64 + 44
+    # the same float32 operations in another order, as XLA fuses them
+    assert largest_difference(epoch, state) <= 1e-6
+    assert abs(float(epoch_metrics["loss"]) - sum(losses) / len(digits)) <= 1e-6
+
+
+@pytest.mark.parametrize("cuts", [[2], [1, 2, 3, 4]])
+def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np.ndarray) -> None:
+    start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    order = jax.random.permutation(jax.random.key(1), len(digits))
+
+    def run(bounds: list[int]) -> tuple[ae_jax.TrainState, jax.Array]:
+        state, losses = start, jnp.zeros(5)
+        for first, last in itertools.pairwise(bounds):
+            state, losses = ae_jax.train_steps(state, losses, digits, order, first, last, batch_size=64)
+        return state, losses
+
+    whole, whole_losses = run([0, 5])
+    compiled = compilations(ae_jax.train_steps)
+    pieces, losses = run([0, *cuts, 5])
+    assert bit_equal(whole, pieces)
+    assert jnp.array_equal(whole_losses, losses)
+    assert compilations(ae_jax.train_steps) == compiled
+
+
+class Tally(nn.Module):
+    """Counts, in its parameters, what it is trained on: with SGD at rate 1, the sum of each image's weights."""
+
+    num_images: int
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        tally = self.param("tally", nn.initializers.zeros, (self.num_images,))
+        high, low = jnp.round(255 * images[:, 0, :2, 0]).astype(jnp.int32).T
+        return tally[256 * high + low]
+
+
+def tally_loss(model: nn.Module, params: dict, images: jax.Array) -> jax.Array:
+    return -model.apply({"params": params}, images)
+
+
+def test_an_epoch_of_60000_takes_938_steps_and_sees_each_image_exactly_once() -> None:
+    n = 60_000
+    images = np.zeros((n, 28, 28, 1), np.uint8)
+    images[:, 0, :2, 0] = np.stack(np.divmod(np.arange(n), 256), axis=1)
+    state = ae_jax.create_train_state(Tally(n), jax.random.key(0), tx=optax.sgd(1.0))
+    state, _ = ae_jax.train_epoch(state, images, jax.random.key(1), batch_size=64, loss_fn=tally_loss)
+    assert int(state.step) == 938
+    weights, counts = np.unique(np.asarray(state.params["tally"]), return_counts=True)
+    assert weights.tolist() == [1 / 64, 1 / 32]  # an image in a batch of 64, and in the last one of 32
+    assert counts.tolist() == [937 * 64, 32]
+
+
+def test_a_batch_larger_than_the_dataset_is_the_dataset(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    large, large_metrics = ae_jax.train_epoch(state, digits, jax.random.key(1), batch_size=10**9)
+    whole, whole_metrics = ae_jax.train_epoch(state, digits, jax.random.key(1), batch_size=len(digits))
+    assert int(large.step) == 1
+    assert bit_equal(large, whole)
+    assert large_metrics["loss"] == whole_metrics["loss"]
+
+
+def test_rows_of_weight_zero_do_not_count(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=optax.sgd(1.0))
+    images = ae_jax.normalise(digits[:10])
+    short, short_metrics = ae_jax.train_step(state, images[:6])
+    weights = (jnp.arange(10) < 6).astype(jnp.float32)
+    filled, filled_metrics = ae_jax.train_step(state, images, weights)
+    assert largest_difference(short, filled) <= 1e-6  # sums of 6 and of 10 rows
+    assert abs(float(short_metrics["loss"] - filled_metrics["loss"])) <= 1e-7
+
+
+def test_equal_settings_never_compile_twice() -> None:
+    images = jnp.zeros((8, 28, 28, 1))
+    state, _ = ae_jax.train_step(ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0)), images)
+    compiled = compilations(ae_jax.train_step)
+    ae_jax.train_step(state, images)  # its own result
+    other = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(5))  # a second model, optimizer, state
+    ae_jax.train_step(other, images)
+    faster = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=1.0, weight_decay=0)
+    ae_jax.train_step(faster, images)
+    assert compilations(ae_jax.train_step) == compiled
+    assert ae_jax.make_train_step(ae_jax.reconstruction_loss) is ae_jax.train_step
+
+
+def test_a_step_is_pure(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    images = ae_jax.normalise(digits[:8])
+    first, first_metrics = ae_jax.train_step(state, images)
+    second, second_metrics = ae_jax.train_step(state, images)
+    assert bit_equal(first, second)
+    assert first_metrics["loss"] == second_metrics["loss"]
+    assert int(state.step) == 0
+
+
+def test_the_callers_own_loss_is_minimised(digits: np.ndarray) -> None:
+    def absolute_code(model: nn.Module, params: dict, images: jax.Array) -> jax.Array:
+        return jnp.abs(model.apply({"params": params}, images, method="encode")).sum(axis=1)
+
+    step = ae_jax.make_train_step(absolute_code)
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=1e-2)
+    images = ae_jax.normalise(digits)
+    before = ae_jax.eval_step(state, images, loss_fn=absolute_code)["loss"]
+    for _ in range(20):
+        state, _ = step(state, images)
+    assert ae_jax.eval_step(state, images, loss_fn=absolute_code)["loss"] < before / 2
+
+
+def test_evaluation_is_the_mean_over_all_images_whatever_the_batches(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    recons = ae_jax.reconstruct(state, digits)
+    expected = float(np.mean((np.asarray(recons, np.float64) - digits / 255) ** 2))
+    for batch_size in (7, 64, 300, 1000):
+        loss = float(ae_jax.evaluate(state, digits, batch_size)["loss"])
+        assert loss == pytest.approx(expected, rel=1e-5)  # float32 sums of 784 and of 300 numbers
+    assert float(ae_jax.eval_step(state, ae_jax.normalise(digits))["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_many_seeds_and_rates_are_one_vmap(digits: np.ndarray) -> None:
+    def train(key: jax.Array, learning_rate: jax.Array) -> jax.Array:
+        init_key, shuffle_key = jax.random.split(key)
+        state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, learning_rate=learning_rate)
+        return ae_jax.train_epoch(state, jnp.asarray(digits), shuffle_key)[1]["loss"]
+
+    keys, rates = jax.random.split(jax.random.key(0), 3), jnp.array([1e-4, 1e-3, 1e-2])
+    alone = [float(train(key, rate)) for key, rate in zip(keys, rates, strict=True)]
+    np.testing.assert_allclose(jax.vmap(train)(keys, rates), alone, rtol=1e-5)  # batched products sum in another order
