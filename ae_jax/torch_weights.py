@@ -1,0 +1,118 @@
+"""PyTorch's parameters for the two models: its state dicts in and out, and its default initialisation. Needs no torch.
+
+The tutorial's modules are `nn.Sequential`s with a ReLU after each layer but the last, so layer `i` of our `encoder`
+(`encoder_i`) is `encoder.{2i}` there. The layouts differ by a permutation of axes and nothing else:
+
+| layer           | PyTorch's weight        | our kernel              |
+|-----------------|-------------------------|-------------------------|
+| Linear          | `[out, in]`             | `[in, out]`             |
+| Conv2d          | `[out, in, k_h, k_w]`   | `[k_h, k_w, in, out]`   |
+| ConvTranspose2d | `[in, out, k_h, k_w]`   | `[k_h, k_w, in, out]`   |
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax import numpy as jnp
+
+from ae_jax.types import Params, RandomKey, StateDict
+
+
+class _Layer(NamedTuple):
+    name: str  # "decoder_1"
+    torch_name: str  # "decoder.2"
+    kernel_shape: tuple[int, ...]
+    axes: tuple[int, ...]  # torch's weight transposed by these is our kernel
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        return tuple(self.kernel_shape[i] for i in np.argsort(self.axes))
+
+    @property
+    def fan_in(self) -> int:
+        """What PyTorch takes for it: everything behind the weight's first axis, which ConvTranspose2d calls `in`."""
+        return math.prod(self.weight_shape[1:])
+
+
+def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params:
+    """Parameters of `model` from a PyTorch state dict of the tutorial's module of the same architecture.
+
+    Args:
+      model: a `LinearAutoencoder` or a `ConvAutoencoder`.
+      state_dict: `{"encoder.0.weight": array, "encoder.0.bias": array, …}`, arrays as NumPy takes them.
+
+    Returns:
+      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, bit-equal to the arrays given.
+
+    Raises:
+      ValueError: keys or shapes are not the model's; the message lists every one.
+    """
+    arrays = {name: np.asarray(array, np.float32) for name, array in state_dict.items()}
+    layers = list(_layers(model))
+    _check_state_dict(arrays, layers)
+    return {
+        layer.name: {
+            "kernel": jnp.asarray(arrays[f"{layer.torch_name}.weight"].transpose(layer.axes)),
+            "bias": jnp.asarray(arrays[f"{layer.torch_name}.bias"]),
+        }
+        for layer in layers
+    }
+
+
+def params_to_torch(model: nn.Module, params: Params) -> StateDict:
+    """The inverse of `params_from_torch`: a dict of contiguous NumPy arrays, for `load_state_dict(strict=True)`."""
+    state_dict = {}
+    for layer in _layers(model):
+        kernel = np.asarray(params[layer.name]["kernel"])
+        state_dict[f"{layer.torch_name}.weight"] = np.ascontiguousarray(kernel.transpose(np.argsort(layer.axes)))
+        state_dict[f"{layer.torch_name}.bias"] = np.array(params[layer.name]["bias"])
+    return state_dict
+
+
+def torch_init(model: nn.Module, key: RandomKey) -> Params:
+    """Fresh parameters from PyTorch's default distribution: U(-1/√fan_in, 1/√fan_in) for weights **and** biases.
+
+    `nn.Linear` and `nn.Conv*d` draw their weights from `kaiming_uniform_(a=√5)`, which is that interval
+    (torch/nn/modules/linear.py and conv.py, `reset_parameters`).
+    """
+    layers = list(_layers(model))
+    params = {}
+    for layer, layer_key in zip(layers, jax.random.split(key, len(layers)), strict=True):
+        bound = 1 / math.sqrt(layer.fan_in)
+        kernel_key, bias_key = jax.random.split(layer_key)
+        params[layer.name] = {
+            "kernel": jax.random.uniform(kernel_key, layer.kernel_shape, minval=-bound, maxval=bound),
+            "bias": jax.random.uniform(bias_key, layer.kernel_shape[-1:], minval=-bound, maxval=bound),
+        }
+    return params
+
+
+def _layers(model: nn.Module) -> Iterator[_Layer]:
+    """The model's layers in the order of their names, from its parameters' shapes."""
+    variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
+    for name, params in variables["params"].items():
+        half, index = name.rsplit("_", 1)
+        shape = params["kernel"].shape
+        if len(shape) == 2:
+            axes: tuple[int, ...] = (1, 0)
+        else:
+            axes = (2, 3, 1, 0) if half == "encoder" else (2, 3, 0, 1)
+        yield _Layer(name, f"{half}.{2 * int(index)}", shape, axes)
+
+
+def _check_state_dict(arrays: StateDict, layers: list[_Layer]) -> None:
+    expected = {f"{layer.torch_name}.weight": layer.weight_shape for layer in layers}
+    expected |= {f"{layer.torch_name}.bias": layer.kernel_shape[-1:] for layer in layers}
+    problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
+    problems += [f"unexpected {name} {array.shape}" for name, array in arrays.items() if name not in expected]
+    problems += [
+        f"{name} has shape {arrays[name].shape}, not {shape}"
+        for name, shape in expected.items()
+        if name in arrays and arrays[name].shape != shape
+    ]
+    if problems:
+        raise ValueError("this state dict is not the model's: " + "; ".join(problems))

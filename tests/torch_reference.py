@@ -1,0 +1,76 @@
+"""What PyTorch makes of a case: the tutorial's two modules, their outputs, gradients and optimizer steps."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from tests.torch_case import LEARNING_RATE, WEIGHT_DECAY
+
+
+class Autoencoder(nn.Module):
+    """The tutorial's: two `nn.Sequential`s, `encoder` and `decoder`."""
+
+    def __init__(self, arch: str) -> None:
+        super().__init__()
+        if arch == "linear":
+            self.encoder = nn.Sequential(
+                *(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()),
+                *(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3)),
+            )
+            self.decoder = nn.Sequential(
+                *(nn.Linear(3, 12), nn.ReLU(), nn.Linear(12, 64), nn.ReLU()),
+                *(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 784), nn.Sigmoid()),
+            )
+        else:
+            self.encoder = nn.Sequential(
+                *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
+                *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
+                nn.Conv2d(32, 64, 7),
+            )
+            self.decoder = nn.Sequential(
+                *(nn.ConvTranspose2d(64, 32, 7), nn.ReLU()),
+                *(nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1), nn.ReLU()),
+                *(nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1), nn.Sigmoid()),
+            )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decoder(self.encoder(x))
+
+
+def make_reference(arch: str, state_dict: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:
+    """PyTorch's results on a case, as arrays.
+
+    `latents`, `recons` and `grads/<key>` are those of the first batch; `adamw/<key>` and `adam_l2/<key>` the parameters
+    after a step on each batch. `recons` is NHWC. `relu_margin` is how close to 0 any input of a ReLU came.
+    """
+    margins: list[float] = []
+    batches = torch.from_numpy(images).flatten(2) if arch == "linear" else torch.from_numpy(images).movedim(-1, 2)
+    model = _load(arch, state_dict, margins)
+    latents = model.encoder(batches[0])
+    recons = model.decoder(latents)
+    nn.functional.mse_loss(recons, batches[0]).backward()
+    results = {"latents": latents.flatten(1), "recons": recons.reshape(-1, 28, 28, 1)}
+    results |= {f"grads/{name}": parameter.grad for name, parameter in model.named_parameters()}
+    for mode, optimizer in {"adamw": torch.optim.AdamW, "adam_l2": torch.optim.Adam}.items():
+        trained = _train(_load(arch, state_dict, margins), optimizer, batches)
+        results |= {f"{mode}/{name}": array for name, array in trained.state_dict().items()}
+    results["relu_margin"] = torch.tensor(min(margins))
+    return {name: tensor.detach().numpy() for name, tensor in results.items()}
+
+
+def _load(arch: str, state_dict: dict[str, np.ndarray], margins: list[float]) -> Autoencoder:
+    model = Autoencoder(arch)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_pre_hook(lambda _, inputs: margins.append(inputs[0].abs().min().item()))
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in state_dict.items()}, strict=True)
+    return model
+
+
+def _train(model: Autoencoder, optimizer_class: type[torch.optim.Optimizer], batches: torch.Tensor) -> Autoencoder:
+    optimizer = optimizer_class(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    for batch in batches:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(batch), batch).backward()
+        optimizer.step()
+    return model
