@@ -1,0 +1,102 @@
+"""Digits for machines without data: the fonts that come with matplotlib, drawn a little differently every time.
+
+Each character of each font is rendered once. An image is one of those renderings under a random affine map and a
+smooth random displacement (Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks", section
+2), resampled bilinearly: a pure function of a key. 28×28 pixels, white on black, centred, with the mean and the
+spread of MNIST's pixels in mind.
+"""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Array, Float, Int32, UInt8
+
+from ae_jax.types import RandomKey
+
+DIGITS = "0123456789"
+
+_FONTS = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique"),
+    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique", "DejaVuSansMono-Oblique"),
+    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "DejaVuSerif-Italic"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic"),
+    *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
+)
+_SIZE = 28  # pixels along a side, of renderings and of images
+_HEIGHT = 19  # pixels a digit is tall, about as MNIST's are
+_SHIFT = 1.0  # largest translation, pixels
+_SHEAR, _ROTATION, _SCALE = 0.25, 0.2, 0.15  # largest slant, radians, and relative change of size
+_WOBBLE, _WOBBLE_GRID = 1.2, 4  # standard deviation of the displacement in pixels, and its grid's points along a side
+
+
+def draw_glyphs(
+    key: RandomKey, n: int, characters: str = DIGITS
+) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
+    """Draw `n` images, and for each the position of its character in `characters`: the same for a key, always.
+
+    Fonts and characters are uniform and independent.
+    """
+    return _draw(key, n, _render(characters))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _draw(
+    key: RandomKey, n: int, glyphs: Float[Array, "font char 28 28"] | Float[np.ndarray, "font char 28 28"]
+) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
+    font_key, label_key, warp_key = jax.random.split(key, 3)
+    fonts = jax.random.randint(font_key, (n,), 0, glyphs.shape[0])
+    labels = jax.random.randint(label_key, (n,), 0, glyphs.shape[1])
+
+    def draw_one(args: tuple[RandomKey, Array, Array]) -> UInt8[Array, "28 28 1"]:
+        key, font, label = args
+        image = _warp(key, jnp.asarray(glyphs)[font, label])
+        return jnp.round(255 * image).astype(jnp.uint8)[..., None]
+
+    return jax.lax.map(draw_one, (jax.random.split(warp_key, n), fonts, labels), batch_size=1000), labels
+
+
+def _warp(key: RandomKey, glyph: Float[Array, "28 28"]) -> Float[Array, "28 28"]:
+    """`glyph` as one hand would write it: look each pixel up where a random map sends it."""
+    affine_key, wobble_key = jax.random.split(key)
+    ticks = jnp.arange(_SIZE, dtype=jnp.float32) - (_SIZE - 1) / 2
+    grid = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"))
+    matrix, shift = _random_affine(affine_key)
+    wobble = _WOBBLE * jax.random.normal(wobble_key, (2, _WOBBLE_GRID, _WOBBLE_GRID))
+    wobble = jax.image.resize(wobble, (2, _SIZE, _SIZE), "cubic")
+    source = jnp.einsum("ij,jhw->ihw", matrix, grid) + shift[:, None, None] + wobble + (_SIZE - 1) / 2
+    return jax.scipy.ndimage.map_coordinates(glyph, list(source), order=1)
+
+
+def _random_affine(key: RandomKey) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
+    angle, shear, scale_y, scale_x, shift_y, shift_x = jax.random.uniform(key, (6,), minval=-1, maxval=1)
+    cos, sin = jnp.cos(_ROTATION * angle), jnp.sin(_ROTATION * angle)
+    rotation = jnp.array([[cos, -sin], [sin, cos]])
+    slant = jnp.array([[1.0, 0.0], [_SHEAR * shear, 1.0]])
+    scale = jnp.diag(1 + _SCALE * jnp.array([scale_y, scale_x]))
+    return rotation @ slant @ scale, _SHIFT * jnp.array([shift_y, shift_x])
+
+
+@functools.cache
+def _render(characters: str) -> Float[np.ndarray, "font char 28 28"]:
+    """Every character in every font, centred; what is wider than an image is cut off."""
+    import matplotlib  # here: importing ae_jax must not
+
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return np.stack([[_render_one(fonts / f"{font}.ttf", char) for char in characters] for font in _FONTS])
+
+
+def _render_one(font_file: Path, character: str) -> Float[np.ndarray, "28 28"]:
+    from matplotlib import ft2font
+
+    font = ft2font.FT2Font(str(font_file))
+    font.set_size(_HEIGHT / 0.72, 72)  # a digit is about 0.72 of its font's size
+    font.set_text(character)
+    font.draw_glyphs_to_bitmap(antialiased=True)
+    bitmap = np.asarray(font.get_image(), np.float32) / 255
+    rows, columns = np.flatnonzero(bitmap.any(1)), np.flatnonzero(bitmap.any(0))
+    ink = np.pad(bitmap[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], _SIZE)
+    top, left = (ink.shape[0] - _SIZE) // 2, (ink.shape[1] - _SIZE) // 2
+    return ink[top : top + _SIZE, left : left + _SIZE]

@@ -1,0 +1,71 @@
+"""Arrays in one safetensors file that any tool can read, written whole or not at all and never loaded damaged."""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+Tensors = dict[str, np.ndarray]
+
+
+class DamagedFileError(Exception):
+    """A file is not what was once written; the message names it."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """Write to a temporary file beside `path`, then rename: readers see the old file or the new one, nothing between.
+
+    The file's metadata holds, as JSON under `ae_jax`, `metadata` and as `sha256` a digest over it and the tensors'
+    names, types and bytes: one key, because safetensors orders several at random, and equal content makes equal files.
+
+    Raises:
+      OSError: the folder cannot be written to; nothing is left behind.
+    """
+    header = json.dumps({**metadata, "sha256": _digest(tensors, metadata)}, sort_keys=True)
+    content = save(dict(tensors), {"ae_jax": header})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """The tensors and the metadata that `write_tensors` was given.
+
+    Raises:
+      DamagedFileError: the digest does not match, or it is no such file.
+      OSError: it cannot be opened.
+    """
+    path.open("rb").close()  # safe_open says of a missing file only that it is missing
+    try:
+        with safe_open(path, framework="np") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+            metadata = json.loads(file.metadata()["ae_jax"])
+        digest = metadata.pop("sha256")
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DamagedFileError(f"{path} is damaged: {error}") from error
+    if digest != _digest(tensors, metadata):
+        raise DamagedFileError(f"{path} is damaged: its content does not match its digest")
+    return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    shapes = {name: [str(tensors[name].dtype), tensors[name].shape] for name in sorted(tensors)}
+    digest = hashlib.sha256(json.dumps([shapes, dict(metadata)], sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(np.ascontiguousarray(tensors[name]).data)
+    return digest.hexdigest()
