@@ -1,0 +1,46 @@
+"""Pictures of a run: arrays in, a matplotlib `Figure` out. Nothing here shows or saves.
+
+Import this module only where a picture is drawn: it imports matplotlib.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+_DPI = 150
+
+
+def reconstruction_figure(
+    images: Float[np.ndarray, "n 28 28 1"], recons: Float[np.ndarray, "n 28 28 1"], title: str
+) -> Figure:
+    """A row of `images` above the row of their reconstructions, both in [0, 1]."""
+    n = len(images)
+    figure = Figure(figsize=(max(n, 6), 2.6), dpi=_DPI, layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(2, n, squeeze=False)
+    for axes, image in zip(grid.flat, [*images, *recons], strict=True):
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
+        axes.set(xticks=[], yticks=[])
+    grid[0, 0].set_ylabel("original")
+    grid[1, 0].set_ylabel("reconstruction")
+    return figure
+
+
+def loss_figure(
+    train_losses: Sequence[float], test_losses: Sequence[float], *, baseline: float, baseline_name: str, title: str
+) -> Figure:
+    """The losses after each epoch, from the first on, and a line for the baseline's."""
+    epochs = range(1, len(train_losses) + 1)
+    figure = Figure(figsize=(6.4, 4), dpi=_DPI, layout="constrained")
+    axes = figure.subplots()
+    axes.plot(epochs, train_losses, "o-", markersize=4, label="training images, while training")
+    axes.plot(epochs, test_losses, "s-", markersize=4, label="test images")
+    axes.axhline(baseline, color="gray", linestyle="--", label=baseline_name)
+    axes.set(title=title, xlabel="epoch", ylabel="mean squared error per pixel", yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    return figure
