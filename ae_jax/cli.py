@@ -1,0 +1,86 @@
+"""What all commands share: settings from a command line, errors as sentences, exit codes."""
+
+import argparse
+import dataclasses
+import logging
+import signal
+import sys
+import types
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+from ae_jax.errors import InputError, RunError
+
+Config = TypeVar("Config")
+_METAVARS = {int: "N", float: "X"}
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with an error of one sentence, and a help of one line a flag."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description, formatter_class=_formatter, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}. Try --help.\n")
+
+
+def parse(config_class: Callable[..., Config], description: str, args: Sequence[str] | None = None) -> Config:
+    """A dataclass of settings from the command line: a flag a field, with the field's type, default and `help`.
+
+    Raises:
+      InputError: from the dataclass, for values that it refuses.
+      SystemExit: 0 after `--help`, 2 for a command line that cannot be read.
+    """
+    parser = Parser(description)
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        kind, choices = _kind(hints[field.name])
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            choices=choices,
+            default=field.default,
+            metavar=None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper()),
+            help=field.metadata["help"] + ("" if field.default is None else " (%(default)s)"),
+        )
+    return config_class(**vars(parser.parse_args(args)))
+
+
+def run_command(command: Callable[[], object]) -> NoReturn:
+    """Run a script's body and leave the process: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows an epoch when it ends
+    log = logging.getLogger("ae_jax")
+    log.addHandler(logging.StreamHandler(sys.stderr))
+    log.setLevel(logging.INFO)
+    try:
+        command()
+    except InputError as error:
+        _leave(2, f"error: {error}")
+    except RunError as error:
+        _leave(1, f"error: {error}")
+    except KeyboardInterrupt:
+        _leave(130, "Interrupted.")
+    sys.exit(0)
+
+
+def _terminate(signum: int, frame: types.FrameType | None) -> NoReturn:
+    _leave(143, "Terminated.")
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:
+    """How a field's values are read, and the only ones it takes, if it says: `str | None` is `str`."""
+    if typing.get_origin(hint) is typing.Literal:
+        return str, typing.get_args(hint)
+    return next((option for option in typing.get_args(hint) if option is not types.NoneType), hint), None
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=34, width=130)

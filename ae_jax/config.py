@@ -1,0 +1,54 @@
+"""Every setting of a training run: its default, its meaning, and what it may be."""
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from ae_jax.errors import InputError
+
+
+def setting(default: Any, help: str) -> Any:
+    """A dataclass field, with the line that `--help` shows for it."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The settings of one training run; `InputError` for a value that none can have."""
+
+    arch: Literal["conv", "linear"] = setting("conv", "the model")
+    dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, glyphs, or a .npy/.npz file of your own")
+    epochs: int = setting(10, "passes over the training images")
+    batch_size: int = setting(64, "images a training step")
+    learning_rate: float = setting(1e-3, "Adam's step size")
+    weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
+    weight_decay_mode: Literal["decoupled", "l2"] = setting("decoupled", "as in AdamW, or l2: added to the gradient")
+    init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
+    seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
+    figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
+    run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
+    data_dir: str | None = setting(None, "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets")
+    manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            if get_origin(hint) is Literal:
+                self._require(name, getattr(self, name) in get_args(hint), f"one of {', '.join(get_args(hint))}")
+        self._require("epochs", self.epochs >= 1, "at least 1")
+        self._require("batch_size", self.batch_size >= 1, "at least 1")
+        self._require("figure_every", self.figure_every >= 0, "at least 0")
+        self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
+        self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
+        self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
+
+
+def _float32(value: float) -> float:
+    """What `value` becomes on the device: too large a number is infinite there, too small a one is zero."""
+    with np.errstate(over="ignore"):
+        return float(np.float32(value))

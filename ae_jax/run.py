@@ -1,0 +1,151 @@
+"""One training run: the only place where data, steps, files and the terminal meet."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from tqdm import tqdm
+
+from ae_jax.batching import batch_sizes, epoch_order
+from ae_jax.checkpoint import save_checkpoint
+from ae_jax.config import TrainConfig
+from ae_jax.data import Dataset, find_dataset, load_dataset
+from ae_jax.errors import RunError
+from ae_jax.models import MODELS
+from ae_jax.pca import pca_mse
+from ae_jax.run_dir import EpochMetrics, append_metrics, checkpoint_path, create_run_dir, refuse_taken, save_figure
+from ae_jax.state import TrainState, create_train_state
+from ae_jax.torch_weights import torch_init
+from ae_jax.train import evaluate, reconstruct, train_steps
+from ae_jax.types import HostImages, Order, Pixels, RandomKey
+
+_LOOK_SECONDS = 0.5  # between two looks at the loss; Ctrl-C waits no longer
+_NUM_PICTURED = 9
+
+
+def train(config: TrainConfig) -> Path:
+    """Train as `config` says, write a run directory, report on the terminal; returns the directory.
+
+    Raises:
+      InputError: the data cannot be had, or the run directory is taken or cannot be written.
+      RunError: the loss stopped being finite.
+    """
+    if config.run_dir:
+        refuse_taken(Path(config.run_dir))
+    train_set, test_set = _load(config)
+    run_dir = create_run_dir(config, train_set.name)
+    title = f"{config.arch} on {_describe(train_set.name)}"
+    print(f"Training {title}: {len(train_set.images):,} images, {len(test_set.images):,} for testing, into {run_dir}")
+
+    init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
+    history = []
+    for state, metrics in _epochs(config, _initial_state(config, init_key), train_set, test_set, shuffle_key):
+        history.append(metrics)
+        tqdm.write(_line(metrics))
+        append_metrics(run_dir, metrics)
+        if metrics.epoch == config.epochs or (config.figure_every and metrics.epoch % config.figure_every == 0):
+            _picture(run_dir, state, test_set.images[:_NUM_PICTURED], metrics, title)
+
+    save_checkpoint(checkpoint_path(run_dir, metrics.step), state)
+    _conclude(run_dir, history, train_set, test_set, state.model.latent_dim, title)
+    return run_dir
+
+
+def _load(config: TrainConfig) -> tuple[Dataset, Dataset]:
+    folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
+    name = find_dataset(config.dataset, **folders)
+    return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
+
+
+def _initial_state(config: TrainConfig, key: RandomKey) -> TrainState:
+    model = MODELS[config.arch]()
+    return create_train_state(
+        model,
+        key,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        weight_decay_mode=config.weight_decay_mode,
+        params=torch_init(model, key) if config.init == "torch" else None,
+    )
+
+
+def _epochs(
+    config: TrainConfig, state: TrainState, train_set: Dataset, test_set: Dataset, shuffle_key: RandomKey
+) -> Iterator[tuple[TrainState, EpochMetrics]]:
+    images, test_images = jax.device_put((train_set.images, test_set.images))
+    sizes = batch_sizes(len(images), min(config.batch_size, len(images)))
+    _compile(state, images, test_images, sizes)
+    with tqdm(total=config.epochs * len(images), unit=" images", unit_scale=True, disable=None, leave=False) as bar:
+        for epoch in range(1, config.epochs + 1):
+            bar.set_description(f"epoch {epoch}/{config.epochs}")
+            start = time.perf_counter()
+            order = epoch_order(jax.random.fold_in(shuffle_key, epoch), len(images))
+            state, train_loss = _train_one_epoch(state, images, order, sizes, bar)
+            seconds = time.perf_counter() - start
+            if not math.isfinite(train_loss):
+                raise RunError(f"the loss became {train_loss} in epoch {epoch}; try a smaller --learning-rate.")
+            test_loss = float(evaluate(state, test_images)["loss"])
+            yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, len(images) / seconds)
+
+
+def _compile(state: TrainState, images: Pixels, test_images: Pixels, sizes: np.ndarray) -> None:
+    """Compile what an epoch runs by running none of it, so that `seconds` are training alone."""
+    order = epoch_order(jax.random.key(0), len(images))
+    jax.block_until_ready(train_steps(state, jnp.zeros(len(sizes)), images, order, 0, 0, batch_size=int(sizes[0])))
+
+
+def _train_one_epoch(
+    state: TrainState, images: Pixels, order: Order, sizes: np.ndarray, bar: tqdm
+) -> tuple[TrainState, float]:
+    """An epoch in pieces of about `_LOOK_SECONDS`, and the mean of its loss over the images."""
+    losses = jnp.zeros(len(sizes))
+    first, num_steps = 0, 1
+    while first < len(sizes):
+        start = time.perf_counter()
+        last = min(first + num_steps, len(sizes))
+        state, losses = train_steps(state, losses, images, order, first, last, batch_size=int(sizes[0]))
+        bar.set_postfix(loss=f"{np.asarray(losses)[first:last].mean():.5f}", refresh=False)
+        bar.update(int(sizes[first:last].sum()))
+        rate = (last - first) / (time.perf_counter() - start)
+        first, num_steps = last, max(1, int(rate * _LOOK_SECONDS))
+    return state, float(np.average(np.asarray(losses), weights=sizes))
+
+
+def _picture(run_dir: Path, state: TrainState, images: HostImages, metrics: EpochMetrics, title: str) -> None:
+    from ae_jax.figures import reconstruction_figure  # here: matplotlib takes a second to import
+
+    recons = np.asarray(reconstruct(state, images))
+    caption = f"{title}, epoch {metrics.epoch}, test MSE {metrics.test_loss:.5f}"
+    figure = reconstruction_figure(images / np.float32(255), recons, caption)
+    save_figure(run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figure)
+
+
+def _conclude(
+    run_dir: Path, history: Sequence[EpochMetrics], train_set: Dataset, test_set: Dataset, latent_dim: int, title: str
+) -> None:
+    """Compare with PCA: a curve, and the last line on the terminal."""
+    from ae_jax.figures import loss_figure
+
+    pca = pca_mse(train_set.images, test_set.images, latent_dim)
+    pca_name = f"PCA with {latent_dim} components"
+    train_losses, test_losses = zip(*((metrics.train_loss, metrics.test_loss) for metrics in history), strict=True)
+    figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=f"{pca_name}, test images", title=title)
+    save_figure(run_dir, "loss", figure)
+    test_mse = test_losses[-1]
+    comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
+    print(f"{title}: test MSE {test_mse:.5f}, {comparison} than {pca_name} ({pca:.5f}). Everything is in {run_dir}")
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return (
+        f"epoch {metrics.epoch:3d}   train loss {metrics.train_loss:.5f}   test loss {metrics.test_loss:.5f}   "
+        f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
+    )
+
+
+def _describe(dataset: str) -> str:
+    return "embedded glyphs (NOT MNIST)" if dataset == "glyphs" else dataset

@@ -1,0 +1,225 @@
+"""The whole command, as its users run it: a process, a run directory, an exit code."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax import run
+from ae_jax.config import TrainConfig
+from tests.conftest import ROOT, Script
+from tests.test_data import bad_array_files
+
+
+@pytest.fixture
+def own_images(tmp_path: Path, digits: np.ndarray) -> Path:
+    path = tmp_path / "own.npy"
+    np.save(path, digits)
+    return path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("arch", ["conv", "linear"])
+def test_a_run_leaves_its_settings_numbers_weights_and_pictures(
+    arch: str, train_script: Script, own_images: Path
+) -> None:
+    result = train_script("--arch", arch, "--dataset", own_images, "--epochs", 3, "--figure-every", 2)
+    assert result.returncode == 0, result.stderr
+    run_dir = Path("runs") / arch
+
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["arch"] == arch
+    assert config["epochs"] == 3
+    assert config["dataset_used"] == str(own_images)
+    assert config["versions"]["jax"] == jax.__version__
+    assert config["devices"]
+
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    keys = {"epoch", "step", "train_loss", "test_loss", "seconds", "images_per_second"}
+    assert all(line.keys() == keys for line in lines)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 5), (2, 10), (3, 15)]  # 270 = 4 × 64 + 14
+    assert lines[2]["test_loss"] < lines[0]["test_loss"]
+
+    figures = {path.name for path in (run_dir / "figures").iterdir()}
+    assert figures == {"reconstructions_epoch_0002.png", "reconstructions_epoch_0003.png", "loss.png"}
+
+    model = {"conv": ae_jax.ConvAutoencoder, "linear": ae_jax.LinearAutoencoder}[arch]()
+    fresh = ae_jax.create_train_state(model, jax.random.key(0))
+    state = ae_jax.load_checkpoint(run_dir / "checkpoints" / "step_00000015.safetensors", fresh)
+    test_images = ae_jax.load_dataset(str(own_images), "test").images
+    test_mse = float(ae_jax.evaluate(state, test_images)["loss"])
+    assert test_mse == pytest.approx(lines[2]["test_loss"], rel=1e-5)
+
+    pca = ae_jax.pca_mse(ae_jax.load_dataset(str(own_images)).images, test_images, model.latent_dim)
+    last_line = result.stdout.splitlines()[-1]
+    factor, word = (pca / test_mse, "better") if test_mse <= pca else (test_mse / pca, "worse")
+    assert (
+        f"test MSE {test_mse:.5f}, {factor:.2f} times {word} than PCA with {model.latent_dim} components" in last_line
+    )
+    assert last_line.endswith(str(run_dir))
+
+
+def test_a_run_repeats_bit_for_bit_and_never_overwrites(train_script: Script, own_images: Path) -> None:
+    arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 1, "--figure-every", 0)
+    assert train_script(*arguments).returncode == 0
+    first = contents(Path("runs/linear"))
+    assert train_script(*arguments).returncode == 0
+    refused = train_script(*arguments, "--run-dir", "runs/linear")
+    assert refused.returncode == 2
+    assert (
+        refused.stderr
+        == "error: runs/linear already holds a run, and nothing is overwritten; give another --run-dir.\n"
+    )
+    assert contents(Path("runs/linear")) == first
+    checkpoint = "checkpoints/step_00000005.safetensors"
+    assert contents(Path("runs/linear-2"))[checkpoint] == first[checkpoint]
+    assert {path.name for path in Path("runs").iterdir()} == {"linear", "linear-2"}
+
+
+@pytest.mark.usefixtures("environment")
+def test_the_seed_the_init_and_the_decay_change_the_run(own_images: Path) -> None:
+    options = (
+        {},
+        {"seed": 1},
+        {"init": "torch"},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "weight_decay_mode": "l2"},
+    )
+    losses = set()
+    for option in options:
+        run_dir = run.train(TrainConfig(arch="linear", dataset=str(own_images), epochs=1, **option))
+        losses.add(json.loads((run_dir / "metrics.jsonl").read_text())["test_loss"])
+    assert len(losses) == len(options)
+
+
+BAD_ARGUMENTS = {
+    "arch": (["--arch", "resnet"], "argument --arch: invalid choice: 'resnet'"),
+    "dataset": (["--dataset", "cifar"], "unknown dataset 'cifar'; choose auto, mnist"),
+    "no such flag": (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+    "no epochs": (["--epochs", "0"], "--epochs must be at least 1, not 0"),
+    "negative epochs": (["--epochs", "-1"], "--epochs must be at least 1, not -1"),
+    "epochs in words": (["--epochs", "ten"], "argument --epochs: invalid int value: 'ten'"),
+    "no batch": (["--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+    "no rate": (["--learning-rate", "0"], "--learning-rate must be a finite number above 0, not 0.0"),
+    "negative rate": (["--learning-rate", "-0.001"], "--learning-rate must be a finite number above 0, not -0.001"),
+    "infinite rate": (["--learning-rate", "inf"], "--learning-rate must be a finite number above 0, not inf"),
+    "rate that is no number": (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
+    "rate beyond float32": (["--learning-rate", "1e39"], "--learning-rate must be a finite number above 0, not 1e+39"),
+    "negative decay": (["--weight-decay", "-1"], "--weight-decay must be a finite number, 0 or above, not -1.0"),
+    "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
+    "run folder under a file": (
+        ["--run-dir", "file/run", "--dataset", "own.npy"],
+        "the run directory cannot be written",
+    ),
+    "run folder is a file": (["--run-dir", "file"], "file exists and is not an empty folder"),
+    "data folder under a file": (["--data-dir", "file/data", "--dataset", "glyphs"], "cannot be written"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_bad_arguments_are_one_sentence_and_leave_nothing_behind(
+    case: str, train_script: Script, own_images: Path, tmp_path: Path
+) -> None:
+    arguments, message = BAD_ARGUMENTS[case]
+    (tmp_path / "file").touch()
+    before = contents(tmp_path)
+    result = train_script(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["shape", "pickled", "truncated.npz", "missing"])
+def test_bad_array_files_are_one_sentence_and_leave_nothing_behind(
+    name: str, train_script: Script, tmp_path: Path
+) -> None:
+    path, message = bad_array_files(tmp_path)[name]
+    result = train_script("--dataset", path)
+    assert result.returncode == 2
+    assert re.search(message, result.stderr)
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_data_and_network_a_run_trains_on_glyphs_and_says_so(train_script: Script, tmp_path: Path) -> None:
+    result = train_script("--arch", "linear", "--epochs", 1, "--data-dir", tmp_path / "data")
+    assert result.returncode == 0, result.stderr
+    assert "using the embedded GLYPHS" in result.stderr
+    assert "linear on embedded glyphs (NOT MNIST): test MSE" in result.stdout.splitlines()[-1]
+    config = json.loads(Path("runs/linear/config.json").read_text())
+    assert (config["dataset"], config["dataset_used"]) == ("auto", "glyphs")
+    assert json.loads(Path("runs/linear/metrics.jsonl").read_text())["step"] == 938
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_data_and_network_mnist_is_an_error_that_says_how_to_get_it(
+    train_script: Script, tmp_path: Path
+) -> None:
+    result = train_script("--dataset", "mnist", "--data-dir", tmp_path / "data")
+    assert result.returncode == 2
+    assert "mnist is not in" in result.stderr
+    assert "--manual-dir" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(train_script: Script, own_images: Path) -> None:
+    result = train_script("--arch", "linear", "--dataset", own_images, "--epochs", 20, "--learning-rate", 1e38)
+    assert result.returncode == 1
+    assert re.fullmatch(r"error: the loss became nan in epoch \d+; try a smaller --learning-rate\.\n", result.stderr)
+    assert (
+        "NaN" not in Path("runs/linear/metrics.jsonl").read_text()
+        if Path("runs/linear/metrics.jsonl").exists()
+        else True
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("environment")
+def test_signals_end_a_run_with_their_exit_codes(signum: int, code: int, own_images: Path) -> None:
+    command = [sys.executable, ROOT / "scripts/train.py", "--dataset", own_images, "--epochs", "100000"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    metrics = Path("runs/conv/metrics.jsonl")
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "Traceback" not in errors
+
+
+def test_help_has_a_line_for_every_flag(train_script: Script) -> None:
+    result = train_script("--help")
+    assert result.returncode == 0
+    lines = result.stdout.split("options:\n")[1].splitlines()
+    assert all(re.match(r"  (-h, )?--[a-z-]+.*|\s{20,}\S", line) for line in lines)
+    for flag in ("--arch {conv,linear}", "--epochs N", "--batch-size N", "--learning-rate X", "--run-dir DIR"):
+        assert sum(line.strip().startswith(flag) for line in lines) == 1
+
+
+@pytest.mark.parametrize(("arch", "epochs", "bar"), [("linear", 10, 0.0345), ("conv", 1, 0.0060)])
+def test_on_mnist_the_default_run_is_as_good_as_promised(
+    arch: str, epochs: int, bar: float, train_script: Script, mnist_files: Path
+) -> None:
+    result = train_script("--arch", arch, "--epochs", epochs, "--manual-dir", mnist_files)
+    assert result.returncode == 0, result.stderr
+    last = json.loads(Path("runs", arch, "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 938 * epochs
+    assert last["test_loss"] <= bar
