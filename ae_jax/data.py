@@ -54,6 +54,8 @@ def load_dataset(
     Raises:
       InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
     """
+    if split not in _GLYPHS:
+        raise InputError(f"unknown split {split!r}; choose train or test.")
     folder, manual = _folders(data_dir, manual_dir)
     name = find_dataset(name, data_dir=folder, manual_dir=manual)
     if _is_array_file(name):
@@ -122,6 +124,8 @@ def _cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tu
         pass
     except DamagedFileError as error:
         _log.warning("%s; it is made again.", error)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}); give another folder with --data-dir.") from error
     images, labels = make()
     try:
         write_tensors(path, {"images": images, "labels": labels}, {})

@@ -54,10 +54,10 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     try:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-            metadata = json.loads(file.metadata()["ae_jax"])
-        digest = metadata.pop("sha256")
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+            metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
+    except (SafetensorError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}") from error
+    digest = metadata.pop("sha256", None)
     if digest != _digest(tensors, metadata):
         raise DamagedFileError(f"{path} is damaged: its content does not match its digest")
     return tensors, metadata

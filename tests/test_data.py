@@ -103,6 +103,11 @@ def test_an_unknown_dataset_is_an_error_that_names_the_known_ones() -> None:
         ae_jax.load_dataset("cifar")
 
 
+def test_an_unknown_split_is_an_error_that_names_the_known_ones() -> None:
+    with pytest.raises(ae_jax.InputError, match="unknown split 'validation'; choose train or test"):
+        ae_jax.load_dataset("glyphs", "validation")
+
+
 # ---- glyphs and the cache
 
 
