@@ -21,10 +21,14 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
 
     Yields:
       `f32[batch_size, …]` in [0, 1]; the last batch is as short as what is left. Every image comes exactly once.
+
+    Raises:
+      ValueError: there are no images, or `batch_size` is less than one.
     """
     order = np.arange(len(images)) if key is None else np.asarray(epoch_order(key, len(images)))
-    for start in range(0, len(images), batch_size):
-        yield normalise(images[order[start : start + batch_size]])
+    starts = np.cumsum(batch_sizes(len(images), batch_size))[:-1]
+    for rows in np.split(order, starts):
+        yield normalise(images[rows])
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -34,7 +38,13 @@ def epoch_order(key: RandomKey, n: int) -> Order:
 
 
 def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
-    """The sizes of the batches that `n` images make: all `batch_size`, but for the last, which takes what is left."""
+    """The sizes of the batches that `n` images make: all `batch_size`, but for the last, which takes what is left.
+
+    Raises:
+      ValueError: there are no images, or `batch_size` is less than one.
+    """
+    if n < 1 or batch_size < 1:
+        raise ValueError(f"cannot make batches of {batch_size} from {n} images; there must be at least one of each")
     starts = np.arange(0, n, batch_size, dtype=np.int32)
     return np.minimum(n - starts, batch_size)
 

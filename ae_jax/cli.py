@@ -51,6 +51,7 @@ def parse(config_class: Callable[..., Config], description: str, args: Sequence[
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Run a script's body and leave the process: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows an epoch when it ends
     log = logging.getLogger("ae_jax")
     log.addHandler(logging.StreamHandler(sys.stderr))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 from flax import linen as nn
+from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from ae_jax.ops import conv2d, conv_transpose2d
@@ -20,13 +21,13 @@ class LinearAutoencoder(nn.Module):
         self.decoder = [nn.Dense(12), nn.Dense(64), nn.Dense(128), nn.Dense(784)]
 
     def encode(self, images: Images) -> Latents:
-        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape."""
-        _check_shape("images", images, (28, 28, 1))
+        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
+        _check("images", images, (28, 28, 1))
         return _apply(self.encoder, images.reshape(len(images), 784))
 
     def decode(self, latents: Latents) -> Images:
-        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape."""
-        _check_shape("latents", latents, (self.latent_dim,))
+        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
+        _check("latents", latents, (self.latent_dim,))
         return nn.sigmoid(_apply(self.decoder, latents)).reshape(len(latents), 28, 28, 1)
 
     def __call__(self, images: Images) -> Images:
@@ -51,13 +52,13 @@ class ConvAutoencoder(nn.Module):
         ]
 
     def encode(self, images: Images) -> Latents:
-        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape."""
-        _check_shape("images", images, (28, 28, 1))
+        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
+        _check("images", images, (28, 28, 1))
         return _apply(self.encoder, images).reshape(len(images), self.latent_dim)
 
     def decode(self, latents: Latents) -> Images:
-        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape."""
-        _check_shape("latents", latents, (self.latent_dim,))
+        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
+        _check("latents", latents, (self.latent_dim,))
         return nn.sigmoid(_apply(self.decoder, latents.reshape(len(latents), 1, 1, self.latent_dim)))
 
     def __call__(self, images: Images) -> Images:
@@ -118,7 +119,9 @@ def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
     return last(x)
 
 
-def _check_shape(name: str, array: jax.Array, expected: tuple[int, ...]) -> None:
+def _check(name: str, array: jax.Array, expected: tuple[int, ...]) -> None:
     if array.shape[1:] != expected or array.ndim != len(expected) + 1:
         wanted = ", ".join(map(str, ("batch", *expected)))
         raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating-point, got {array.dtype}; ae_jax.normalise makes pixels so")

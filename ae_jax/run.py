@@ -21,7 +21,7 @@ from ae_jax.run_dir import EpochMetrics, append_metrics, checkpoint_path, create
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.torch_weights import torch_init
 from ae_jax.train import evaluate, reconstruct, train_steps
-from ae_jax.types import HostImages, Order, Pixels, RandomKey
+from ae_jax.types import HostImages, Pixels, RandomKey
 
 _LOOK_SECONDS = 0.5  # between two looks at the loss; Ctrl-C waits no longer
 _NUM_PICTURED = 9
@@ -78,13 +78,12 @@ def _epochs(
 ) -> Iterator[tuple[TrainState, EpochMetrics]]:
     images, test_images = jax.device_put((train_set.images, test_set.images))
     sizes = batch_sizes(len(images), min(config.batch_size, len(images)))
-    _compile(state, images, test_images, sizes)
+    _compile(state, images, shuffle_key, sizes)
     with tqdm(total=config.epochs * len(images), unit=" images", unit_scale=True, disable=None, leave=False) as bar:
         for epoch in range(1, config.epochs + 1):
             bar.set_description(f"epoch {epoch}/{config.epochs}")
             start = time.perf_counter()
-            order = epoch_order(jax.random.fold_in(shuffle_key, epoch), len(images))
-            state, train_loss = _train_one_epoch(state, images, order, sizes, bar)
+            state, train_loss = _train_one_epoch(state, images, jax.random.fold_in(shuffle_key, epoch), sizes, bar)
             seconds = time.perf_counter() - start
             if not math.isfinite(train_loss):
                 raise RunError(f"the loss became {train_loss} in epoch {epoch}; try a smaller --learning-rate.")
@@ -92,16 +91,17 @@ def _epochs(
             yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, len(images) / seconds)
 
 
-def _compile(state: TrainState, images: Pixels, test_images: Pixels, sizes: np.ndarray) -> None:
-    """Compile what an epoch runs by running none of it, so that `seconds` are training alone."""
-    order = epoch_order(jax.random.key(0), len(images))
+def _compile(state: TrainState, images: Pixels, shuffle_key: RandomKey, sizes: np.ndarray) -> None:
+    """Compile what an epoch runs, by running none of its steps: its `seconds` are to be training alone."""
+    order = epoch_order(jax.random.fold_in(shuffle_key, 0), len(images))
     jax.block_until_ready(train_steps(state, jnp.zeros(len(sizes)), images, order, 0, 0, batch_size=int(sizes[0])))
 
 
 def _train_one_epoch(
-    state: TrainState, images: Pixels, order: Order, sizes: np.ndarray, bar: tqdm
+    state: TrainState, images: Pixels, key: RandomKey, sizes: np.ndarray, bar: tqdm
 ) -> tuple[TrainState, float]:
     """An epoch in pieces of about `_LOOK_SECONDS`, and the mean of its loss over the images."""
+    order = epoch_order(key, len(images))
     losses = jnp.zeros(len(sizes))
     first, num_steps = 0, 1
     while first < len(sizes):
@@ -148,4 +148,4 @@ def _line(metrics: EpochMetrics) -> str:
 
 
 def _describe(dataset: str) -> str:
-    return "embedded glyphs (NOT MNIST)" if dataset == "glyphs" else dataset
+    return "embedded glyphs (NOT MNIST)" if dataset == "glyphs" else Path(dataset).name

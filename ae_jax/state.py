@@ -1,7 +1,7 @@
 """Everything that training changes, as one frozen pytree, and its beginning."""
 
 import functools
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import optax
@@ -51,6 +51,9 @@ def create_train_state(
         (`torch.optim.Adam(weight_decay=…)`).
       params: start from these instead of fresh ones.
       tx: an optimizer of your own in Adam's place; the three settings above are then not used.
+
+    Raises:
+      ValueError: there is no such `weight_decay_mode`.
     """
     if params is None:
         params = _init_params(model, key)
@@ -65,6 +68,8 @@ def create_train_state(
 @functools.cache
 def _adam(weight_decay_mode: WeightDecayMode) -> optax.GradientTransformation:
     """Adam (betas 0.9 and 0.999, eps 1e-8, as PyTorch's) with its two settings as leaves of the optimizer's state."""
+    if weight_decay_mode not in get_args(WeightDecayMode):
+        raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
     def adam(learning_rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
         if weight_decay_mode == "l2":

@@ -32,7 +32,8 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
 
     Returns:
       `(state, images, weights=None) → state, {"loss": f32[]}`. With `weights: f32[batch]` the mean is the weighted
-      one: 0 for rows that only fill a batch up, so that a short one needs no compilation of its own.
+      one: 0 for rows that only fill a batch up, so that a short one needs no compilation of its own. It raises
+      `ValueError` where `loss_fn` gives anything but one value an image.
     """
 
     @jax.jit
@@ -48,7 +49,7 @@ train_step = make_train_step(reconstruction_loss)
 @functools.partial(jax.jit, static_argnames="loss_fn")
 def eval_step(state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss) -> Metrics:
     """`{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]."""
-    return {"loss": jnp.mean(loss_fn(state.model, state.params, images))}
+    return {"loss": jnp.mean(_losses(loss_fn, state.model, state.params, images))}
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
@@ -72,8 +73,8 @@ def train_epoch(
     order = epoch_order(key, len(images))
     sizes = batch_sizes(len(images), batch_size)
     losses = jnp.zeros(len(sizes))
-    batch_size = int(sizes[0])
-    state, losses = train_steps(state, losses, images, order, 0, len(sizes), batch_size=batch_size, loss_fn=loss_fn)
+    steps = functools.partial(train_steps, batch_size=int(sizes[0]), loss_fn=loss_fn)
+    state, losses = steps(state, losses, images, order, 0, len(sizes))
     return state, {"loss": jnp.average(losses, weights=sizes)}
 
 
@@ -122,13 +123,13 @@ def evaluate(
 ) -> Metrics:
     """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call."""
     order = jnp.arange(len(images))
+    sizes = batch_sizes(len(images), batch_size)
 
     def body(i: Step, total: Scalar) -> Scalar:
-        batch, weights = take_batch(images, order, i, batch_size)
-        return total + jnp.sum(loss_fn(state.model, state.params, batch) * weights)
+        batch, weights = take_batch(images, order, i, int(sizes[0]))
+        return total + jnp.sum(_losses(loss_fn, state.model, state.params, batch) * weights)
 
-    num_steps = len(batch_sizes(len(images), batch_size))
-    return {"loss": lax.fori_loop(0, num_steps, body, jnp.float32(0)) / len(images)}
+    return {"loss": lax.fori_loop(0, len(sizes), body, jnp.float32(0)) / len(images)}
 
 
 @jax.jit
@@ -141,10 +142,16 @@ def _recons(model: nn.Module, params: Params, images: Batch) -> Batch:
     return cast("Batch", model.apply({"params": params}, images))
 
 
+def _losses(loss_fn: LossFn, model: nn.Module, params: Params, images: Batch) -> PerImage:
+    losses = loss_fn(model, params, images)
+    if losses.shape != images.shape[:1]:
+        raise ValueError(f"loss_fn must give one value an image, f32[{len(images)}], not f32{list(losses.shape)}")
+    return losses
+
+
 def _step(loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage | None) -> tuple[TrainState, Metrics]:
     def objective(params: Params) -> Scalar:
-        losses = loss_fn(state.model, params, images)
-        return jnp.average(losses, weights=weights)
+        return jnp.average(_losses(loss_fn, state.model, params, images), weights=weights)
 
     loss, grads = jax.value_and_grad(objective)(state.params)
     updates, opt_state = state.tx.update(grads, state.opt_state, state.params)

@@ -29,6 +29,12 @@ def test_a_wrong_image_shape_is_an_error_that_names_the_right_one(latent_dim: in
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
+def test_pixels_that_were_not_normalised_are_an_error_that_says_how(latent_dim: int) -> None:
+    with pytest.raises(ValueError, match=r"images must be floating-point, got uint8; ae_jax\.normalise"):
+        MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 28, 28, 1), jnp.uint8))
+
+
+@pytest.mark.parametrize("latent_dim", MODELS)
 def test_a_wrong_code_shape_is_an_error_that_names_the_right_one(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=rf"latents must have shape \(batch, {latent_dim}\), got \(2, 5\)"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 5)), method="decode")

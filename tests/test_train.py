@@ -141,6 +141,18 @@ def test_the_callers_own_loss_is_minimised(digits: np.ndarray) -> None:
     assert ae_jax.eval_step(state, images, loss_fn=absolute_code)["loss"] < before / 2
 
 
+def test_what_cannot_be_trained_on_is_an_error_that_says_why(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"one value an image, f32\[300\], not f32\[\]"):
+        ae_jax.make_train_step(lambda *args: ae_jax.reconstruction_loss(*args).mean())(state, ae_jax.normalise(digits))
+    with pytest.raises(ValueError, match="batches of 64 from 0 images"):
+        ae_jax.train_epoch(state, digits[:0], jax.random.key(0))
+    with pytest.raises(ValueError, match="batches of 0 from 300 images"):
+        ae_jax.train_epoch(state, digits, jax.random.key(0), batch_size=0)
+    with pytest.raises(ValueError, match="unknown weight_decay_mode 'none'"):
+        ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), weight_decay_mode="none")
+
+
 def test_evaluation_is_the_mean_over_all_images_whatever_the_batches(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     recons = ae_jax.reconstruct(state, digits)
