@@ -84,4 +84,4 @@ def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=34, width=130)
+    return argparse.HelpFormatter(prog, max_help_position=40, width=130)

@@ -56,7 +56,8 @@ def create_run_dir(config: TrainConfig, dataset: str) -> Path:
     """
     try:
         run_dir = _claim(Path(config.run_dir)) if config.run_dir else _first_free(Path("runs"), config.arch)
-        (run_dir / "config.json").write_text(json.dumps(_describe(config, dataset), indent=2) + "\n")
+        with (run_dir / "config.json").open("x") as file:  # "x": of two runs that start at once, one gets it
+            file.write(json.dumps(_describe(config, dataset), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"the run directory cannot be written ({error}); give another --run-dir.") from error
     return run_dir

@@ -2,8 +2,10 @@ import gzip
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 import ae_jax
 from ae_jax import tfds_mnist
+from tests.conftest import use_proxy
 
 OFFICIAL = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz")
 
@@ -163,6 +166,17 @@ def test_a_data_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path
 def test_without_network_auto_is_glyphs_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
     assert "using the embedded GLYPHS" in caplog.text
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_network_that_never_answers_is_given_up_within_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        use_proxy(monkeypatch, port=silent.getsockname()[1])
+        start = time.monotonic()
+        assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
+        assert time.monotonic() - start < 10
 
 
 @pytest.mark.usefixtures("environment", "offline")
