@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 _DPI = 150
 
@@ -24,8 +24,8 @@ def reconstruction_figure(
     for axes, image in zip(grid.flat, [*images, *recons], strict=True):
         axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
         axes.set(xticks=[], yticks=[])
-    grid[0, 0].set_ylabel("original")
-    grid[1, 0].set_ylabel("reconstruction")
+    grid[0, 0].set_ylabel("original", fontsize="small")
+    grid[1, 0].set_ylabel("reconstruction", fontsize="small")
     return figure
 
 
@@ -40,7 +40,11 @@ def loss_figure(
     axes.plot(epochs, test_losses, "s-", markersize=4, label="test images")
     axes.axhline(baseline, color="gray", linestyle="--", label=baseline_name)
     axes.set(title=title, xlabel="epoch", ylabel="mean squared error per pixel", yscale="log")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.set_xlim(0.5, len(train_losses) + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8)))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.grid(visible=True, alpha=0.3)
     axes.legend()
     return figure
