@@ -28,7 +28,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that the whole session shares: what one test has prepared, the next finds."""
+    """A data folder that all tests share: what one has prepared, the next finds."""
     return tmp_path_factory.mktemp("data")
 
 
@@ -65,7 +65,7 @@ def use_proxy(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> None:
-    """An empty working folder, the session's data folder, and no official files."""
+    """An empty working folder, the shared data folder, and no official files."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
