@@ -6,4 +6,4 @@ class InputError(ValueError):
 
 
 class RunError(RuntimeError):
-    """A run could not go on; the message says why and what is left of it. Scripts exit with 1."""
+    """A run could not go on; the message says why and what to do. Scripts exit with 1."""

@@ -85,9 +85,9 @@ def _epochs(
             start = time.perf_counter()
             state, train_loss = _train_one_epoch(state, images, jax.random.fold_in(shuffle_key, epoch), sizes, bar)
             seconds = time.perf_counter() - start
-            if not math.isfinite(train_loss):
-                raise RunError(f"the loss became {train_loss} in epoch {epoch}; try a smaller --learning-rate.")
             test_loss = float(evaluate(state, test_images)["loss"])
+            if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
+                raise RunError(f"the loss is not finite after epoch {epoch}; try a smaller --learning-rate.")
             yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, len(images) / seconds)
 
 
