@@ -64,7 +64,10 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
 
 
 def params_to_torch(model: nn.Module, params: Params) -> StateDict:
-    """The inverse of `params_from_torch`: a dict of contiguous NumPy arrays, for `load_state_dict(strict=True)`."""
+    """The inverse of `params_from_torch`, as contiguous NumPy arrays.
+
+    `load_state_dict({name: torch.from_numpy(array) for name, array in state_dict.items()}, strict=True)` takes them.
+    """
     state_dict = {}
     for layer in _layers(model):
         kernel = np.asarray(params[layer.name]["kernel"])

@@ -90,3 +90,16 @@ def test_twenty_steps_end_at_pytorchs_parameters(
         for name, array in ae_jax.params_to_torch(model, state.params).items()
     }
     assert max(errors.values()) <= 1e-5, errors
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str) -> None:
+    pytest.importorskip("torch")
+    from tests.torch_reference import make_reference
+
+    model = MODELS[arch]
+    _, batches = make_case(arch)
+    params = ae_jax.create_train_state(model, jax.random.key(0)).params
+    expected = make_reference(arch, ae_jax.params_to_torch(model, params), batches)  # loads with strict=True
+    recons = model.apply({"params": params}, jnp.asarray(batches[0]))
+    assert relative_error(recons, expected["recons"]) <= 1e-5
