@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import jax
 import numpy as np
@@ -54,7 +54,7 @@ def load_dataset(
     Raises:
       InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
     """
-    if split not in _GLYPHS:
+    if split not in get_args(Split):
         raise InputError(f"unknown split {split!r}; choose train or test.")
     folder, manual = _folders(data_dir, manual_dir)
     name = find_dataset(name, data_dir=folder, manual_dir=manual)
@@ -76,7 +76,11 @@ def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: Pat
             raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
         return name
     folder, manual = _folders(data_dir, manual_dir)
-    if all(_cache_file(folder, "mnist", split).exists() for split in _GLYPHS) or _can_have("mnist", folder, manual):
+    if all(_cache_file(folder, "mnist", split).exists() for split in get_args(Split)):
+        return "mnist"
+    from ae_jax import tfds_mnist
+
+    if tfds_mnist.is_prepared("mnist", folder) or tfds_mnist.can_prepare("mnist", manual):
         return "mnist"
     _log.warning("MNIST is not at hand and cannot be downloaded: using the embedded GLYPHS, digits drawn from fonts.")
     return "glyphs"
@@ -89,30 +93,18 @@ def _draw(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split) -> tuple[HostImages, HostLabels]:
-    if not _can_have(name, data_dir, manual_dir):
-        raise InputError(
-            f"{name} is not in {data_dir} and its server does not answer; connect to the network, put its four "
-            "official files (train-images-idx3-ubyte.gz and so on) into a folder and name it with --manual-dir, "
-            "or take --dataset glyphs."
-        )
-    from ae_jax import tfds_mnist
+    from ae_jax import tfds_mnist  # here: it imports tensorflow_datasets, which cached arrays do not need
 
     if not tfds_mnist.is_prepared(name, data_dir):
+        if not tfds_mnist.can_prepare(name, manual_dir):
+            raise InputError(
+                f"{name} is not in {data_dir} and its server does not answer; connect to the network, put its four "
+                "official files (train-images-idx3-ubyte.gz and so on) into a folder and name it with --manual-dir, "
+                "or take --dataset glyphs."
+            )
         _log.info("Preparing %s in %s", name, data_dir)
         tfds_mnist.prepare(name, data_dir, manual_dir)
     return tfds_mnist.read(name, split, data_dir)
-
-
-def _can_have(name: str, data_dir: Path, manual_dir: Path | None) -> bool:
-    from ae_jax import tfds_mnist  # here: it imports tensorflow_datasets, which cached arrays do not need
-
-    if tfds_mnist.is_prepared(name, data_dir):
-        return True
-    if manual_dir is None:
-        return tfds_mnist.is_reachable(name)
-    if missing := tfds_mnist.missing_files(manual_dir):
-        raise InputError(f"{manual_dir} lacks {', '.join(missing)}; --manual-dir needs the dataset's official files.")
-    return True
 
 
 def _cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

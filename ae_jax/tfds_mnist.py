@@ -56,24 +56,18 @@ def is_prepared(name: str, data_dir: Path) -> bool:
     return True
 
 
-def missing_files(manual_dir: Path) -> list[str]:
-    """Which of the dataset's four official files `manual_dir` lacks, by name."""
-    return [file for files in FILES.values() for file in files if not (manual_dir / file).is_file()]
+def can_prepare(name: str, manual_dir: Path | None) -> bool:
+    """Whether the official files are in `manual_dir` or, where that is None, the dataset's server answers.
 
-
-def is_reachable(name: str) -> bool:
-    """Whether the dataset's server answers, within `_PROBE_SECONDS`: name resolution alone can take minutes to fail."""
-    url = tfds.builder_cls(name).URL + FILES["train"][0]
-    answers = []
-
-    def ask() -> None:
-        with contextlib.suppress(requests.RequestException):
-            answers.append(requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True).ok)
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_PROBE_SECONDS)
-    return answers == [True]
+    Raises:
+      InputError: `manual_dir` lacks some of them.
+    """
+    if manual_dir is None:
+        return _is_reachable(name)
+    missing = [file for files in FILES.values() for file in files if not (manual_dir / file).is_file()]
+    if missing:
+        raise InputError(f"{manual_dir} lacks {', '.join(missing)}; --manual-dir needs the dataset's official files.")
+    return True
 
 
 def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
@@ -109,6 +103,21 @@ def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]
         images[start:stop, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
         labels[start:stop] = [record["label"] for record in records]
     return images, labels
+
+
+def _is_reachable(name: str) -> bool:
+    """Whether the server answers, within `_PROBE_SECONDS`: name resolution alone can take minutes to fail."""
+    url = tfds.builder_cls(name).URL + FILES["train"][0]
+    answers = []
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            answers.append(requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True).ok)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return answers == [True]
 
 
 def _builder(dataset: str, data_dir: Path) -> Any:
