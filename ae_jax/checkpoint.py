@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 
 from ae_jax.state import TrainState
 from ae_jax.tensorfile import read_tensors, write_tensors
@@ -28,10 +29,12 @@ def load_checkpoint(path: Path, like: TrainState) -> TrainState:
       OSError: it cannot be opened.
     """
     tensors, _ = read_tensors(path)
-    expected = {_name(key_path): leaf for key_path, leaf in jax.tree_util.tree_leaves_with_path(like)}
-    if {name: array.shape for name, array in tensors.items()} != {name: leaf.shape for name, leaf in expected.items()}:
+    expected = {
+        _name(key_path): (leaf.shape, leaf.dtype) for key_path, leaf in jax.tree_util.tree_leaves_with_path(like)
+    }
+    if {name: (array.shape, array.dtype) for name, array in tensors.items()} != expected:
         raise ValueError(f"{path} holds the state of another model or optimizer")
-    return jax.tree.unflatten(jax.tree.structure(like), [jax.numpy.asarray(tensors[name]) for name in expected])
+    return jax.tree.unflatten(jax.tree.structure(like), [jnp.asarray(tensors[name]) for name in expected])
 
 
 def _name(key_path: tuple[object, ...]) -> str:

@@ -16,11 +16,8 @@ Config = TypeVar("Config")
 _METAVARS = {int: "N", float: "X"}
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with an error of one sentence, and a help of one line a flag."""
-
-    def __init__(self, description: str) -> None:
-        super().__init__(description=description, formatter_class=_formatter, allow_abbrev=False)
+class _Parser(argparse.ArgumentParser):
+    """argparse whose error is one sentence, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}. Try --help.\n")
@@ -33,7 +30,7 @@ def parse(config_class: Callable[..., Config], description: str, args: Sequence[
       InputError: from the dataclass, for values that it refuses.
       SystemExit: 0 after `--help`, 2 for a command line that cannot be read.
     """
-    parser = Parser(description)
+    parser = _Parser(description=description, formatter_class=_one_line_a_flag, allow_abbrev=False)
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
         kind, choices = _kind(hints[field.name])
@@ -83,5 +80,5 @@ def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:
     return next((option for option in typing.get_args(hint) if option is not types.NoneType), hint), None
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
+def _one_line_a_flag(prog: str) -> argparse.HelpFormatter:
     return argparse.HelpFormatter(prog, max_help_position=40, width=130)

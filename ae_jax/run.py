@@ -132,7 +132,8 @@ def _conclude(
 
     pca = pca_mse(train_set.images, test_set.images, latent_dim)
     pca_name = f"PCA with {latent_dim} components"
-    train_losses, test_losses = zip(*((metrics.train_loss, metrics.test_loss) for metrics in history), strict=True)
+    train_losses = [metrics.train_loss for metrics in history]
+    test_losses = [metrics.test_loss for metrics in history]
     figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=f"{pca_name}, test images", title=title)
     save_figure(run_dir, "loss", figure)
     test_mse = test_losses[-1]

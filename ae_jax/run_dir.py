@@ -7,7 +7,6 @@ figures/         reconstructions_epoch_0004.png, loss.png
 """
 
 import dataclasses
-import itertools
 import json
 import platform
 from importlib.metadata import version
@@ -89,13 +88,14 @@ def _claim(path: Path) -> Path:
 
 def _first_free(parent: Path, arch: str) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
-    for name in itertools.chain([arch], (f"{arch}-{i}" for i in itertools.count(2))):
+    path, number = parent / arch, 1
+    while True:
         try:
-            (parent / name).mkdir()
+            path.mkdir()
+            return path
         except FileExistsError:
-            continue
-        return parent / name
-    raise AssertionError("unreachable: the names never end")
+            number += 1
+            path = parent / f"{arch}-{number}"
 
 
 def _describe(config: TrainConfig, dataset: str) -> dict[str, object]:

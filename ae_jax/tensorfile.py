@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-Tensors = dict[str, np.ndarray]
+Tensors: TypeAlias = dict[str, np.ndarray]
 
 
 class DamagedFileError(Exception):

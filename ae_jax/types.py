@@ -7,9 +7,7 @@ from jaxtyping import Array, Float, Int, Int32, Key, UInt8
 
 Images: TypeAlias = Float[Array, "batch 28 28 1"]  # NHWC, pixels in [0, 1]
 Latents: TypeAlias = Float[Array, "batch latent"]
-Batch: TypeAlias = Float[
-    Array, "batch ..."
-]  # what a train step takes: images of any shape, for the caller's own models
+Batch: TypeAlias = Float[Array, "batch ..."]  # the same of any shape, for the caller's own models
 PerImage: TypeAlias = Float[Array, "batch"]
 Scalar: TypeAlias = Float[Array, ""]
 StepLosses: TypeAlias = Float[Array, "steps"]
