@@ -35,7 +35,7 @@ _WOBBLE, _WOBBLE_GRID = 1.2, 4  # standard deviation of the displacement in pixe
 def draw_glyphs(
     key: RandomKey, n: int, characters: str = DIGITS
 ) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
-    """Draw `n` images, and for each the position of its character in `characters`: the same for a key, always.
+    """Draw `n` images, and for each the position of its character in `characters`: a pure function of `key`.
 
     Fonts and characters are uniform and independent.
     """

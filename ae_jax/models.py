@@ -86,7 +86,7 @@ class ConvTranspose(nn.Module):
 
     Drawn as `nn.ConvTranspose(transpose_kernel=True)`, the one of flax that is an adjoint, does: its kernel is
     `[k, k, features, in]`, so that the features count as fan-in. With `in` counted instead, the decoder starts with
-    weights so small that the first epoch ends at a 30 % higher test loss.
+    weights so small that the first epoch ends at a test loss 30 to 40 % higher (MNIST, two seeds).
     """
 
     features: int
