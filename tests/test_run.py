@@ -17,8 +17,8 @@ import pytest
 import ae_jax
 from ae_jax import run
 from ae_jax.config import TrainConfig
+from tests.bad_array_files import bad_array_files
 from tests.conftest import ROOT, Script
-from tests.test_data import bad_array_files
 
 
 @pytest.fixture
