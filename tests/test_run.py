@@ -72,21 +72,25 @@ def test_a_run_leaves_its_settings_numbers_weights_and_pictures(
     assert last_line.endswith(str(run_dir))
 
 
-def test_a_run_repeats_bit_for_bit_and_never_overwrites(train_script: Script, own_images: Path) -> None:
-    arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 1, "--figure-every", 0)
+@pytest.mark.parametrize("arch", ["conv", "linear"])
+def test_a_run_repeats_bit_for_bit_and_never_overwrites(arch: str, train_script: Script, own_images: Path) -> None:
+    arguments = ("--arch", arch, "--dataset", own_images, "--epochs", 1)
+    run_dir = Path("runs") / arch
     assert train_script(*arguments).returncode == 0
-    first = contents(Path("runs/linear"))
+    first = contents(run_dir)
     assert train_script(*arguments).returncode == 0
-    refused = train_script(*arguments, "--run-dir", "runs/linear")
+    refused = train_script(*arguments, "--run-dir", run_dir)
     assert refused.returncode == 2
-    assert (
-        refused.stderr
-        == "error: runs/linear already holds a run, and nothing is overwritten; give another --run-dir.\n"
-    )
-    assert contents(Path("runs/linear")) == first
-    checkpoint = "checkpoints/step_00000005.safetensors"
-    assert contents(Path("runs/linear-2"))[checkpoint] == first[checkpoint]
-    assert {path.name for path in Path("runs").iterdir()} == {"linear", "linear-2"}
+    sentence = f"error: {run_dir} already holds a run, and nothing is overwritten; give another --run-dir.\n"
+    assert refused.stderr == sentence
+    assert contents(run_dir) == first
+    assert {path.name for path in Path("runs").iterdir()} == {arch, f"{arch}-2"}
+
+    second = contents(Path("runs") / f"{arch}-2")
+    for name in ("checkpoints/step_00000005.safetensors", "figures/reconstructions_epoch_0001.png"):
+        assert second[name] == first[name]
+    losses = [[json.loads(run["metrics.jsonl"])[key] for key in ("train_loss", "test_loss")] for run in (first, second)]
+    assert losses[0] == losses[1]
 
 
 @pytest.mark.usefixtures("environment")
