@@ -89,7 +89,9 @@ def test_a_run_repeats_bit_for_bit_and_never_overwrites(arch: str, train_script:
     second = contents(Path("runs") / f"{arch}-2")
     for name in ("checkpoints/step_00000005.safetensors", "figures/reconstructions_epoch_0001.png"):
         assert second[name] == first[name]
-    losses = [[json.loads(run["metrics.jsonl"])[key] for key in ("train_loss", "test_loss")] for run in (first, second)]
+    losses = [
+        [json.loads(files["metrics.jsonl"])[key] for key in ("train_loss", "test_loss")] for files in (first, second)
+    ]
     assert losses[0] == losses[1]
 
 
