@@ -30,7 +30,6 @@ __all__ = [
     "torch_init",
     "train_epoch",
     "train_step",
-    "train_steps",
 ]
 
 from ae_jax.batching import batches, normalise
@@ -51,5 +50,4 @@ from ae_jax.train import (
     reconstruction_loss,
     train_epoch,
     train_step,
-    train_steps,
 )

@@ -49,15 +49,22 @@ def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
     return np.minimum(n - starts, batch_size)
 
 
-def take_batch(images: Pixels, order: Order, i: int | Step, batch_size: int) -> tuple[Batch, PerImage]:
-    """Batch `i` of `images` in `order`, always of full size, and its weights.
+def take_batch(
+    images: Pixels, order: Order, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
+) -> tuple[Batch, PerImage]:
+    """Batch `i` of `images` in `order`, or one of the equal shards that it is split into, always of full size.
 
     Returns:
-      `f32[batch_size, …]` in [0, 1], and `f32[batch_size]`: 1 for an image, 0 for the rows behind the last one.
+      `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the images' weights in the mean over the whole batch:
+      1 / (images in the batch), 0 for rows that only fill the shape up.
     """
-    positions = i * batch_size + jnp.arange(batch_size)
+    size = -(-batch_size // num_shards)
+    places = shard * size + jnp.arange(size)
+    positions = i * batch_size + places
     rows = order.at[positions].get(mode="clip")
-    return normalise(jnp.asarray(images)[rows]), (positions < len(order)).astype(jnp.float32)
+    is_image = (places < batch_size) & (positions < len(order))
+    num_images = jnp.minimum(batch_size, len(order) - i * batch_size)
+    return normalise(jnp.asarray(images)[rows]), is_image.astype(jnp.float32) / num_images
 
 
 @jax.jit

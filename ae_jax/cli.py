@@ -7,7 +7,7 @@ import signal
 import sys
 import types
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from ae_jax.errors import InputError, RunError
@@ -23,13 +23,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}. Try --help.\n")
 
 
-def parse(config_class: Callable[..., Config], description: str, args: Sequence[str] | None = None) -> Config:
+def parse(recipes: Mapping[str, Callable[..., Config]], description: str, args: Sequence[str] | None = None) -> Config:
     """A dataclass of settings from the command line: a flag a field, with the field's type, default and `help`.
+
+    Args:
+      recipes: name → function from the settings that were given, as keywords, to the whole; the first is the default
+        and the dataclass itself. Where there are several, `--recipe` chooses.
+      description: what the command does.
+      args: the command line, or None for the process's own.
 
     Raises:
       InputError: from the dataclass, for values that it refuses.
       SystemExit: 0 after `--help`, 2 for a command line that cannot be read.
     """
+    default, config_class = next(iter(recipes.items()))
     parser = _Parser(description=description, formatter_class=_one_line_a_flag, allow_abbrev=False)
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
@@ -38,11 +45,16 @@ def parse(config_class: Callable[..., Config], description: str, args: Sequence[
             f"--{field.name.replace('_', '-')}",
             type=kind,
             choices=choices,
-            default=field.default,
+            default=argparse.SUPPRESS,  # a recipe has to know what was given
             metavar=None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper()),
-            help=field.metadata["help"] + ("" if field.default is None else " (%(default)s)"),
+            help=field.metadata["help"] + ("" if field.default is None else f" ({field.default})"),
         )
-    return config_class(**vars(parser.parse_args(args)))
+    if len(recipes) > 1:
+        parser.add_argument(
+            "--recipe", choices=recipes, default=default, help="where the other defaults come from (%(default)s)"
+        )
+    given = vars(parser.parse_args(args))
+    return recipes[given.pop("recipe", default)](**given)
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:

@@ -22,10 +22,15 @@ class TrainConfig:
     dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, glyphs, or a .npy/.npz file of your own")
     epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(64, "images a training step")
-    learning_rate: float = setting(1e-3, "Adam's step size")
+    learning_rate: float = setting(1e-3, "Adam's step size, at its highest")
+    schedule: Literal["constant", "cosine"] = setting(
+        "constant", "the learning rate's, or along a cosine to 0 at the end"
+    )
+    warmup: float = setting(0.0, "share of all steps, 0 to 1, in which the learning rate rises from 0")
     weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
     weight_decay_mode: Literal["decoupled", "l2"] = setting("decoupled", "as in AdamW, or l2: added to the gradient")
     init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
+    devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share each batch; auto: as is fastest")
     seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
     figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
     run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
@@ -41,11 +46,33 @@ class TrainConfig:
         self._require("figure_every", self.figure_every >= 0, "at least 0")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
+        self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
+        self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
+
+    @property
+    def num_devices(self) -> int | None:
+        """`devices`, or None for auto."""
+        return None if self.devices == "auto" else int(self.devices)
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
             raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
+
+
+def fast(arch: Literal["conv", "linear"] = "conv", **settings: Any) -> TrainConfig:
+    """The settings that reach a given test error soonest, found by measurement on MNIST; `settings` go before them."""
+    return TrainConfig(arch=arch, **_FAST[arch] | settings)
+
+
+_FAST: dict[str, dict[str, Any]] = {
+    "conv": {"epochs": 2, "learning_rate": 8e-3, "schedule": "cosine", "warmup": 0.05},
+    "linear": {"epochs": 5, "learning_rate": 1e-2, "schedule": "cosine", "warmup": 0.05},
+}
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text) >= 1
 
 
 def _float32(value: float) -> float:

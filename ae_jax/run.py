@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jax import numpy as jnp
+import optax
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from ae_jax.batching import batch_sizes, epoch_order
@@ -16,15 +17,17 @@ from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, find_dataset, load_dataset
 from ae_jax.errors import RunError
 from ae_jax.models import MODELS
+from ae_jax.parallel import TrainSteps, make_evaluate, make_mesh, make_train_steps, replicate
 from ae_jax.pca import pca_mse
 from ae_jax.run_dir import EpochMetrics, append_metrics, checkpoint_path, create_run_dir, refuse_taken, save_figure
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.torch_weights import torch_init
-from ae_jax.train import evaluate, reconstruct, train_steps
-from ae_jax.types import HostImages, Pixels, RandomKey
+from ae_jax.train import reconstruct
+from ae_jax.types import HostImages, Order, Pixels, RandomKey, StepLosses
 
 _LOOK_SECONDS = 0.5  # between two looks at the loss; Ctrl-C waits no longer
 _NUM_PICTURED = 9
+_IMAGES_PER_CORE = {"conv": 32, "linear": None}
 
 
 def train(config: TrainConfig) -> Path:
@@ -36,14 +39,16 @@ def train(config: TrainConfig) -> Path:
     """
     if config.run_dir:
         refuse_taken(Path(config.run_dir))
+    mesh = make_mesh(config.num_devices, batch_size=config.batch_size, images_per_core=_IMAGES_PER_CORE[config.arch])
     train_set, test_set = _load(config)
-    run_dir = create_run_dir(config, train_set.name)
+    run_dir = create_run_dir(config, train_set.name, mesh.devices.flat)
     title = f"{config.arch} on {_describe(train_set.name)}"
     print(f"Training {title}: {len(train_set.images):,} images, {len(test_set.images):,} for testing, into {run_dir}")
 
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     history = []
-    for state, metrics in _epochs(config, _initial_state(config, init_key), train_set, test_set, shuffle_key):
+    state = _initial_state(config, init_key, len(batch_sizes(len(train_set.images), config.batch_size)))
+    for state, metrics in _epochs(config, mesh, state, train_set, test_set, shuffle_key):
         history.append(metrics)
         tqdm.write(_line(metrics))
         append_metrics(run_dir, metrics)
@@ -61,58 +66,74 @@ def _load(config: TrainConfig) -> tuple[Dataset, Dataset]:
     return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
 
 
-def _initial_state(config: TrainConfig, key: RandomKey) -> TrainState:
+def _initial_state(config: TrainConfig, key: RandomKey, steps_per_epoch: int) -> TrainState:
     model = MODELS[config.arch]()
     return create_train_state(
         model,
         key,
-        learning_rate=config.learning_rate,
+        learning_rate=_learning_rate(config, config.epochs * steps_per_epoch),
         weight_decay=config.weight_decay,
         weight_decay_mode=config.weight_decay_mode,
         params=torch_init(model, key) if config.init == "torch" else None,
     )
 
 
+def _learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
+    warmup_steps = round(config.warmup * num_steps)
+    if config.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup_steps, num_steps)
+    if warmup_steps:
+        return optax.warmup_constant_schedule(0.0, config.learning_rate, warmup_steps)
+    return config.learning_rate
+
+
 def _epochs(
-    config: TrainConfig, state: TrainState, train_set: Dataset, test_set: Dataset, shuffle_key: RandomKey
+    config: TrainConfig, mesh: Mesh, state: TrainState, train_set: Dataset, test_set: Dataset, shuffle_key: RandomKey
 ) -> Iterator[tuple[TrainState, EpochMetrics]]:
-    images, test_images = jax.device_put((train_set.images, test_set.images))
+    """Train epoch by epoch; a state that was yielded is used up by the next epoch."""
+    images, test_images, state = replicate(mesh, (train_set.images, test_set.images, state))
     sizes = batch_sizes(len(images), min(config.batch_size, len(images)))
-    _compile(state, images, shuffle_key, sizes)
+    steps, evaluate = make_train_steps(mesh, int(sizes[0])), make_evaluate(mesh, min(64, len(test_images)))
+
+    def begin(epoch: int) -> tuple[StepLosses, Order]:
+        order = epoch_order(jax.random.fold_in(shuffle_key, epoch), len(images))
+        return replicate(mesh, (np.zeros(len(sizes), np.float32), order))
+
+    losses, order = begin(0)
+    state, _ = steps(state, losses, images, order, 0, 0)  # compiles: an epoch's `seconds` are to be training alone
     with tqdm(total=config.epochs * len(images), unit=" images", unit_scale=True, disable=None, leave=False) as bar:
         for epoch in range(1, config.epochs + 1):
             bar.set_description(f"epoch {epoch}/{config.epochs}")
             start = time.perf_counter()
-            state, train_loss = _train_one_epoch(state, images, jax.random.fold_in(shuffle_key, epoch), sizes, bar)
+            losses, order = begin(epoch)
+            state, losses = _train_one_epoch(steps, state, losses, images, order, sizes, bar)
             seconds = time.perf_counter() - start
-            test_loss = float(evaluate(state, test_images)["loss"])
+            train_loss, test_loss = float(np.average(losses, weights=sizes)), float(evaluate(state, test_images))
             if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
                 raise RunError(f"the loss is not finite after epoch {epoch}; try a smaller --learning-rate.")
             yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, len(images) / seconds)
 
 
-def _compile(state: TrainState, images: Pixels, shuffle_key: RandomKey, sizes: np.ndarray) -> None:
-    """Compile what an epoch runs, by running none of its steps: its `seconds` are to be training alone."""
-    order = epoch_order(jax.random.fold_in(shuffle_key, 0), len(images))
-    jax.block_until_ready(train_steps(state, jnp.zeros(len(sizes)), images, order, 0, 0, batch_size=int(sizes[0])))
-
-
 def _train_one_epoch(
-    state: TrainState, images: Pixels, key: RandomKey, sizes: np.ndarray, bar: tqdm
-) -> tuple[TrainState, float]:
-    """An epoch in pieces of about `_LOOK_SECONDS`, and the mean of its loss over the images."""
-    order = epoch_order(key, len(images))
-    losses = jnp.zeros(len(sizes))
+    steps: TrainSteps,
+    state: TrainState,
+    losses: StepLosses,
+    images: Pixels,
+    order: Order,
+    sizes: np.ndarray,
+    bar: tqdm,
+) -> tuple[TrainState, StepLosses]:
+    """An epoch in pieces of about `_LOOK_SECONDS`; between them Ctrl-C is heard and the bar moves."""
     first, num_steps = 0, 1
     while first < len(sizes):
         start = time.perf_counter()
         last = min(first + num_steps, len(sizes))
-        state, losses = train_steps(state, losses, images, order, first, last, batch_size=int(sizes[0]))
+        state, losses = steps(state, losses, images, order, first, last)
         bar.set_postfix(loss=f"{np.asarray(losses)[first:last].mean():.5f}", refresh=False)
         bar.update(int(sizes[first:last].sum()))
         rate = (last - first) / (time.perf_counter() - start)
         first, num_steps = last, max(1, int(rate * _LOOK_SECONDS))
-    return state, float(np.average(np.asarray(losses), weights=sizes))
+    return state, losses
 
 
 def _picture(run_dir: Path, state: TrainState, images: HostImages, metrics: EpochMetrics, title: str) -> None:

@@ -9,6 +9,7 @@ figures/         reconstructions_epoch_0004.png, loss.png
 import dataclasses
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +44,13 @@ def refuse_taken(path: Path) -> None:
         raise InputError(f"{path} {what}, and nothing is overwritten; give another --run-dir.")
 
 
-def create_run_dir(config: TrainConfig, dataset: str) -> Path:
+def create_run_dir(config: TrainConfig, dataset: str, devices: Iterable[jax.Device]) -> Path:
     """Make the folder that `config` names, or the first free one of `runs/<arch>`, `runs/<arch>-2`, …
 
     Args:
       config: the run's settings, written to `config.json`.
       dataset: the dataset that is really used, written there as `dataset_used`.
+      devices: the devices that are really used, likewise.
 
     Raises:
       InputError: it is taken, or cannot be written.
@@ -56,7 +58,7 @@ def create_run_dir(config: TrainConfig, dataset: str) -> Path:
     try:
         run_dir = _claim(Path(config.run_dir)) if config.run_dir else _first_free(Path("runs"), config.arch)
         with (run_dir / "config.json").open("x") as file:  # "x": of two runs that start at once, one gets it
-            file.write(json.dumps(_describe(config, dataset), indent=2) + "\n")
+            file.write(json.dumps(_describe(config, dataset, devices), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"the run directory cannot be written ({error}); give another --run-dir.") from error
     return run_dir
@@ -98,11 +100,11 @@ def _first_free(parent: Path, arch: str) -> Path:
             path = parent / f"{arch}-{number}"
 
 
-def _describe(config: TrainConfig, dataset: str) -> dict[str, object]:
+def _describe(config: TrainConfig, dataset: str, devices: Iterable[jax.Device]) -> dict[str, object]:
     packages = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
     return {
         **dataclasses.asdict(config),
         "dataset_used": dataset,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "devices": [str(device) for device in jax.devices()],
+        "devices_used": [str(device) for device in devices],
     }

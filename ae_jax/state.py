@@ -32,7 +32,7 @@ def create_train_state(
     model: nn.Module,
     key: RandomKey,
     *,
-    learning_rate: float | Scalar = 1e-3,
+    learning_rate: float | Scalar | optax.Schedule = 1e-3,
     weight_decay: float | Scalar = 1e-5,
     weight_decay_mode: WeightDecayMode = "decoupled",
     params: Params | None = None,
@@ -44,7 +44,7 @@ def create_train_state(
       model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
       key: draws the parameters; unused where `params` are given.
       learning_rate: Adam's step size. It and `weight_decay` are leaves of the state: they may be traced, and other
-        values do not compile anything anew.
+        values do not compile anything anew. Or a schedule, a function of the step; every schedule is a program.
       weight_decay: the rate at which parameters shrink.
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
         arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
@@ -59,14 +59,19 @@ def create_train_state(
         params = _init_params(model, key)
     if tx is not None:
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
-    tx = _adam(weight_decay_mode)
-    hyperparams = {"learning_rate": jnp.float32(learning_rate), "weight_decay": jnp.float32(weight_decay)}
-    opt_state = _init_opt_state(tx, params)._replace(hyperparams=hyperparams)
+    hyperparams = {"weight_decay": jnp.float32(weight_decay)}
+    if callable(learning_rate):
+        tx = _adam(weight_decay_mode, learning_rate)
+    else:
+        tx = _adam(weight_decay_mode)
+        hyperparams["learning_rate"] = jnp.float32(learning_rate)
+    opt_state = _init_opt_state(tx, params)
+    opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
 
 
 @functools.cache
-def _adam(weight_decay_mode: WeightDecayMode) -> optax.GradientTransformation:
+def _adam(weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None = None) -> optax.GradientTransformation:
     """Adam (betas 0.9 and 0.999, eps 1e-8, as PyTorch's) with its two settings as leaves of the optimizer's state."""
     if weight_decay_mode not in get_args(WeightDecayMode):
         raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
@@ -76,7 +81,7 @@ def _adam(weight_decay_mode: WeightDecayMode) -> optax.GradientTransformation:
             return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
         return optax.adamw(learning_rate, weight_decay=weight_decay)
 
-    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0)
+    return optax.inject_hyperparams(adam)(learning_rate=schedule or 0.0, weight_decay=0.0)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -26,7 +26,12 @@ class _Layer(NamedTuple):
     name: str  # "decoder_1"
     torch_name: str  # "decoder.2"
     kernel_shape: tuple[int, ...]
-    axes: tuple[int, ...]  # torch's weight transposed by these is our kernel
+    bias_shape: tuple[int, ...]
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """PyTorch's weight transposed by these is our kernel, of all three kinds of layers."""
+        return (1, 0) if len(self.kernel_shape) == 2 else (2, 3, 1, 0)
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -89,7 +94,7 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
         kernel_key, bias_key = jax.random.split(layer_key)
         params[layer.name] = {
             "kernel": jax.random.uniform(kernel_key, layer.kernel_shape, minval=-bound, maxval=bound),
-            "bias": jax.random.uniform(bias_key, layer.kernel_shape[-1:], minval=-bound, maxval=bound),
+            "bias": jax.random.uniform(bias_key, layer.bias_shape, minval=-bound, maxval=bound),
         }
     return params
 
@@ -99,17 +104,12 @@ def _layers(model: nn.Module) -> Iterator[_Layer]:
     variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
     for name, params in variables["params"].items():
         half, index = name.rsplit("_", 1)
-        shape = params["kernel"].shape
-        if len(shape) == 2:
-            axes: tuple[int, ...] = (1, 0)
-        else:
-            axes = (2, 3, 1, 0) if half == "encoder" else (2, 3, 0, 1)
-        yield _Layer(name, f"{half}.{2 * int(index)}", shape, axes)
+        yield _Layer(name, f"{half}.{2 * int(index)}", params["kernel"].shape, params["bias"].shape)
 
 
 def _check_state_dict(arrays: StateDict, layers: list[_Layer]) -> None:
     expected = {f"{layer.torch_name}.weight": layer.weight_shape for layer in layers}
-    expected |= {f"{layer.torch_name}.bias": layer.kernel_shape[-1:] for layer in layers}
+    expected |= {f"{layer.torch_name}.bias": layer.bias_shape for layer in layers}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
     problems += [f"unexpected {name} {array.shape}" for name, array in arrays.items() if name not in expected]
     problems += [

@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import jax
 import optax
 from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from ae_jax.batching import batch_sizes, epoch_order, normalise, take_batch
 from ae_jax.state import TrainState
@@ -38,7 +39,10 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
 
     @jax.jit
     def train_step(state: TrainState, images: Batch, weights: PerImage | None = None) -> tuple[TrainState, Metrics]:
-        return _step(loss_fn, state, images, weights)
+        if weights is None:
+            weights = jnp.ones(len(images))
+        state, loss = _step(loss_fn, state, images, weights / jnp.sum(weights))
+        return state, {"loss": loss}
 
     return train_step
 
@@ -72,13 +76,12 @@ def train_epoch(
     """
     order = epoch_order(key, len(images))
     sizes = batch_sizes(len(images), batch_size)
-    losses = jnp.zeros(len(sizes))
-    steps = functools.partial(train_steps, batch_size=int(sizes[0]), loss_fn=loss_fn)
-    state, losses = steps(state, losses, images, order, 0, len(sizes))
+    state, losses = train_steps(
+        state, jnp.zeros(len(sizes)), images, order, 0, len(sizes), batch_size=int(sizes[0]), loss_fn=loss_fn
+    )
     return state, {"loss": jnp.average(losses, weights=sizes)}
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
 def train_steps(
     state: TrainState,
     losses: StepLosses,
@@ -89,30 +92,32 @@ def train_steps(
     *,
     batch_size: int,
     loss_fn: LossFn = reconstruction_loss,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, StepLosses]:
-    """The steps `first <= i < last` of the epoch that visits `images` in `order`, as one compiled call.
+    """The steps `first <= i < last` of the epoch that visits `images` in `order`, as one loop to compile.
 
-    The bounds are traced: an epoch can be taken in pieces of any length, with one compilation and the same result.
+    The bounds may be traced: an epoch can be taken in pieces of any length, with one compilation and the same result.
 
     Args:
-      state: where to start; nothing is donated.
+      state: where to start.
       losses: `f32[steps]`, the epoch's loss at each step so far.
       images: `u8[n, …]`.
       order: `i32[n]`, from `epoch_order`.
       first: the first step to take.
       last: the step to stop before, at most the epoch's `ceil(n / batch_size)`.
-      batch_size: images a step.
+      batch_size: images a step, at most `n`.
       loss_fn: as for `make_train_step`.
+      axis_name: the devices' mesh axis under `jax.shard_map`; each takes its shard of every batch.
 
     Returns:
-      The new state, and `losses` with these steps' filled in.
+      The new state, and `losses` with these steps' filled in; the same on all devices.
     """
 
     def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
         state, losses = carry
-        batch, weights = take_batch(images, order, i, batch_size)
-        state, metrics = _step(loss_fn, state, batch, weights)
-        return state, losses.at[i].set(metrics["loss"])
+        batch, weights = take_batch(images, order, i, batch_size, **_shard(axis_name))
+        state, loss = _step(loss_fn, state, batch, weights, axis_name)
+        return state, losses.at[i].set(loss)
 
     return lax.fori_loop(first, last, body, (state, losses))
 
@@ -122,14 +127,23 @@ def evaluate(
     state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> Metrics:
     """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call."""
+    return {"loss": mean_loss(state, images, batch_size=batch_size, loss_fn=loss_fn)}
+
+
+def mean_loss(
+    state: TrainState, images: Pixels, *, batch_size: int, loss_fn: LossFn, axis_name: str | None = None
+) -> Scalar:
+    """The mean over all images `u8[n, …]`, as one loop to compile; `axis_name` as for `train_steps`."""
     order = jnp.arange(len(images))
     sizes = batch_sizes(len(images), batch_size)
 
     def body(i: Step, total: Scalar) -> Scalar:
-        batch, weights = take_batch(images, order, i, int(sizes[0]))
-        return total + jnp.sum(_losses(loss_fn, state.model, state.params, batch) * weights)
+        batch, weights = take_batch(images, order, i, int(sizes[0]), **_shard(axis_name))
+        loss = jnp.sum(_losses(loss_fn, state.model, state.params, batch) * weights)
+        return total + loss * jnp.asarray(sizes)[i] / len(images)
 
-    return {"loss": lax.fori_loop(0, len(sizes), body, jnp.float32(0)) / len(images)}
+    mean = lax.fori_loop(0, len(sizes), body, jnp.float32(0))
+    return lax.psum(mean, axis_name) if axis_name else mean
 
 
 @jax.jit
@@ -149,11 +163,22 @@ def _losses(loss_fn: LossFn, model: nn.Module, params: Params, images: Batch) ->
     return losses
 
 
-def _step(loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage | None) -> tuple[TrainState, Metrics]:
+def _shard(axis_name: str | None) -> dict[str, Any]:
+    return {"shard": lax.axis_index(axis_name), "num_shards": lax.axis_size(axis_name)} if axis_name else {}
+
+
+def _step(
+    loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage, axis_name: str | None = None
+) -> tuple[TrainState, Scalar]:
+    """One optimizer step on the sum of `weights · losses`, over all devices of `axis_name`."""
+
     def objective(params: Params) -> Scalar:
-        return jnp.average(_losses(loss_fn, state.model, params, images), weights=weights)
+        return jnp.sum(_losses(loss_fn, state.model, params, images) * weights)
 
     loss, grads = jax.value_and_grad(objective)(state.params)
+    if axis_name:
+        flat, unravel = ravel_pytree((loss, grads))  # one all-reduce: one a parameter costs more than a device gains
+        loss, grads = unravel(lax.psum(flat, axis_name))
     updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), {"loss": loss}
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), loss

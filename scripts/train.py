@@ -2,7 +2,8 @@
 
 from ae_jax import run
 from ae_jax.cli import parse, run_command
-from ae_jax.config import TrainConfig
+from ae_jax.config import TrainConfig, fast
 
 if __name__ == "__main__":
-    run_command(lambda: run.train(parse(TrainConfig, "Train an MNIST autoencoder.")))
+    recipes = {"tutorial": TrainConfig, "fast": fast}
+    run_command(lambda: run.train(parse(recipes, "Train an MNIST autoencoder.")))

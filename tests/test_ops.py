@@ -39,11 +39,11 @@ def conv_transpose2d_by_definition(
     n, height, width, _ = x.shape
     k = len(kernel)
     full = np.zeros(
-        (n, (height - 1) * stride + k + output_padding, (width - 1) * stride + k + output_padding, kernel.shape[-1])
+        (n, (height - 1) * stride + k + output_padding, (width - 1) * stride + k + output_padding, kernel.shape[2])
     )
     for i in range(height):
         for j in range(width):
-            spread = np.einsum("nc,uvcd->nuvd", x[:, i, j], kernel)
+            spread = np.einsum("nc,uvdc->nuvd", x[:, i, j], kernel)
             full[:, stride * i : stride * i + k, stride * j : stride * j + k] += spread
     return full[:, padding : full.shape[1] - padding, padding : full.shape[2] - padding]
 
@@ -55,6 +55,7 @@ def test_both_convolutions_are_their_definitions(
     x, kernel = random_arrays((3, height, width, 2), (k, k, 2, 4))
     forward = conv2d(x, kernel, stride=stride, padding=padding)
     np.testing.assert_allclose(forward, conv2d_by_definition(x, kernel, stride, padding), atol=ATOL)
+    kernel = kernel.swapaxes(2, 3)
     spread = conv_transpose2d(x, kernel, stride=stride, padding=padding, output_padding=output_padding)
     expected = conv_transpose2d_by_definition(x, kernel, stride, padding, output_padding)
     np.testing.assert_allclose(spread, expected, atol=ATOL)
@@ -64,9 +65,7 @@ def test_both_convolutions_are_their_definitions(
 def test_transposed_convolution_is_the_adjoint(
     height: int, width: int, k: int, stride: int, padding: int, output_padding: int
 ) -> None:
-    x, kernel = random_arrays((3, height, width, 2), (k, k, 2, 4))
+    x, kernel = random_arrays((3, height, width, 2), (k, k, 4, 2))
     spread = conv_transpose2d(x, kernel, stride=stride, padding=padding, output_padding=output_padding)
-    _, adjoint = jax.vjp(
-        lambda y: conv2d(y, kernel.swapaxes(2, 3), stride=stride, padding=padding), jnp.zeros(spread.shape)
-    )
+    _, adjoint = jax.vjp(lambda y: conv2d(y, kernel, stride=stride, padding=padding), jnp.zeros(spread.shape))
     np.testing.assert_allclose(spread, adjoint(x)[0], atol=ATOL)
