@@ -8,11 +8,10 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from ae_jax.errors import InputError, RunError
 
-Config = TypeVar("Config")
 _METAVARS = {int: "N", float: "X"}
 
 
@@ -23,7 +22,7 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}. Try --help.\n")
 
 
-def parse(recipes: Mapping[str, Callable[..., Config]], description: str, args: Sequence[str] | None = None) -> Config:
+def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Sequence[str] | None = None) -> Any:
     """A dataclass of settings from the command line: a flag a field, with the field's type, default and `help`.
 
     Args:

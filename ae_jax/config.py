@@ -27,6 +27,8 @@ class TrainConfig:
         "constant", "the learning rate's, or along a cosine to 0 at the end"
     )
     warmup: float = setting(0.0, "share of all steps, 0 to 1, in which the learning rate rises from 0")
+    beta1: float = setting(0.9, "share of the gradients' running mean that a step of Adam keeps")
+    beta2: float = setting(0.999, "the same for the squared gradients'")
     weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
     weight_decay_mode: Literal["decoupled", "l2"] = setting("decoupled", "as in AdamW, or l2: added to the gradient")
     init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
@@ -46,6 +48,8 @@ class TrainConfig:
         self._require("figure_every", self.figure_every >= 0, "at least 0")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
+        self._require("beta1", 0 <= self.beta1 < 1, "0 or above and below 1")
+        self._require("beta2", 0 <= self.beta2 < 1, "0 or above and below 1")
         self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
@@ -65,9 +69,10 @@ def fast(arch: Literal["conv", "linear"] = "conv", **settings: Any) -> TrainConf
     return TrainConfig(arch=arch, **_FAST[arch] | settings)
 
 
+_FASTEST: dict[str, Any] = {"schedule": "cosine", "warmup": 0.25, "beta2": 0.95}
 _FAST: dict[str, dict[str, Any]] = {
-    "conv": {"epochs": 2, "learning_rate": 8e-3, "schedule": "cosine", "warmup": 0.05},
-    "linear": {"epochs": 5, "learning_rate": 1e-2, "schedule": "cosine", "warmup": 0.05},
+    "conv": _FASTEST | {"epochs": 1, "batch_size": 30, "learning_rate": 1e-2, "beta1": 0.8},
+    "linear": _FASTEST | {"epochs": 2, "batch_size": 128, "learning_rate": 2e-2, "beta1": 0.85},
 }
 
 

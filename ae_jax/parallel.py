@@ -52,7 +52,7 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
 @functools.cache
 def make_train_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss) -> TrainSteps:
-    """`train_steps` over the devices of `mesh`, compiled: `(state, losses, images, order, first, last) → state, losses`.
+    """`train_steps` over the devices of `mesh`, compiled: state, losses, images, order, first, last → state, losses.
 
     All arguments are replicated. `state` and `losses` are donated: the caller must not use them again.
     """

@@ -5,29 +5,24 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
-import optax
-from jax.sharding import Mesh
 from tqdm import tqdm
 
-from ae_jax.batching import batch_sizes, epoch_order
 from ae_jax.checkpoint import save_checkpoint
 from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, find_dataset, load_dataset
 from ae_jax.errors import RunError
-from ae_jax.models import MODELS
-from ae_jax.parallel import TrainSteps, make_evaluate, make_mesh, make_train_steps, replicate
+from ae_jax.parallel import make_evaluate, replicate
 from ae_jax.pca import pca_mse
+from ae_jax.program import Program, make_program
 from ae_jax.run_dir import EpochMetrics, append_metrics, checkpoint_path, create_run_dir, refuse_taken, save_figure
-from ae_jax.state import TrainState, create_train_state
-from ae_jax.torch_weights import torch_init
+from ae_jax.state import TrainState
 from ae_jax.train import reconstruct
-from ae_jax.types import HostImages, Order, Pixels, RandomKey, StepLosses
+from ae_jax.types import HostImages
 
 _LOOK_SECONDS = 0.5  # between two looks at the loss; Ctrl-C waits no longer
 _NUM_PICTURED = 9
-_IMAGES_PER_CORE = {"conv": 32, "linear": None}
+_EVALUATION_BATCH = 64
 
 
 def train(config: TrainConfig) -> Path:
@@ -39,16 +34,14 @@ def train(config: TrainConfig) -> Path:
     """
     if config.run_dir:
         refuse_taken(Path(config.run_dir))
-    mesh = make_mesh(config.num_devices, batch_size=config.batch_size, images_per_core=_IMAGES_PER_CORE[config.arch])
     train_set, test_set = _load(config)
-    run_dir = create_run_dir(config, train_set.name, mesh.devices.flat)
+    program, start = make_program(config, train_set.images)
+    run_dir = create_run_dir(config, train_set.name, program.mesh.devices.flat)
     title = f"{config.arch} on {_describe(train_set.name)}"
     print(f"Training {title}: {len(train_set.images):,} images, {len(test_set.images):,} for testing, into {run_dir}")
 
-    init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     history = []
-    state = _initial_state(config, init_key, len(batch_sizes(len(train_set.images), config.batch_size)))
-    for state, metrics in _epochs(config, mesh, state, train_set, test_set, shuffle_key):
+    for state, metrics in _epochs(program, start, test_set.images, config.epochs):
         history.append(metrics)
         tqdm.write(_line(metrics))
         append_metrics(run_dir, metrics)
@@ -66,74 +59,37 @@ def _load(config: TrainConfig) -> tuple[Dataset, Dataset]:
     return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
 
 
-def _initial_state(config: TrainConfig, key: RandomKey, steps_per_epoch: int) -> TrainState:
-    model = MODELS[config.arch]()
-    return create_train_state(
-        model,
-        key,
-        learning_rate=_learning_rate(config, config.epochs * steps_per_epoch),
-        weight_decay=config.weight_decay,
-        weight_decay_mode=config.weight_decay_mode,
-        params=torch_init(model, key) if config.init == "torch" else None,
-    )
-
-
-def _learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
-    warmup_steps = round(config.warmup * num_steps)
-    if config.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup_steps, num_steps)
-    if warmup_steps:
-        return optax.warmup_constant_schedule(0.0, config.learning_rate, warmup_steps)
-    return config.learning_rate
-
-
 def _epochs(
-    config: TrainConfig, mesh: Mesh, state: TrainState, train_set: Dataset, test_set: Dataset, shuffle_key: RandomKey
+    program: Program, state: TrainState, test_images: HostImages, num_epochs: int
 ) -> Iterator[tuple[TrainState, EpochMetrics]]:
     """Train epoch by epoch; a state that was yielded is used up by the next epoch."""
-    images, test_images, state = replicate(mesh, (train_set.images, test_set.images, state))
-    sizes = batch_sizes(len(images), min(config.batch_size, len(images)))
-    steps, evaluate = make_train_steps(mesh, int(sizes[0])), make_evaluate(mesh, min(64, len(test_images)))
-
-    def begin(epoch: int) -> tuple[StepLosses, Order]:
-        order = epoch_order(jax.random.fold_in(shuffle_key, epoch), len(images))
-        return replicate(mesh, (np.zeros(len(sizes), np.float32), order))
-
-    losses, order = begin(0)
-    state, _ = steps(state, losses, images, order, 0, 0)  # compiles: an epoch's `seconds` are to be training alone
-    with tqdm(total=config.epochs * len(images), unit=" images", unit_scale=True, disable=None, leave=False) as bar:
-        for epoch in range(1, config.epochs + 1):
-            bar.set_description(f"epoch {epoch}/{config.epochs}")
+    evaluate = make_evaluate(program.mesh, min(_EVALUATION_BATCH, len(test_images)))
+    test_images, n = replicate(program.mesh, test_images), len(program.images)
+    with tqdm(total=num_epochs * n, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
+        for epoch in range(1, num_epochs + 1):
+            bar.set_description(f"epoch {epoch}/{num_epochs}")
             start = time.perf_counter()
-            losses, order = begin(epoch)
-            state, losses = _train_one_epoch(steps, state, losses, images, order, sizes, bar)
+            state, train_loss = _train_one_epoch(program, state, epoch, bar)
             seconds = time.perf_counter() - start
-            train_loss, test_loss = float(np.average(losses, weights=sizes)), float(evaluate(state, test_images))
+            test_loss = float(evaluate(state, test_images))
             if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
                 raise RunError(f"the loss is not finite after epoch {epoch}; try a smaller --learning-rate.")
-            yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, len(images) / seconds)
+            yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, n / seconds)
 
 
-def _train_one_epoch(
-    steps: TrainSteps,
-    state: TrainState,
-    losses: StepLosses,
-    images: Pixels,
-    order: Order,
-    sizes: np.ndarray,
-    bar: tqdm,
-) -> tuple[TrainState, StepLosses]:
-    """An epoch in pieces of about `_LOOK_SECONDS`; between them Ctrl-C is heard and the bar moves."""
-    first, num_steps = 0, 1
+def _train_one_epoch(program: Program, state: TrainState, epoch: int, bar: tqdm) -> tuple[TrainState, float]:
+    """An epoch in pieces of about `_LOOK_SECONDS`, between which Ctrl-C is heard, and the mean of its loss."""
+    losses, order = program.begin_epoch(epoch)
+    sizes, first, num_steps = program.sizes, 0, 1
     while first < len(sizes):
         start = time.perf_counter()
         last = min(first + num_steps, len(sizes))
-        state, losses = steps(state, losses, images, order, first, last)
+        state, losses = program.take_steps(state, losses, order, first, last)
         bar.set_postfix(loss=f"{np.asarray(losses)[first:last].mean():.5f}", refresh=False)
         bar.update(int(sizes[first:last].sum()))
         rate = (last - first) / (time.perf_counter() - start)
         first, num_steps = last, max(1, int(rate * _LOOK_SECONDS))
-    return state, losses
+    return state, float(np.average(losses, weights=sizes))
 
 
 def _picture(run_dir: Path, state: TrainState, images: HostImages, metrics: EpochMetrics, title: str) -> None:

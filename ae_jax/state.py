@@ -35,6 +35,7 @@ def create_train_state(
     learning_rate: float | Scalar | optax.Schedule = 1e-3,
     weight_decay: float | Scalar = 1e-5,
     weight_decay_mode: WeightDecayMode = "decoupled",
+    betas: tuple[float, float] = (0.9, 0.999),
     params: Params | None = None,
     tx: optax.GradientTransformation | None = None,
 ) -> TrainState:
@@ -49,8 +50,9 @@ def create_train_state(
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
         arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
         (`torch.optim.Adam(weight_decay=…)`).
+      betas: how much of the running means of the gradients and of their squares a step keeps.
       params: start from these instead of fresh ones.
-      tx: an optimizer of your own in Adam's place; the three settings above are then not used.
+      tx: an optimizer of your own in Adam's place; the four settings above are then not used.
 
     Raises:
       ValueError: there is no such `weight_decay_mode`.
@@ -61,9 +63,9 @@ def create_train_state(
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
     hyperparams = {"weight_decay": jnp.float32(weight_decay)}
     if callable(learning_rate):
-        tx = _adam(weight_decay_mode, learning_rate)
+        tx = _adam(weight_decay_mode, betas, learning_rate)
     else:
-        tx = _adam(weight_decay_mode)
+        tx = _adam(weight_decay_mode, betas)
         hyperparams["learning_rate"] = jnp.float32(learning_rate)
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
@@ -71,15 +73,17 @@ def create_train_state(
 
 
 @functools.cache
-def _adam(weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None = None) -> optax.GradientTransformation:
-    """Adam (betas 0.9 and 0.999, eps 1e-8, as PyTorch's) with its two settings as leaves of the optimizer's state."""
+def _adam(
+    weight_decay_mode: WeightDecayMode, betas: tuple[float, float], schedule: optax.Schedule | None = None
+) -> optax.GradientTransformation:
+    """Adam with PyTorch's eps, 1e-8, and with learning rate and weight decay as leaves of the optimizer's state."""
     if weight_decay_mode not in get_args(WeightDecayMode):
         raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
     def adam(learning_rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
         if weight_decay_mode == "l2":
-            return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate))
-        return optax.adamw(learning_rate, weight_decay=weight_decay)
+            return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, *betas))
+        return optax.adamw(learning_rate, *betas, weight_decay=weight_decay)
 
     return optax.inject_hyperparams(adam)(learning_rate=schedule or 0.0, weight_decay=0.0)
 

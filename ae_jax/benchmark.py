@@ -1,0 +1,204 @@
+"""How fast training is: this package, plain flax and PyTorch in turn, against the floor of the machine.
+
+Machines are shared and change their speed: what is compared runs in turn within one measurement (A B A B …), and what
+counts is the minimum, with the median beside it.
+"""
+
+import contextlib
+import dataclasses
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from ae_jax.config import TrainConfig, fast, setting
+from ae_jax.contenders import BUILDERS, Contender, Task
+from ae_jax.data import find_dataset, load_dataset
+from ae_jax.errors import InputError
+from ae_jax.floor import Rates
+
+_CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
+_BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
+_TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # test MSE, and the epochs that PyTorch gets to reach it
+_FIRST_STEP = """
+import time
+from ae_jax.config import TrainConfig
+from ae_jax.data import load_dataset
+from ae_jax.program import make_program
+import jax
+program, state = make_program(TrainConfig(arch="conv"), load_dataset("{dataset}", "train").images)
+jax.block_until_ready(program.take_steps(state, *program.begin_epoch(1), 0, 1))
+print(time.time())
+"""
+_RUN = """
+from ae_jax.config import TrainConfig
+from ae_jax.run import train
+train(TrainConfig(arch="conv", epochs=4, dataset="{dataset}", run_dir="{folder}/ae_jax-{i}"))
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """What to measure."""
+
+    arch: Literal["both", "conv", "linear"] = setting("both", "the model")
+    part: Literal["all", "steps", "growth", "quality", "process"] = setting("all", "what to measure")
+    dataset: str = setting("auto", "as for scripts/train.py; quality wants mnist")
+    rounds: int = setting(15, "turns that each contender gets")
+    json: str | None = setting(None, "file for every number; default none")
+    figure: str | None = setting(None, "file for a picture (.png, .svg, .pdf); default none")
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
+        for path in (self.json, self.figure):
+            if path and not Path(path).absolute().parent.is_dir():
+                raise InputError(f"{path} cannot be written: its folder does not exist.")
+
+
+def measure(config: BenchmarkConfig) -> dict[str, Any]:
+    """All numbers that `config` asks for: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s."""
+    dataset = find_dataset(config.dataset)
+    num_images = len(load_dataset(dataset, "train").images)
+    results: dict[str, Any] = {"dataset": dataset, "images": num_images, "machine": _machine()}
+    archs = ("conv", "linear") if config.arch == "both" else (config.arch,)
+    for arch in archs:
+        parts = results[arch] = {}
+        if config.part in ("all", "steps"):
+            parts["steps"] = measure_steps(arch, dataset, config.rounds)
+        if config.part in ("all", "growth"):
+            parts["growth"] = measure_growth(arch, dataset, num_images)
+        if config.part in ("all", "quality") and dataset == "mnist":
+            parts["quality"] = measure_quality(arch, dataset)
+    if config.part in ("all", "process") and "conv" in archs:
+        results["process"] = measure_processes(dataset)
+    return results
+
+
+def measure_steps(arch: str, dataset: str, rounds: int) -> dict[str, Any]:
+    """Milliseconds a step at batch 64 of every contender in turn, the floor, and an epoch of each.
+
+    Returns:
+      `{"floor_ms": …, "contenders": {name: {"min_ms", "median_ms", "epoch_seconds"} or {"missing": why}}}`.
+    """
+    config = TrainConfig(arch=arch)
+    names = [name for name in BUILDERS if arch == "conv" or "channels" not in name]
+    rates = Rates(arch)
+    with _contenders({name: (name, Task(config, dataset)) for name in names}) as (running, missing):
+        seconds: dict[str, list[float]] = {name: [] for name in running}
+        chunks = {name: _chunk(contender) for name, contender in running.items()}
+        for _ in range(rounds):
+            rates.measure()
+            for name, contender in running.items():
+                seconds[name].append(contender.train(chunks[name]) / chunks[name])
+        steps_per_epoch = -(-len(load_dataset(dataset, "train").images) // config.batch_size)
+        epochs = {name: contender.train(steps_per_epoch) for name, contender in running.items()}
+    contenders: dict[str, Any] = {name: {"missing": why} for name, why in missing.items()}
+    for name, times in seconds.items():
+        contenders[name] = {
+            "min_ms": 1e3 * min(times),
+            "median_ms": 1e3 * statistics.median(times),
+            "epoch_seconds": epochs[name],
+        }
+    return {
+        "floor_ms": rates.floor_ms(arch, config.batch_size),
+        "gflops_per_second": rates.flops_per_second / 1e9,
+        "gbytes_per_second": rates.bytes_per_second / 1e9,
+        "contenders": {name: contenders[name] for name in names},
+    }
+
+
+def measure_growth(arch: str, dataset: str, num_images: int) -> dict[str, Any]:
+    """Seconds of an epoch over 1/4, 1/2 and all images at batch 64, and over all of them at other batch sizes."""
+    tasks = {f"{n}": Task(TrainConfig(arch=arch), dataset, n) for n in (num_images // 4, num_images // 2, num_images)}
+    batches = {f"batch {size}": Task(TrainConfig(arch=arch, batch_size=size), dataset) for size in _BATCH_SIZES}
+    best: dict[str, float] = {}
+    with _contenders({key: ("ae_jax", task) for key, task in (tasks | batches).items()}) as (running, _):
+        for _ in range(5):
+            for key, contender in running.items():
+                task = (tasks | batches)[key]
+                seconds = contender.train(-(-(task.num_images or num_images) // task.config.batch_size))
+                best[key] = min(seconds, best.get(key, seconds))
+    return {
+        "epoch_seconds_by_images": {int(key): best[key] for key in tasks},
+        "epoch_seconds_by_batch": {int(key.removeprefix("batch ")): best[key] for key in batches},
+    }
+
+
+def measure_quality(arch: str, dataset: str) -> dict[str, Any]:
+    """Training seconds to the test error that the tutorial's settings reach in PyTorch, there and with `--recipe fast`."""
+    target, max_epochs = _TARGETS[arch]
+    recipe = fast(arch)
+    torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
+    tasks = {"fast": ("ae_jax", Task(recipe, dataset)), "torch": (torch_name, Task(TrainConfig(arch=arch), dataset))}
+    num_images = len(load_dataset(dataset, "train").images)
+    with _contenders(tasks) as (running, missing):
+        seconds = running["fast"].train(recipe.epochs * -(-num_images // recipe.batch_size))
+        result = {"target": target, "fast": {"seconds": seconds, "test_mse": running["fast"].test_loss()}}
+        if "torch" in missing:
+            return result
+        seconds = 0.0
+        for epoch in range(1, max_epochs + 1):
+            seconds += running["torch"].train(-(-num_images // 64))
+            mse = running["torch"].test_loss()
+            if mse <= target:
+                break
+    return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epoch, "test_mse": mse}}
+
+
+def measure_processes(dataset: str, rounds: int = 3) -> dict[str, Any]:
+    """Seconds of whole processes: four epochs of conv with pictures, here and in PyTorch, and up to the first step."""
+    times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
+        for path, split in zip(paths, ("train", "test"), strict=True):
+            np.save(path, load_dataset(dataset, split).images)
+        tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
+        for i in range(rounds):
+            start = time.time()
+            first_step = _run(["-c", _FIRST_STEP.format(dataset=dataset)])
+            times["first_step"].append(float(first_step or "nan") - start)
+            for name, command in {
+                "ae_jax": ["-c", _RUN.format(dataset=dataset, folder=folder, i=i)],
+                "PyTorch": tutorial,
+            }.items():
+                start = time.time()
+                if _run(command) is not None:
+                    times[name].append(time.time() - start)
+    return {name: {"min": min(each), "median": statistics.median(each)} for name, each in times.items() if each}
+
+
+def _run(arguments: Sequence[str]) -> str | None:
+    """What a Python process prints, or None if it fails."""
+    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    return result.stdout if result.returncode == 0 else None
+
+
+@contextlib.contextmanager
+def _contenders(tasks: dict[str, tuple[str, Task]]) -> Iterator[tuple[dict[str, Contender], dict[str, str]]]:
+    """The processes that could be built, and why the others could not."""
+    contenders = {key: Contender(name, task) for key, (name, task) in tasks.items()}
+    try:
+        problems = {key: contender.ready() for key, contender in contenders.items()}
+        missing = {key: problem for key, problem in problems.items() if problem is not None}
+        yield {key: contender for key, contender in contenders.items() if key not in missing}, missing
+    finally:
+        for contender in contenders.values():
+            contender.close()
+
+
+def _chunk(contender: Contender) -> int:
+    """As many steps as take about `_CHUNK_SECONDS`."""
+    return max(1, round(_CHUNK_SECONDS / (contender.train(10) / 10)))
+
+
+def _machine() -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {"platform": device.platform, "device": device.device_kind, "jax": jax.__version__}
