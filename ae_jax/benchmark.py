@@ -6,6 +6,7 @@ counts is the minimum, with the median beside it.
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from ae_jax.config import TrainConfig, fast, setting
+from ae_jax.config import Arch, TrainConfig, fast, setting
 from ae_jax.contenders import BUILDERS, Contender, Task
 from ae_jax.data import find_dataset, load_dataset
 from ae_jax.errors import InputError
@@ -68,7 +69,7 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
     dataset = find_dataset(config.dataset)
     num_images = len(load_dataset(dataset, "train").images)
     results: dict[str, Any] = {"dataset": dataset, "images": num_images, "machine": _machine()}
-    archs = ("conv", "linear") if config.arch == "both" else (config.arch,)
+    archs: tuple[Arch, ...] = ("conv", "linear") if config.arch == "both" else (config.arch,)
     for arch in archs:
         parts = results[arch] = {}
         if config.part in ("all", "steps"):
@@ -82,7 +83,7 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
     return results
 
 
-def measure_steps(arch: str, dataset: str, rounds: int) -> dict[str, Any]:
+def measure_steps(arch: Arch, dataset: str, rounds: int) -> dict[str, Any]:
     """Milliseconds a step at batch 64 of every contender in turn, the floor, and an epoch of each.
 
     Returns:
@@ -115,7 +116,7 @@ def measure_steps(arch: str, dataset: str, rounds: int) -> dict[str, Any]:
     }
 
 
-def measure_growth(arch: str, dataset: str, num_images: int) -> dict[str, Any]:
+def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
     """Seconds of an epoch over 1/4, 1/2 and all images at batch 64, and over all of them at other batch sizes."""
     tasks = {f"{n}": Task(TrainConfig(arch=arch), dataset, n) for n in (num_images // 4, num_images // 2, num_images)}
     batches = {f"batch {size}": Task(TrainConfig(arch=arch, batch_size=size), dataset) for size in _BATCH_SIZES}
@@ -132,8 +133,8 @@ def measure_growth(arch: str, dataset: str, num_images: int) -> dict[str, Any]:
     }
 
 
-def measure_quality(arch: str, dataset: str) -> dict[str, Any]:
-    """Training seconds to the test error that the tutorial's settings reach in PyTorch, there and with `--recipe fast`."""
+def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
+    """Training seconds to the test error that the tutorial's settings reach in PyTorch: there, and by `--recipe fast`."""
     target, max_epochs = _TARGETS[arch]
     recipe = fast(arch)
     torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
@@ -144,13 +145,11 @@ def measure_quality(arch: str, dataset: str) -> dict[str, Any]:
         result = {"target": target, "fast": {"seconds": seconds, "test_mse": running["fast"].test_loss()}}
         if "torch" in missing:
             return result
-        seconds = 0.0
-        for epoch in range(1, max_epochs + 1):
+        epochs, seconds, mse = 0, 0.0, math.inf
+        while mse > target and epochs < max_epochs:
             seconds += running["torch"].train(-(-num_images // 64))
-            mse = running["torch"].test_loss()
-            if mse <= target:
-                break
-    return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epoch, "test_mse": mse}}
+            epochs, mse = epochs + 1, running["torch"].test_loss()
+    return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epochs, "test_mse": mse}}
 
 
 def measure_processes(dataset: str, rounds: int = 3) -> dict[str, Any]:
@@ -158,8 +157,8 @@ def measure_processes(dataset: str, rounds: int = 3) -> dict[str, Any]:
     times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
-        for path, split in zip(paths, ("train", "test"), strict=True):
-            np.save(path, load_dataset(dataset, split).images)
+        np.save(paths[0], load_dataset(dataset, "train").images)
+        np.save(paths[1], load_dataset(dataset, "test").images)
         tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
         for i in range(rounds):
             start = time.time()

@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from ae_jax.errors import InputError
+
+
+Arch: TypeAlias = Literal["conv", "linear"]
 
 
 def setting(default: Any, help: str) -> Any:
@@ -18,7 +21,7 @@ def setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """The settings of one training run; `InputError` for a value that none can have."""
 
-    arch: Literal["conv", "linear"] = setting("conv", "the model")
+    arch: Arch = setting("conv", "the model")
     dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, glyphs, or a .npy/.npz file of your own")
     epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(64, "images a training step")
@@ -64,7 +67,7 @@ class TrainConfig:
             raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
 
 
-def fast(arch: Literal["conv", "linear"] = "conv", **settings: Any) -> TrainConfig:
+def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
     """The settings that reach a given test error soonest, found by measurement on MNIST; `settings` go before them."""
     return TrainConfig(arch=arch, **_FAST[arch] | settings)
 

@@ -1,8 +1,8 @@
 """Convolution, its adjoint and its kernel's gradient as matrix products: the lowering for CPUs.
 
 On a CPU, XLA's own convolution falls into a naive loop wherever it is strided in its gradient, dilated, or in a loop.
-Here the pixels under each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006), with the batch as
-the minor axis: everything that is copied lies in runs of whole batches. XLA chooses the layouts of the elementwise
+Here the pixels under each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006), with the batch
+as the minor axis: everything that is copied lies in runs of whole batches. XLA chooses the layouts of the elementwise
 operations between two layers so that nothing is transposed there.
 """
 

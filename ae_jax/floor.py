@@ -43,7 +43,7 @@ class Work:
 def step_work(arch: str, batch_size: int) -> Work:
     """The work of a step of `arch` on `batch_size` images.
 
-    A layer multiplies three times (its output, its kernel's gradient, its input's gradient), the first one twice: nobody
+    A layer multiplies three times (its output, its kernel's gradient, its input's gradient), the first twice: nobody
     needs the images' gradient. Biases, activations and the loss are left out.
     """
     model: nn.Module = ConvAutoencoder() if arch == "conv" else LinearAutoencoder()
@@ -57,7 +57,7 @@ def step_work(arch: str, batch_size: int) -> Work:
 
 
 class Rates:
-    """This machine's best rates so far; every `measure` tries again, as a shared machine is slow for a while at times."""
+    """This machine's best rates so far; every `measure` tries again, as a shared machine is slow at times."""
 
     def __init__(self, arch: str) -> None:
         self.work = step_work(arch, 1)

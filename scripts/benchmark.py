@@ -1,4 +1,4 @@
-"""Compare training times with plain flax and PyTorch: python scripts/benchmark.py --arch conv --figure benchmark.png."""
+"""Compare training times with plain flax and PyTorch: python scripts/benchmark.py --figure benchmark.png."""
 
 from ae_jax.benchmark import BenchmarkConfig
 from ae_jax.benchmark_report import report

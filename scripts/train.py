@@ -5,5 +5,4 @@ from ae_jax.cli import parse, run_command
 from ae_jax.config import TrainConfig, fast
 
 if __name__ == "__main__":
-    recipes = {"tutorial": TrainConfig, "fast": fast}
-    run_command(lambda: run.train(parse(recipes, "Train an MNIST autoencoder.")))
+    run_command(lambda: run.train(parse({"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.")))
