@@ -134,7 +134,7 @@ def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
 
 
 def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
-    """Training seconds to the test error that the tutorial's settings reach in PyTorch: there, and by `--recipe fast`."""
+    """Training seconds to the test error that the tutorial's settings reach in PyTorch: there, and by the fast recipe."""
     target, max_epochs = _TARGETS[arch]
     recipe = fast(arch)
     torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"

@@ -38,7 +38,7 @@ def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Seq
     default, config_class = next(iter(recipes.items()))
     parser = _Parser(description=description, formatter_class=_one_line_a_flag, allow_abbrev=False)
     hints = typing.get_type_hints(config_class)
-    for field in dataclasses.fields(config_class):
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
         kind, choices = _kind(hints[field.name])
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",

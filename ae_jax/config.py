@@ -8,7 +8,6 @@ import numpy as np
 
 from ae_jax.errors import InputError
 
-
 Arch: TypeAlias = Literal["conv", "linear"]
 
 
@@ -21,7 +20,7 @@ def setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """The settings of one training run; `InputError` for a value that none can have."""
 
-    arch: Arch = setting("conv", "the model")
+    arch: Literal["conv", "linear"] = setting("conv", "the model")
     dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, glyphs, or a .npy/.npz file of your own")
     epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(64, "images a training step")

@@ -38,7 +38,7 @@ def train_step(state: TrainState, images: jax.Array) -> tuple[TrainState, jax.Ar
 
 
 class Trainer:
-    """The tutorial's settings; the images are floats in NumPy, shuffled there, and a batch goes to the device a step."""
+    """The tutorial's settings; images are floats in NumPy, shuffled there, and a batch goes to the device a step."""
 
     def __init__(self, arch: str, images: np.ndarray, batch_size: int) -> None:
         model = PlainConvAutoencoder() if arch == "conv" else LinearAutoencoder()

@@ -16,9 +16,9 @@ from ae_jax.torch_weights import torch_init
 from ae_jax.types import HostImages, Order, Pixels, RandomKey, StepLosses
 
 # What `--devices auto` means on a CPU: the least that a core's part of a batch has to be for that core to pay off as a
-# JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at 16
-# images each and at 32. The linear model's step is mostly its optimizer, which every device repeats (0.8 times as fast at
-# 32 images each): XLA's own threads serve it better.
+# JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at
+# 16 images each and at 32. The linear model's step is mostly its optimizer, which every device repeats (0.8 times as
+# fast at 32 images each): XLA's own threads serve it better.
 IMAGES_PER_CORE: dict[Arch, int | None] = {"conv": 16, "linear": None}
 
 
