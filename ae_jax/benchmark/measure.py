@@ -19,11 +19,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
+from ae_jax.benchmark.contenders import BUILDERS, Contender, Task
+from ae_jax.benchmark.floor import Rates
 from ae_jax.config import Arch, TrainConfig, fast, setting
-from ae_jax.contenders import BUILDERS, Contender, Task
 from ae_jax.data import find_dataset, load_dataset
 from ae_jax.errors import InputError
-from ae_jax.floor import Rates
 
 _CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
 _BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
@@ -134,7 +134,7 @@ def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
 
 
 def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
-    """Training seconds to the test error that the tutorial's settings reach in PyTorch: there, and by the fast recipe."""
+    """Training seconds to the test error that PyTorch reaches with the tutorial's settings: there, and by `fast`."""
     target, max_epochs = _TARGETS[arch]
     recipe = fast(arch)
     torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"

@@ -126,14 +126,14 @@ class AeJaxTrainer:
 
 
 def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:
-    from ae_jax.plain_flax import Trainer
+    from ae_jax.benchmark.plain_flax import Trainer
 
     return Trainer(config.arch, images, config.batch_size)
 
 
 def _torch(*, channels_last: bool, compiled: bool) -> Callable[[TrainConfig, HostImages], Trainer]:
     def build(config: TrainConfig, images: HostImages) -> Trainer:
-        from ae_jax.torch_tutorial import Trainer
+        from ae_jax.benchmark.torch_tutorial import Trainer
 
         return Trainer(config.arch, images, config.batch_size, channels_last=channels_last, compiled=compiled)
 
