@@ -41,6 +41,12 @@ def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
     return matrix.reshape(*windows.kernel, x.shape[3], y.shape[3])
 
 
+def sum_pixels(y: Response) -> Float[Array, "c_out"]:
+    """The adjoint of adding a bias, as a product too: for a plain sum, XLA first transposes `y`."""
+    matrix = _swap_batch(y).reshape(y.shape[3], -1)
+    return matrix @ jnp.ones(matrix.shape[1], y.dtype)
+
+
 def _to_columns(x: BatchMinor, windows: Windows) -> Columns:
     c, _, _, n = x.shape
     if windows.is_whole_image:

@@ -2,6 +2,8 @@
 
 import jax
 from jax import lax
+from jax import numpy as jnp
+from jaxtyping import Array, Float
 
 from ae_jax.windows import Image, Kernel, Response, Windows
 
@@ -22,3 +24,8 @@ def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
     """Its adjoint in the kernel."""
     kernel = jax.ShapeDtypeStruct((*windows.kernel, x.shape[3], y.shape[3]), x.dtype)
     return jax.linear_transpose(lambda kernel: gather(x, kernel, windows), kernel)(y)[0]
+
+
+def sum_pixels(y: Response) -> Float[Array, "c_out"]:
+    """The adjoint of adding a bias."""
+    return jnp.sum(y, axis=(0, 1, 2))

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
-from ae_jax.ops import conv2d, conv_transpose2d
+from ae_jax.ops import add_bias, conv2d, conv_transpose2d
 from ae_jax.types import Images, Latents
 
 
@@ -78,7 +78,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        return conv2d(x, kernel, stride=self.stride, padding=self.padding) + bias[None, None, None]
+        return add_bias(conv2d(x, kernel, stride=self.stride, padding=self.padding), bias)
 
 
 class ConvTranspose(nn.Module):
@@ -103,7 +103,7 @@ class ConvTranspose(nn.Module):
         spread = conv_transpose2d(
             x, kernel, stride=self.stride, padding=self.padding, output_padding=self.output_padding
         )
-        return spread + bias[None, None, None]
+        return add_bias(spread, bias)
 
 
 MODELS: dict[str, type[ConvAutoencoder] | type[LinearAutoencoder]] = {

@@ -2,7 +2,7 @@
 
 Three operations are one trilinear form, `sum(y · gather(x, kernel))`, seen from each of its arguments: `gather` is the
 convolution, `spread` its adjoint in the image (the transposed convolution), `correlate` its adjoint in the kernel. So
-the derivatives of each are the other two, and each platform's lowering says three things in one file.
+the derivatives of each are the other two, and each platform's lowering says them in one file.
 
 Derivatives are for reverse mode (`jax.grad`, `jax.vjp`, `jax.jacrev`), of any order; `jax.jvp` raises `TypeError`.
 """
@@ -52,26 +52,32 @@ def conv_transpose2d(
     return _spread(x, kernel, Windows(size, kernel.shape[:2], stride, padding))
 
 
-def _per_platform(name: str, a: Array, b: Array, windows: Windows) -> Array:
-    def lowering(module: object) -> Callable[[Array, Array], Array]:
-        return functools.partial(getattr(module, name), windows=windows)
+@jax.custom_vjp
+def add_bias(y: Response, bias: Float[Array, "c_out"]) -> Response:
+    """`y + bias`, whose gradient on CPUs does not bring each pixel's channels together first."""
+    return y + bias[None, None, None]
 
-    return lax.platform_dependent(a, b, cpu=lowering(conv_columns), default=lowering(conv_xla))
+
+def _per_platform(name: str, *arrays: Array, **static: Windows) -> Array:
+    def lowering(module: object) -> Callable[..., Array]:
+        return functools.partial(getattr(module, name), **static)
+
+    return lax.platform_dependent(*arrays, cpu=lowering(conv_columns), default=lowering(conv_xla))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
-    return _per_platform("gather", x, kernel, windows)
+    return _per_platform("gather", x, kernel, windows=windows)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
-    return _per_platform("spread", y, kernel, windows)
+    return _per_platform("spread", y, kernel, windows=windows)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _correlate(x: Image, y: Response, windows: Windows) -> Kernel:
-    return _per_platform("correlate", x, y, windows)
+    return _per_platform("correlate", x, y, windows=windows)
 
 
 def _keep(operation: Callable[..., Array]) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
@@ -83,3 +89,4 @@ _spread.defvjp(_keep(_spread), lambda windows, yk, x: (_gather(x, yk[1], windows
 _correlate.defvjp(
     _keep(_correlate), lambda windows, xy, kernel: (_spread(xy[1], kernel, windows), _gather(xy[0], kernel, windows))
 )
+add_bias.defvjp(lambda y, bias: (add_bias(y, bias), None), lambda _, y: (y, _per_platform("sum_pixels", y)))
