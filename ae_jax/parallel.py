@@ -56,15 +56,20 @@ def make_train_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstructi
 
     All arguments are replicated. `state` and `losses` are donated: the caller must not use them again.
     """
-    steps = functools.partial(train_steps, batch_size=batch_size, loss_fn=loss_fn, axis_name=_AXIS)
+    steps = functools.partial(train_steps, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
     return jax.jit(_on_each_device(mesh, steps), donate_argnums=(0, 1))
 
 
 @functools.cache
 def make_evaluate(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss) -> Callable[..., jax.Array]:
     """The mean loss over all images, over the devices of `mesh`, compiled: `(state, images) → f32[]`."""
-    mean = functools.partial(mean_loss, batch_size=batch_size, loss_fn=loss_fn, axis_name=_AXIS)
+    mean = functools.partial(mean_loss, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
     return jax.jit(_on_each_device(mesh, mean))
+
+
+def _axis_name(mesh: Mesh) -> str | None:
+    """The axis to sum over; of a single device, none: its all-reduce would still copy every gradient."""
+    return _AXIS if mesh.size > 1 else None
 
 
 def _on_each_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
