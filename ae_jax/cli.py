@@ -92,4 +92,4 @@ def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:
 
 
 def _one_line_a_flag(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=40, width=130)
+    return argparse.HelpFormatter(prog, max_help_position=46, width=140)

@@ -25,10 +25,8 @@ class TrainConfig:
     epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(64, "images a training step")
     learning_rate: float = setting(1e-3, "Adam's step size, at its highest")
-    schedule: Literal["constant", "cosine"] = setting(
-        "constant", "the learning rate's, or along a cosine to 0 at the end"
-    )
-    warmup: float = setting(0.0, "share of all steps, 0 to 1, in which the learning rate rises from 0")
+    schedule: Literal["constant", "cosine"] = setting("constant", "the learning rate's: as it is, or down to 0")
+    warmup: float = setting(0.0, "share of all steps, 0 to 1, in which the learning rate rises from 0 first")
     beta1: float = setting(0.9, "share of the gradients' running mean that a step of Adam keeps")
     beta2: float = setting(0.999, "the same for the squared gradients'")
     weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")

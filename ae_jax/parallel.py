@@ -46,7 +46,7 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """A copy of every array of `tree` on each device of `mesh`."""
+    """Every array of `tree` on each device of `mesh`; where it is already, its memory is shared, so donate only one."""
     return jax.device_put(tree, NamedSharding(mesh, P()))
 
 

@@ -60,23 +60,24 @@ def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, Trai
     return program, state
 
 
-def _initial_state(config: TrainConfig, key: RandomKey, num_steps: int) -> TrainState:
-    model = MODELS[config.arch]()
-    return create_train_state(
-        model,
-        key,
-        learning_rate=_learning_rate(config, num_steps),
-        weight_decay=config.weight_decay,
-        weight_decay_mode=config.weight_decay_mode,
-        betas=(config.beta1, config.beta2),
-        params=torch_init(model, key) if config.init == "torch" else None,
-    )
-
-
-def _learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
-    warmup_steps = round(config.warmup * num_steps)
+def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
+    """The rate of a run of `num_steps` steps: a number, or a function of the step where it changes."""
+    warmup_steps = min(round(config.warmup * num_steps), num_steps - 1)
     if config.schedule == "cosine":
         return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup_steps, num_steps)
     if warmup_steps:
         return optax.warmup_constant_schedule(0.0, config.learning_rate, warmup_steps)
     return config.learning_rate
+
+
+def _initial_state(config: TrainConfig, key: RandomKey, num_steps: int) -> TrainState:
+    model = MODELS[config.arch]()
+    return create_train_state(
+        model,
+        key,
+        learning_rate=learning_rate(config, num_steps),
+        weight_decay=config.weight_decay,
+        weight_decay_mode=config.weight_decay_mode,
+        betas=(config.beta1, config.beta2),
+        params=torch_init(model, key) if config.init == "torch" else None,
+    )

@@ -1,8 +1,16 @@
 """Compare training times with plain flax and PyTorch: python scripts/benchmark.py --figure benchmark.png."""
 
-from ae_jax.benchmark.measure import BenchmarkConfig
-from ae_jax.benchmark.report import report
+from ae_jax.benchmark.config import BenchmarkConfig
 from ae_jax.cli import parse, run_command
 
+
+def main() -> None:
+    """Read the command line, then measure."""
+    config = parse({"": BenchmarkConfig}, "Compare training times with plain flax and PyTorch.")
+    from ae_jax.benchmark.report import report  # here: a command line is read before JAX is imported
+
+    report(config)
+
+
 if __name__ == "__main__":
-    run_command(lambda: report(parse({"": BenchmarkConfig}, "Compare training times with plain flax and PyTorch.")))
+    run_command(main)

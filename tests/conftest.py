@@ -1,5 +1,6 @@
 """Strict arithmetic, checked shapes, and folders that are never the user's own."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import pytest
 
 # Every annotation of these modules is checked on every call. Left out: `models`, whose own errors are tested, and
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
-_CHECKED = ("batching", "checkpoint", "figures", "glyphs", "ops", "pca", "tensorfile", "torch_weights", "train")
+_CHECKED = (
+    *("batching", "checkpoint", "conv_columns", "conv_xla", "figures", "glyphs", "ops", "parallel", "pca", "program"),
+    *("tensorfile", "torch_weights", "train", "windows"),
+)
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
 import jax  # noqa: E402
@@ -20,6 +24,7 @@ import numpy as np  # noqa: E402
 import ae_jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", 4)  # where a test asks for several; what does not takes the first
 jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
 
 ROOT = Path(__file__).parents[1]
@@ -63,10 +68,18 @@ def use_proxy(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
 
 
+@pytest.fixture(scope="session")
+def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """JAX's cache for the processes that tests start: most of them run the same few programs."""
+    return tmp_path_factory.mktemp("compilations")
+
+
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cache: Path, tmp_path: Path) -> None:
     """An empty working folder, the shared data folder, and no official files."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compilation_cache))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -74,9 +87,23 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path)
 @pytest.fixture
 def train_script(environment: None) -> Script:
     """`scripts/train.py` as a process of its own."""
+    return functools.partial(_run_script, "train.py")
 
-    def run(*args: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
-    return run
+@pytest.fixture
+def benchmark_script(environment: None) -> Script:
+    """`scripts/benchmark.py` as a process of its own."""
+    return functools.partial(_run_script, "benchmark.py")
+
+
+def _run_script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts" / name, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.fixture
+def own_images(tmp_path: Path, digits: np.ndarray) -> Path:
+    """A user's file of 300 images."""
+    path = tmp_path / "own.npy"
+    np.save(path, digits)
+    return path

@@ -16,16 +16,10 @@ import pytest
 
 import ae_jax
 from ae_jax import run
-from ae_jax.config import TrainConfig
+from ae_jax.cli import parse
+from ae_jax.config import TrainConfig, fast
 from tests.bad_array_files import bad_array_files
 from tests.conftest import ROOT, Script
-
-
-@pytest.fixture
-def own_images(tmp_path: Path, digits: np.ndarray) -> Path:
-    path = tmp_path / "own.npy"
-    np.save(path, digits)
-    return path
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -45,7 +39,8 @@ def test_a_run_leaves_its_settings_numbers_weights_and_pictures(
     assert config["epochs"] == 3
     assert config["dataset_used"] == str(own_images)
     assert config["versions"]["jax"] == jax.__version__
-    assert config["devices"]
+    assert config["devices"] == "auto"
+    assert config["devices_used"]
 
     lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
     keys = {"epoch", "step", "train_loss", "test_loss", "seconds", "images_per_second"}
@@ -73,7 +68,10 @@ def test_a_run_leaves_its_settings_numbers_weights_and_pictures(
 
 
 @pytest.mark.parametrize("arch", ["conv", "linear"])
-def test_a_run_repeats_bit_for_bit_and_never_overwrites(arch: str, train_script: Script, own_images: Path) -> None:
+def test_a_run_repeats_bit_for_bit_and_never_overwrites(
+    arch: str, train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # each is to compile its own programs
     arguments = ("--arch", arch, "--dataset", own_images, "--epochs", 1)
     run_dir = Path("runs") / arch
     assert train_script(*arguments).returncode == 0
@@ -96,13 +94,17 @@ def test_a_run_repeats_bit_for_bit_and_never_overwrites(arch: str, train_script:
 
 
 @pytest.mark.usefixtures("environment")
-def test_the_seed_the_init_and_the_decay_change_the_run(own_images: Path) -> None:
+def test_every_setting_of_the_training_changes_the_run(own_images: Path) -> None:
     options = (
         {},
         {"seed": 1},
         {"init": "torch"},
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "weight_decay_mode": "l2"},
+        {"schedule": "cosine"},
+        {"warmup": 0.5},
+        {"beta1": 0.5},
+        {"beta2": 0.9},
     )
     losses = set()
     for option in options:
@@ -125,6 +127,18 @@ BAD_ARGUMENTS = {
     "rate that is no number": (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
     "rate beyond float32": (["--learning-rate", "1e39"], "--learning-rate must be a finite number above 0, not 1e+39"),
     "negative decay": (["--weight-decay", "-1"], "--weight-decay must be a finite number, 0 or above, not -1.0"),
+    "schedule": (["--schedule", "linear"], "argument --schedule: invalid choice: 'linear'"),
+    "warm-up": (["--warmup", "1.5"], "--warmup must be between 0 and 1, not 1.5"),
+    "beta1": (["--beta1", "1"], "--beta1 must be 0 or above and below 1, not 1.0"),
+    "beta2": (["--beta2", "-0.1"], "--beta2 must be 0 or above and below 1, not -0.1"),
+    "recipe": (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
+    "recipe's setting": (["--recipe", "fast", "--epochs", "0"], "--epochs must be at least 1, not 0"),
+    "no devices": (["--devices", "0"], "--devices must be auto or a number, 1 or more, not 0"),
+    "devices in words": (["--devices", "two"], "--devices must be auto or a number, 1 or more, not two"),
+    "devices beyond a batch": (
+        ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
+        "--devices 3 cannot share a batch of 2; make --batch-size larger",
+    ),
     "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
     "run folder under a file": (
         ["--run-dir", "file/run", "--dataset", "own.npy"],
@@ -215,12 +229,75 @@ def test_signals_end_a_run_with_their_exit_codes(signum: int, code: int, own_ima
 def test_help_has_one_line_a_flag_with_its_default(train_script: Script) -> None:
     result = train_script("--help")
     assert result.returncode == 0
-    lines = dict(re.findall(r"^  --([a-z-]+) (.*)$", result.stdout.split("options:\n")[1], re.MULTILINE))
+    lines = dict(re.findall(r"^  --([a-z0-9-]+) (.*)$", result.stdout.split("options:\n")[1], re.MULTILINE))
     fields = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(TrainConfig)}
+    fields["recipe"] = "tutorial"
     assert len(lines) + len(["--help"]) == len(result.stdout.split("options:\n")[1].splitlines())
     assert lines.keys() == fields.keys()
     for name, default in fields.items():
         assert f"({default})" in lines[name] or (default is None and "default" in lines[name])
+
+
+def test_devices_share_the_work_and_agree(train_script: Script, own_images: Path) -> None:
+    losses = []
+    for num_devices in (1, 2, 3):  # of 64 images, too
+        run_dir = Path(f"runs/{num_devices}")
+        arguments = ("--dataset", own_images, "--epochs", 1, "--devices", num_devices, "--run-dir", run_dir)
+        result = train_script(*arguments)
+        assert result.returncode == 0, result.stderr
+        config = json.loads((run_dir / "config.json").read_text())
+        assert config["devices"] == str(num_devices)
+        assert len(set(config["devices_used"])) == num_devices
+        line = json.loads((run_dir / "metrics.jsonl").read_text())
+        losses.append([line["train_loss"], line["test_loss"]])
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)  # sums in another order
+
+
+def test_more_devices_than_there_are_is_one_sentence(
+    train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")  # the user's own word counts
+    result = train_script("--dataset", own_images, "--devices", 4)
+    assert result.returncode == 2
+    assert result.stderr == "error: --devices 4: JAX has 3 here (CPU); ask for no more.\n"
+    assert not Path("runs").exists()
+
+
+def test_a_run_compiles_nothing_twice_and_honours_the_compilation_cache(
+    train_script: Script, own_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("JAX_LOG_COMPILES", "1")
+    arguments = ("--dataset", own_images, "--epochs", 2)
+    result = train_script(*arguments)
+    assert result.returncode == 0, result.stderr
+    programs = re.findall(r"Compiling (jit\(.*)", result.stderr)
+    assert len([program for program in programs if program.startswith("jit(train_steps)")]) == 1
+    assert len(programs) == len(set(programs))
+
+    entries = {path.name for path in (tmp_path / "cache").glob("jit_*-cache")}
+    assert any(name.startswith("jit_train_steps") for name in entries)
+    assert train_script(*arguments).returncode == 0
+    assert {path.name for path in (tmp_path / "cache").glob("jit_*-cache")} == entries
+
+
+@pytest.mark.parametrize("arch", ["conv", "linear"])
+def test_a_recipe_gives_the_defaults_and_what_is_given_goes_before_them(arch: str) -> None:
+    recipes = {"tutorial": TrainConfig, "fast": fast}
+    assert parse(recipes, "", ["--arch", arch]) == TrainConfig(arch=arch)
+    assert parse(recipes, "", ["--arch", arch, "--recipe", "fast"]) == fast(arch) != TrainConfig(arch=arch)
+    given = parse(recipes, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
+    assert given == dataclasses.replace(fast(arch), epochs=7, seed=3)
+
+
+@pytest.mark.parametrize(("arch", "bar"), [("linear", 0.0335), ("conv", 0.0028)])
+def test_on_mnist_the_fast_recipe_is_as_good_as_promised(
+    arch: str, bar: float, train_script: Script, mnist_files: Path
+) -> None:
+    result = train_script("--arch", arch, "--recipe", "fast", "--manual-dir", mnist_files)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(Path("runs", arch, "metrics.jsonl").read_text().splitlines()[-1])["test_loss"] <= bar
 
 
 @pytest.mark.parametrize(("arch", "epochs", "bar"), [("linear", 10, 0.0345), ("conv", 1, 0.0060)])

@@ -9,23 +9,25 @@ import pytest
 
 from tests.conftest import ROOT
 
-ORDER = re.findall(r"^  (\w+)\.py ", (ROOT / "README.md").read_text(), re.MULTILINE)
+FILES = re.findall(r"^  ([\w/]+)\.py ", (ROOT / "README.md").read_text(), re.MULTILINE)
+ORDER = [file.removesuffix("/__init__").replace("/", ".") for file in FILES]
 
 
-def imported_modules(name: str) -> set[str]:
-    tree = ast.parse((ROOT / "ae_jax" / f"{name}.py").read_text())
+def imported_modules(file: str) -> set[str]:
+    tree = ast.parse((ROOT / "ae_jax" / f"{file}.py").read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules = {node.module.removeprefix("ae_jax.") for node in imports if node.module.startswith("ae_jax.")}
     return modules | {alias.name for node in imports if node.module == "ae_jax" for alias in node.names}
 
 
 def test_the_readme_lists_every_module() -> None:
-    assert sorted(ORDER) == sorted(path.stem for path in (ROOT / "ae_jax").glob("*.py"))
+    package = ROOT / "ae_jax"
+    assert sorted(FILES) == sorted(str(path.relative_to(package).with_suffix("")) for path in package.rglob("*.py"))
 
 
-@pytest.mark.parametrize("name", ORDER)
-def test_a_module_imports_only_what_the_readme_lists_before_it(name: str) -> None:
-    assert imported_modules(name) <= set(ORDER[: ORDER.index(name)])
+@pytest.mark.parametrize("file", FILES)
+def test_a_module_imports_only_what_the_readme_lists_before_it(file: str) -> None:
+    assert imported_modules(file) <= set(ORDER[: FILES.index(file)])
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)
@@ -38,6 +40,7 @@ def test_a_script_imports_the_package_and_no_other_script(script: Path) -> None:
 def test_importing_the_package_imports_nothing_heavy_and_asks_for_no_device() -> None:
     program = (
         "import sys, ae_jax\n"
+        "[getattr(ae_jax, name) for name in ae_jax.__all__]\n"
         "heavy = {'tensorflow', 'tensorflow_datasets', 'matplotlib', 'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -45,3 +48,17 @@ def test_importing_the_package_imports_nothing_heavy_and_asks_for_no_device() ->
     subprocess.run([sys.executable, "-W", "error", "-c", program], env=no_device, check=True)
     asking = [sys.executable, "-c", "import jax; jax.devices()"]
     assert subprocess.run(asking, env=no_device, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("script", ["train.py", "benchmark.py"])
+@pytest.mark.parametrize("argument", ["--help", "--nonsense"])
+def test_a_command_line_is_answered_before_jax_is_imported(script: str, argument: str) -> None:
+    program = (
+        "import runpy, sys\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end: print('code', end.code)\n"
+        "assert not {'jax', 'flax', 'optax'} & set(sys.modules)"
+    )
+    command = ["-c", f"import sys; sys.argv = {[str(ROOT / 'scripts' / script), argument]}\n{program}"]
+    result = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == ("code 0" if argument == "--help" else "code 2")

@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -8,6 +9,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
+from ae_jax.train import train_steps
 
 MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
 
@@ -49,13 +51,13 @@ def test_an_epoch_in_one_call_is_the_step_loop(arch: str, digits: np.ndarray) ->
 def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np.ndarray) -> None:
     start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     order = jax.random.permutation(jax.random.key(1), len(digits))
-
     loss = CountedLoss()
+    take_steps = jax.jit(functools.partial(train_steps, batch_size=64, loss_fn=loss))
 
     def run(bounds: list[int]) -> tuple[ae_jax.TrainState, jax.Array]:
         state, losses = start, jnp.zeros(5)
         for first, last in itertools.pairwise(bounds):
-            state, losses = ae_jax.train_steps(state, losses, digits, order, first, last, batch_size=64, loss_fn=loss)
+            state, losses = take_steps(state, losses, digits, order, first, last)
         return state, losses
 
     whole, whole_losses = run([0, 5])

@@ -1,40 +1,11 @@
-"""What PyTorch makes of a case: the tutorial's two modules, their outputs, gradients and optimizer steps."""
+"""What PyTorch makes of a case: outputs, gradients and optimizer steps of the tutorial's two modules."""
 
 import numpy as np
 import torch
 from torch import nn
 
+from ae_jax.benchmark.torch_tutorial import Autoencoder
 from tests.torch_case import LEARNING_RATE, WEIGHT_DECAY
-
-
-class Autoencoder(nn.Module):
-    """The tutorial's: two `nn.Sequential`s, `encoder` and `decoder`."""
-
-    def __init__(self, arch: str) -> None:
-        super().__init__()
-        if arch == "linear":
-            self.encoder = nn.Sequential(
-                *(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()),
-                *(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3)),
-            )
-            self.decoder = nn.Sequential(
-                *(nn.Linear(3, 12), nn.ReLU(), nn.Linear(12, 64), nn.ReLU()),
-                *(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 784), nn.Sigmoid()),
-            )
-        else:
-            self.encoder = nn.Sequential(
-                *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
-                *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
-                nn.Conv2d(32, 64, 7),
-            )
-            self.decoder = nn.Sequential(
-                *(nn.ConvTranspose2d(64, 32, 7), nn.ReLU()),
-                *(nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1), nn.ReLU()),
-                *(nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1), nn.Sigmoid()),
-            )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.encoder(x))
 
 
 def make_reference(arch: str, state_dict: dict[str, np.ndarray], images: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,27 +5,30 @@ counts is the minimum, with the median beside it.
 """
 
 import contextlib
-import dataclasses
+import importlib.util
 import math
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
+from ae_jax.benchmark.config import BenchmarkConfig
 from ae_jax.benchmark.contenders import BUILDERS, Contender, Task
 from ae_jax.benchmark.floor import Rates
-from ae_jax.config import Arch, TrainConfig, fast, setting
+from ae_jax.config import Arch, TrainConfig, fast
 from ae_jax.data import find_dataset, load_dataset
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, RunError
 
 _CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
+_PROCESS_ROUNDS = 3
 _BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 _TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # test MSE, and the epochs that PyTorch gets to reach it
 _FIRST_STEP = """
@@ -34,39 +37,27 @@ from ae_jax.config import TrainConfig
 from ae_jax.data import load_dataset
 from ae_jax.program import make_program
 import jax
-program, state = make_program(TrainConfig(arch="conv"), load_dataset("{dataset}", "train").images)
+program, state = make_program(TrainConfig(arch="conv"), load_dataset({dataset!r}, "train").images)
 jax.block_until_ready(program.take_steps(state, *program.begin_epoch(1), 0, 1))
 print(time.time())
 """
 _RUN = """
 from ae_jax.config import TrainConfig
 from ae_jax.run import train
-train(TrainConfig(arch="conv", epochs=4, dataset="{dataset}", run_dir="{folder}/ae_jax-{i}"))
+train(TrainConfig(arch="conv", epochs=4, dataset={dataset!r}, run_dir={run_dir!r}))
 """
 
 
-@dataclasses.dataclass(frozen=True)
-class BenchmarkConfig:
-    """What to measure."""
-
-    arch: Literal["both", "conv", "linear"] = setting("both", "the model")
-    part: Literal["all", "steps", "growth", "quality", "process"] = setting("all", "what to measure")
-    dataset: str = setting("auto", "as for scripts/train.py; quality wants mnist")
-    rounds: int = setting(15, "turns that each contender gets")
-    json: str | None = setting(None, "file for every number; default none")
-    figure: str | None = setting(None, "file for a picture (.png, .svg, .pdf); default none")
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
-        for path in (self.json, self.figure):
-            if path and not Path(path).absolute().parent.is_dir():
-                raise InputError(f"{path} cannot be written: its folder does not exist.")
-
-
 def measure(config: BenchmarkConfig) -> dict[str, Any]:
-    """All numbers that `config` asks for: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s."""
+    """All numbers that `config` asks for: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s.
+
+    Raises:
+      InputError: the data cannot be had, or are not those that the quality was measured on.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share a GPU's memory
     dataset = find_dataset(config.dataset)
+    if config.part == "quality" and dataset != "mnist":
+        raise InputError(f"--part quality wants mnist, not {dataset}; give --dataset mnist.")
     num_images = len(load_dataset(dataset, "train").images)
     results: dict[str, Any] = {"dataset": dataset, "images": num_images, "machine": _machine()}
     archs: tuple[Arch, ...] = ("conv", "linear") if config.arch == "both" else (config.arch,)
@@ -79,7 +70,7 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
         if config.part in ("all", "quality") and dataset == "mnist":
             parts["quality"] = measure_quality(arch, dataset)
     if config.part in ("all", "process") and "conv" in archs:
-        results["process"] = measure_processes(dataset)
+        results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
     return results
 
 
@@ -152,7 +143,7 @@ def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
     return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epochs, "test_mse": mse}}
 
 
-def measure_processes(dataset: str, rounds: int = 3) -> dict[str, Any]:
+def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
     """Seconds of whole processes: four epochs of conv with pictures, here and in PyTorch, and up to the first step."""
     times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -162,22 +153,23 @@ def measure_processes(dataset: str, rounds: int = 3) -> dict[str, Any]:
         tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
         for i in range(rounds):
             start = time.time()
-            first_step = _run(["-c", _FIRST_STEP.format(dataset=dataset)])
-            times["first_step"].append(float(first_step or "nan") - start)
-            for name, command in {
-                "ae_jax": ["-c", _RUN.format(dataset=dataset, folder=folder, i=i)],
-                "PyTorch": tutorial,
-            }.items():
+            times["first_step"].append(float(_run("-c", _FIRST_STEP.format(dataset=dataset))) - start)
+            start = time.time()
+            _run("-c", _RUN.format(dataset=dataset, run_dir=f"{folder}/ae_jax-{i}"))
+            times["ae_jax"].append(time.time() - start)
+            if importlib.util.find_spec("torch"):
                 start = time.time()
-                if _run(command) is not None:
-                    times[name].append(time.time() - start)
+                _run(*tutorial)
+                times["PyTorch"].append(time.time() - start)
     return {name: {"min": min(each), "median": statistics.median(each)} for name, each in times.items() if each}
 
 
-def _run(arguments: Sequence[str]) -> str | None:
-    """What a Python process prints, or None if it fails."""
+def _run(*arguments: str) -> str:
+    """What a Python process prints."""
     result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
-    return result.stdout if result.returncode == 0 else None
+    if result.returncode:
+        raise RunError(f"a process that was to be timed failed: {result.stderr.strip()[-500:]}")
+    return result.stdout
 
 
 @contextlib.contextmanager

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ae_jax.benchmark.measure import BenchmarkConfig, measure
+from ae_jax.benchmark.config import BenchmarkConfig
+from ae_jax.benchmark.measure import measure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

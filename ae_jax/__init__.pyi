@@ -1,0 +1,50 @@
+"""The public names, and where each is defined."""
+
+__all__ = [
+    "ConvAutoencoder",
+    "Dataset",
+    "InputError",
+    "LinearAutoencoder",
+    "TrainState",
+    "batches",
+    "conv2d",
+    "conv_transpose2d",
+    "create_train_state",
+    "draw_glyphs",
+    "eval_step",
+    "evaluate",
+    "find_dataset",
+    "load_checkpoint",
+    "load_dataset",
+    "make_train_step",
+    "normalise",
+    "params_from_torch",
+    "params_to_torch",
+    "pca_mse",
+    "reconstruct",
+    "reconstruction_loss",
+    "save_checkpoint",
+    "torch_init",
+    "train_epoch",
+    "train_step",
+]
+
+from .batching import batches, normalise
+from .checkpoint import load_checkpoint, save_checkpoint
+from .data import Dataset, find_dataset, load_dataset
+from .errors import InputError
+from .glyphs import draw_glyphs
+from .models import ConvAutoencoder, LinearAutoencoder
+from .ops import conv2d, conv_transpose2d
+from .pca import pca_mse
+from .state import TrainState, create_train_state
+from .torch_weights import params_from_torch, params_to_torch, torch_init
+from .train import (
+    eval_step,
+    evaluate,
+    make_train_step,
+    reconstruct,
+    reconstruction_loss,
+    train_epoch,
+    train_step,
+)

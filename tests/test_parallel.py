@@ -1,0 +1,79 @@
+import os
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+import ae_jax
+from ae_jax.batching import epoch_order
+from ae_jax.errors import InputError
+from ae_jax.models import MODELS
+from ae_jax.parallel import make_evaluate, make_mesh, make_train_steps, replicate
+
+BATCH = 64
+NUM_STEPS = 5  # 300 = 4 × 64 + 44
+
+needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="about the CPU's cores")
+
+
+def mesh_of(num_devices: int) -> jax.sharding.Mesh:
+    if num_devices > len(jax.local_devices()):
+        pytest.skip(f"wants {num_devices} devices")
+    return make_mesh(num_devices, batch_size=BATCH, images_per_core=None)
+
+
+def largest_difference(a: object, b: object) -> float:
+    return max(
+        float(np.abs(np.asarray(x) - np.asarray(y)).max())
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("num_devices", [1, 2, 3, 4])  # 64 and the last batch's 44 are no multiples of 3
+def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: int, digits: np.ndarray) -> None:
+    mesh = mesh_of(num_devices)
+    key = jax.random.key(1)
+    start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))
+    expected, metrics = ae_jax.train_epoch(start, digits, key, BATCH)
+    arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), digits, epoch_order(key, len(digits))))
+    state, losses = make_train_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS)
+    assert int(state.step) == NUM_STEPS
+    assert largest_difference(state.params, expected.params) <= 2e-6  # the gradients' sums in another order
+    assert np.average(losses, weights=[64, 64, 64, 64, 44]) == pytest.approx(float(metrics["loss"]), rel=1e-5)
+    test_loss = make_evaluate(mesh, BATCH)(state, arguments[2])
+    assert float(test_loss) == pytest.approx(float(ae_jax.evaluate(expected, digits)["loss"]), rel=1e-5)
+
+
+def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    for num_devices, expected in {1: 0, 2: 1}.items():
+        mesh = mesh_of(num_devices)
+        arguments = replicate(mesh, (state, jnp.zeros(NUM_STEPS), digits, jnp.arange(len(digits))))
+        program = make_train_steps(mesh, BATCH).lower(*arguments, 0, NUM_STEPS).as_text()
+        assert program.count('"stablehlo.all_reduce"') == expected
+
+
+def test_the_states_memory_is_used_again(digits: np.ndarray) -> None:
+    mesh = mesh_of(2)
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    state, *rest = replicate(mesh, (state, jnp.zeros(NUM_STEPS), digits, jnp.arange(len(digits))))
+    make_train_steps(mesh, BATCH)(state, *rest, 0, 1)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+    assert not rest[1].is_deleted()  # the images stay
+
+
+def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:
+    with pytest.raises(InputError, match=r"--devices 3 cannot share a batch of 2; make --batch-size larger"):
+        make_mesh(3, batch_size=2, images_per_core=None)
+    with pytest.raises(InputError, match=rf"--devices 999: JAX has {len(jax.local_devices())} here"):
+        make_mesh(999, batch_size=1000, images_per_core=None)
+
+
+@needs_cpu
+def test_auto_takes_a_core_only_where_its_part_of_a_batch_is_large_enough() -> None:
+    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4)
+    for batch_size, expected in {64: min(cores, 4), 32: min(cores, 2), 31: 1, 1: 1}.items():
+        assert make_mesh(None, batch_size=batch_size, images_per_core=16).size == expected
+    assert make_mesh(None, batch_size=64, images_per_core=None).size == 1
