@@ -8,17 +8,17 @@ MODELS = {3: ae_jax.LinearAutoencoder, 64: ae_jax.ConvAutoencoder}
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
-@pytest.mark.parametrize("batch", [1, 5])
-def test_images_become_codes_become_images(latent_dim: int, batch: int) -> None:
+def test_images_become_codes_become_images(latent_dim: int) -> None:
     model = MODELS[latent_dim]()
-    images = jax.random.uniform(jax.random.key(0), (batch, 28, 28, 1))
-    variables = jax.jit(model.init)(jax.random.key(1), images)
-    latents = model.apply(variables, images, method="encode")
-    recons = model.apply(variables, latents, method="decode")
-    assert latents.shape == (batch, latent_dim)
-    assert recons.shape == images.shape
-    assert 0 <= recons.min() <= recons.max() <= 1
-    assert jnp.array_equal(model.apply(variables, images), recons)
+    variables = jax.jit(model.init)(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))
+    for batch in (1, 5):
+        images = jax.random.uniform(jax.random.key(0), (batch, 28, 28, 1))
+        latents = model.apply(variables, images, method="encode")
+        recons = model.apply(variables, latents, method="decode")
+        assert latents.shape == (batch, latent_dim)
+        assert recons.shape == images.shape
+        assert 0 <= recons.min() <= recons.max() <= 1
+        assert jnp.array_equal(model.apply(variables, images), recons)
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)

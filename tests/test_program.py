@@ -43,3 +43,23 @@ def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object],
         expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
     differences = jax.tree.map(lambda a, b: float(abs(a - b).max()), state.params, expected.params)
     assert max(jax.tree.leaves(differences)) <= 1e-6  # the same float32 operations, fused differently
+
+
+def test_every_setting_of_the_training_changes_the_run(digits: np.ndarray) -> None:
+    options = (
+        {},
+        {"seed": 1},
+        {"init": "torch"},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "weight_decay_mode": "l2"},
+        {"schedule": "cosine"},
+        {"warmup": 0.5},
+        {"beta1": 0.5},
+        {"beta2": 0.9},
+    )
+    losses = set()
+    for option in options:
+        program, state = make_program(TrainConfig(arch="linear", epochs=1, **option), digits)
+        state, _ = program.take_steps(state, *program.begin_epoch(1), 0, len(program.sizes))
+        losses.add(float(ae_jax.evaluate(state, digits)["loss"]))
+    assert len(losses) == len(options)

@@ -6,6 +6,7 @@ counts is the minimum, with the median beside it.
 
 import contextlib
 import importlib.util
+import logging
 import math
 import os
 import statistics
@@ -26,6 +27,8 @@ from ae_jax.benchmark.floor import Rates
 from ae_jax.config import Arch, TrainConfig, fast
 from ae_jax.data import find_dataset, load_dataset
 from ae_jax.errors import InputError, RunError
+
+_log = logging.getLogger(__name__)
 
 _CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
 _PROCESS_ROUNDS = 3
@@ -64,12 +67,16 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
     for arch in archs:
         parts = results[arch] = {}
         if config.part in ("all", "steps"):
+            _log.info("%s: milliseconds a step, each contender in turn", arch)
             parts["steps"] = measure_steps(arch, dataset, config.rounds)
         if config.part in ("all", "growth"):
+            _log.info("%s: epochs over fewer images and with other batches", arch)
             parts["growth"] = measure_growth(arch, dataset, num_images)
         if config.part in ("all", "quality") and dataset == "mnist":
+            _log.info("%s: seconds to a given test error", arch)
             parts["quality"] = measure_quality(arch, dataset)
     if config.part in ("all", "process") and "conv" in archs:
+        _log.info("conv: whole processes")
         results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
     return results
 
