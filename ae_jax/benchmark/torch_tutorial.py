@@ -59,6 +59,7 @@ class Trainer:
 
     def __init__(self, arch: str, images: np.ndarray, batch_size: int, *, channels_last: bool, compiled: bool) -> None:
         torch.manual_seed(0)
+        torch.set_flush_denormal(True)  # otherwise its later epochs take up to four times as long on Intel's CPUs
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.as_inputs = functools.partial(_as_inputs, arch=arch, channels_last=channels_last, device=self.device)
         self.model = Autoencoder(arch).to(self.device)
