@@ -34,7 +34,7 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
     """
     if num_devices is not None and num_devices > batch_size:
         raise InputError(f"--devices {num_devices} cannot share a batch of {batch_size}; make --batch-size larger.")
-    cores = max(1, min(_num_cores(), batch_size // images_per_core)) if images_per_core else 1
+    cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     _ask_for_cpu_devices(num_devices or cores)
     devices = jax.local_devices()
     if num_devices is None:
@@ -67,6 +67,11 @@ def make_evaluate(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_
     return jax.jit(_on_each_device(mesh, mean))
 
 
+def num_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _axis_name(mesh: Mesh) -> str | None:
     """The axis to sum over; of a single device, none: its all-reduce would still copy every gradient."""
     return _AXIS if mesh.size > 1 else None
@@ -85,8 +90,3 @@ def _ask_for_cpu_devices(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
     except RuntimeError:  # JAX is in use; then it has what it has
         return
-
-
-def _num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,5 +1,3 @@
-import os
-
 import jax
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ import ae_jax
 from ae_jax.batching import epoch_order
 from ae_jax.errors import InputError
 from ae_jax.models import MODELS
-from ae_jax.parallel import make_evaluate, make_mesh, make_train_steps, replicate
+from ae_jax.parallel import make_evaluate, make_mesh, make_train_steps, num_cores, replicate
 
 BATCH = 64
 NUM_STEPS = 5  # 300 = 4 × 64 + 44
@@ -73,7 +71,7 @@ def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:
 
 @needs_cpu
 def test_auto_takes_a_core_only_where_its_part_of_a_batch_is_large_enough() -> None:
-    cores = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(), 4)
+    cores = min(num_cores(), 4)
     for batch_size, expected in {64: min(cores, 4), 32: min(cores, 2), 31: 1, 1: 1}.items():
         assert make_mesh(None, batch_size=batch_size, images_per_core=16).size == expected
     assert make_mesh(None, batch_size=64, images_per_core=None).size == 1

@@ -27,6 +27,7 @@ from ae_jax.benchmark.floor import Rates
 from ae_jax.config import Arch, TrainConfig, fast
 from ae_jax.data import find_dataset, load_dataset
 from ae_jax.errors import InputError, RunError
+from ae_jax.parallel import num_cores
 
 _log = logging.getLogger(__name__)
 
@@ -199,4 +200,5 @@ def _chunk(contender: Contender) -> int:
 
 def _machine() -> dict[str, Any]:
     device = jax.devices()[0]
-    return {"platform": device.platform, "device": device.device_kind, "jax": jax.__version__}
+    name = f"a CPU with {num_cores()} cores" if device.platform == "cpu" else device.device_kind
+    return {"platform": device.platform, "device": name, "jax": jax.__version__}

@@ -127,11 +127,13 @@ def _draw_steps(axes: "Axes", arch: str, steps: dict[str, Any] | None) -> None:
     colors = ["C0" if name == "ae_jax" else "C1" if name.startswith("PyTorch") else "C2" for name in rows]
     bars = axes.barh(list(rows), list(rows.values()), color=colors)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.axvline(steps["floor_ms"], color="black", linestyle="--", label=f"floor {steps['floor_ms']:.2f}")
+    axes.axvline(steps["floor_ms"], color="black", linestyle="--")
     axes.invert_yaxis()
+    label = f" floor {steps['floor_ms']:.2f}"
+    axes.text(steps["floor_ms"], 1, label, transform=axes.get_xaxis_transform(), verticalalignment="bottom")
     axes.set_xlim(0, 1.15 * max(rows.values()))
-    axes.set(title=f"{arch}: a step of 64 images", xlabel="milliseconds, minimum")
-    axes.legend(loc="lower right")
+    axes.set_title(f"{arch}: a step of 64 images", pad=18)
+    axes.set_xlabel("milliseconds, minimum")
 
 
 def _draw_growth(axes: "Axes", arch: str, growth: dict[str, Any] | None) -> None:
@@ -142,6 +144,7 @@ def _draw_growth(axes: "Axes", arch: str, growth: dict[str, Any] | None) -> None
     positions = range(len(by_batch))
     axes.plot(positions, list(by_batch.values()), "o-", color="C0")
     axes.set_xticks(positions, [str(size) for size in by_batch])
-    axes.set_ylim(0, None)
-    axes.set(title=f"{arch}: an epoch of ae_jax", xlabel="batch size", ylabel="seconds, minimum")
+    axes.set_ylim(0, 1.1 * max(by_batch.values()))
+    axes.set_title(f"{arch}: an epoch of ae_jax", pad=18)
+    axes.set(xlabel="batch size", ylabel="seconds, minimum")
     axes.grid(visible=True, alpha=0.3)
