@@ -93,6 +93,7 @@ BAD_ARGUMENTS = {
     "rounds": (["--rounds", "0"], "--rounds must be at least 1, not 0"),
     "figure": (["--figure", "out.bmp"], "--figure must end in .png, .svg, .pdf, not out.bmp"),
     "folder": (["--json", "none/out.json"], "none/out.json cannot be written; give another file"),
+    "process": (["--part", "process", "--arch", "linear"], "--part process is measured on conv alone"),
     "quality": (["--part", "quality", "--dataset", "glyphs"], "--part quality wants mnist, not glyphs"),
 }
 

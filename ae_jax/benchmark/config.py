@@ -25,6 +25,8 @@ class BenchmarkConfig:
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
+        if self.part == "process" and self.arch == "linear":
+            raise InputError("--part process is measured on conv alone; leave out --arch linear.")
         for path in map(Path, filter(None, (self.json, self.figure))):
             if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
                 raise InputError(f"{path} cannot be written; give another file.")
