@@ -48,15 +48,17 @@ def sum_pixels(y: Response) -> Float[Array, "c_out"]:
 
 
 def _to_columns(x: BatchMinor, windows: Windows) -> Columns:
+    """Lay the pixels that each tap sees side by side (im2col)."""
     c, _, _, n = x.shape
     if windows.is_whole_image:
         return x.transpose(1, 2, 0, 3).reshape(-1, n)
-    zero, strides = jnp.zeros((), x.dtype), (1, windows.stride, windows.stride, 1)
-    down, across = list(windows.seen(0)), list(windows.seen(1))
+    (down, across), stride = (windows.frame(axis) for axis in (0, 1)), windows.stride
+    framed = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
+    rows, columns = ((count - 1) * stride + 1 for count in windows.counts)
     taps = [
-        lax.pad(lax.slice(x, (0, i, j, 0), (c, i_end, j_end, n), strides), zero, ((0, 0, 0), above, left, (0, 0, 0)))
-        for i, i_end, above in down
-        for j, j_end, left in across
+        lax.slice(framed, (0, u, v, 0), (c, u + rows, v + columns, n), (1, stride, stride, 1))
+        for u in range(windows.kernel[0])
+        for v in range(windows.kernel[1])
     ]
     return jnp.concatenate(taps).reshape(len(taps) * c, -1)
 

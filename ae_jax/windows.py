@@ -30,15 +30,10 @@ class Windows(NamedTuple):
         """There is one window, and it is the image: the layer is a dense one."""
         return self.image == self.kernel and self.padding == 0
 
-    def seen(self, axis: int) -> Iterator[tuple[int, int, Padding]]:
-        """For each tap the range of pixels that it sees, and how many windows before and behind see padding instead."""
-        size, count = self.image[axis], self.counts[axis]
-        for u in range(self.kernel[axis]):
-            offset = u - self.padding
-            first = max(0, -(offset // self.stride))
-            end = max(first, min(count, (size - 1 - offset) // self.stride + 1))
-            pixel = min(size, self.stride * first + offset)
-            yield pixel, max(pixel, self.stride * (end - 1) + offset + 1), (first, count - end, 0)
+    def frame(self, axis: int) -> Padding:
+        """What brings the image to exactly the pixels that the windows cover."""
+        covered = (self.counts[axis] - 1) * self.stride + self.kernel[axis]
+        return self.padding, covered - self.padding - self.image[axis], 0
 
     def shifts(self, axis: int, phase: int) -> Iterator[tuple[int, Padding]]:
         """The taps that see the pixels `stride·q + phase`, and the padding that brings their windows to lie on `q`."""
