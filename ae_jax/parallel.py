@@ -1,8 +1,9 @@
 """Several devices: each has the whole state and all images, and takes its shard of every batch."""
 
+import contextlib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import jax
@@ -15,6 +16,7 @@ from ae_jax.train import LossFn, mean_loss, reconstruction_loss, train_steps
 from ae_jax.types import StepLosses
 
 _AXIS = "batch"
+_NUM_THREADS = 2  # on one core and on two, more are slower: each loop that XLA splits up has to be put together again
 TrainSteps: TypeAlias = Callable[..., tuple[TrainState, StepLosses]]
 
 
@@ -24,7 +26,8 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
     JAX takes a CPU for one device unless it is told otherwise before it is first used; this tells it.
 
     Args:
-      num_devices: how many, or None for as many as make training fastest.
+      num_devices: how many, or None for as many as make training fastest. Where it is 1 and this is JAX's first use,
+        XLA gets as many threads on every machine, so that machines with other numbers of cores compute the same bits.
       batch_size: images a step; no more devices than that.
       images_per_core: the least that a core's shard of a batch has to be for a further core to pay off, or None for
         never: splitting costs an all-reduce and an optimizer step a core.
@@ -36,7 +39,8 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
         raise InputError(f"--devices {num_devices} cannot share a batch of {batch_size}; make --batch-size larger.")
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     _ask_for_cpu_devices(num_devices or cores)
-    devices = jax.local_devices()
+    with _as_many_threads_everywhere() if num_devices == 1 else contextlib.nullcontext():
+        devices = jax.local_devices()
     if num_devices is None:
         num_devices = min(len(devices), cores if devices[0].platform == "cpu" else batch_size)
     if num_devices > len(devices):
@@ -90,3 +94,16 @@ def _ask_for_cpu_devices(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
     except RuntimeError:  # JAX is in use; then it has what it has
         return
+
+
+@contextlib.contextmanager
+def _as_many_threads_everywhere() -> Iterator[None]:
+    """XLA splits sums by its number of threads, usually the cores; let it be `_NUM_THREADS`, unless the user says."""
+    if {"PJRT_NPROC", "NPROC"} & os.environ.keys():
+        yield
+        return
+    os.environ["PJRT_NPROC"] = str(_NUM_THREADS)
+    try:
+        yield
+    finally:
+        del os.environ["PJRT_NPROC"]  # it is read once; what this process starts is to decide for itself

@@ -17,6 +17,7 @@ import pytest
 import ae_jax
 from ae_jax.cli import parse
 from ae_jax.config import TrainConfig, fast
+from ae_jax.parallel import num_cores
 from tests.bad_array_files import bad_array_files
 from tests.conftest import ROOT, Script
 
@@ -231,6 +232,26 @@ def test_devices_share_the_work_and_agree(train_script: Script, own_images: Path
         line = json.loads((run_dir / "metrics.jsonl").read_text())
         losses.append([line["train_loss"], line["test_loss"]])
     np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)  # sums in another order
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or num_cores() < 2, reason="wants several cores")
+def test_one_device_computes_the_same_bits_on_any_number_of_cores(
+    train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # a program compiled for one core is not the one for two
+    cores = os.sched_getaffinity(0)
+    weights = []
+    for shown in (cores, {min(cores)}):
+        run_dir = Path(f"runs/{len(shown)}")
+        os.sched_setaffinity(0, shown)  # and with it what this process starts
+        try:
+            arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 2, "--devices", 1)
+            result = train_script(*arguments, "--run-dir", run_dir)
+        finally:
+            os.sched_setaffinity(0, cores)
+        assert result.returncode == 0, result.stderr
+        weights.append((run_dir / "checkpoints/step_00000010.safetensors").read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_more_devices_than_there_are_is_one_sentence(
