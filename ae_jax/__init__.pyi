@@ -2,6 +2,7 @@
 
 __all__ = [
     "ConvAutoencoder",
+    "DamagedFileError",
     "Dataset",
     "InputError",
     "LinearAutoencoder",
@@ -14,6 +15,7 @@ __all__ = [
     "eval_step",
     "evaluate",
     "find_dataset",
+    "latest_checkpoint",
     "load_checkpoint",
     "load_dataset",
     "make_train_step",
@@ -30,9 +32,9 @@ __all__ = [
 ]
 
 from .batching import batches, normalise
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .data import Dataset, find_dataset, load_dataset
-from .errors import InputError
+from .errors import DamagedFileError, InputError
 from .glyphs import draw_glyphs
 from .models import ConvAutoencoder, LinearAutoencoder
 from .ops import conv2d, conv_transpose2d

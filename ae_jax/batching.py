@@ -45,8 +45,9 @@ def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
     """
     if n < 1 or batch_size < 1:
         raise ValueError(f"cannot make batches of {batch_size} from {n} images; there must be at least one of each")
-    starts = np.arange(0, n, batch_size, dtype=np.int32)
-    return np.minimum(n - starts, batch_size)
+    size = min(n, batch_size)
+    starts = np.arange(0, n, size, dtype=np.int32)
+    return np.minimum(n - starts, size)
 
 
 def take_batch(

@@ -1,16 +1,18 @@
 """What all commands share: settings from a command line, errors as sentences, exit codes."""
 
 import argparse
+import contextlib
 import dataclasses
 import logging
-import signal
+import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ae_jax.errors import InputError, RunError
+from ae_jax.interrupts import Interrupted, ignore_signals, raise_on_signals
 
 _METAVARS = {int: "N", float: "X"}
 
@@ -22,7 +24,21 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}. Try --help.\n")
 
 
-def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Sequence[str] | None = None) -> Any:
+class CommandLine(NamedTuple):
+    """What was asked for."""
+
+    config: Any  # the dataclass of settings
+    given: dict[str, Any]  # those settings that the command line names, itself or by the recipe that it names
+    switches: set[str]  # the names of those that are on
+
+
+def parse(
+    recipes: Mapping[str, Callable[..., Any]],
+    description: str,
+    args: Sequence[str] | None = None,
+    *,
+    switches: Mapping[str, str] | None = None,
+) -> CommandLine:
     """A dataclass of settings from the command line: a flag a field, with the field's type, default and `help`.
 
     Args:
@@ -30,6 +46,7 @@ def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Seq
         and the dataclass itself. Where there are several, `--recipe` chooses.
       description: what the command does.
       args: the command line, or None for the process's own.
+      switches: further flags, which take no value: name → help.
 
     Raises:
       InputError: from the dataclass, for values that it refuses.
@@ -38,7 +55,8 @@ def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Seq
     default, config_class = next(iter(recipes.items()))
     parser = _Parser(description=description, formatter_class=_one_line_a_flag, allow_abbrev=False)
     hints = typing.get_type_hints(config_class)
-    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    for field in fields:
         kind, choices = _kind(hints[field.name])
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -50,37 +68,56 @@ def parse(recipes: Mapping[str, Callable[..., Any]], description: str, args: Seq
         )
     if len(recipes) > 1:
         parser.add_argument(
-            "--recipe", choices=recipes, default=default, help="where the other defaults come from (%(default)s)"
+            "--recipe",
+            choices=recipes,
+            default=argparse.SUPPRESS,
+            help=f"where the other defaults come from ({default})",
         )
+    for name, text in (switches or {}).items():
+        parser.add_argument(f"--{name}", action="store_true", default=argparse.SUPPRESS, help=text)
     given = vars(parser.parse_args(args))
-    return recipes[given.pop("recipe", default)](**given)
+    on = {name for name in (switches or {}) if given.pop(name, False)}
+    recipe = given.pop("recipe", None)
+    config = recipes[recipe or default](**given)
+    if recipe:
+        others = [make(**given) for make in recipes.values()]
+        said = {f.name for f in fields if any(getattr(o, f.name) != getattr(others[0], f.name) for o in others)}
+        given |= {name: getattr(config, name) for name in said}
+    return CommandLine(config, given, on)
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Run a script's body and leave the process: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
+    raise_on_signals()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows an epoch when it ends
     log = logging.getLogger("ae_jax")
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
+    log.propagate = False  # TFDS's absl gives the root logger a handler of its own
     try:
         command()
+        sys.stdout.flush()
     except InputError as error:
         _leave(2, f"error: {error}")
     except RunError as error:
         _leave(1, f"error: {error}")
-    except KeyboardInterrupt:
-        _leave(130, "Interrupted.")
+    except OSError as error:
+        _leave(1, f"error: {error}.")
+    except Interrupted as error:
+        _leave(128 + error.signum, str(error))
+    ignore_signals()
     sys.exit(0)
 
 
-def _terminate(signum: int, frame: types.FrameType | None) -> NoReturn:
-    _leave(143, "Terminated.")
-
-
 def _leave(code: int, message: str) -> NoReturn:
-    print(message, file=sys.stderr)
+    ignore_signals()
+    with contextlib.suppress(OSError):
+        print(message, file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads it, or its disk is full; Python would try again at its end, and say so
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
 
 

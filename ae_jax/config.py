@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ae_jax.errors import InputError
 
 Arch: TypeAlias = Literal["conv", "linear"]
+_EVERY = re.compile(r"([0-9]{1,18})(steps)?")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -35,6 +37,8 @@ class TrainConfig:
     devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share each batch; auto: as is fastest")
     seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
     figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
+    checkpoint_every: str = setting("1", "epochs between checkpoints or, as 200steps, steps; 0: only the last")
+    keep: int = setting(3, "newest checkpoints that are kept, beside the one with the lowest test loss")
     run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
     data_dir: str | None = setting(None, "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets")
     manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
@@ -46,6 +50,8 @@ class TrainConfig:
         self._require("epochs", self.epochs >= 1, "at least 1")
         self._require("batch_size", self.batch_size >= 1, "at least 1")
         self._require("figure_every", self.figure_every >= 0, "at least 0")
+        self._require("checkpoint_every", bool(_EVERY.fullmatch(self.checkpoint_every)), "a number, or as 200steps")
+        self._require("keep", self.keep >= 1, "at least 1")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
         self._require("beta1", 0 <= self.beta1 < 1, "0 or above and below 1")
@@ -58,6 +64,11 @@ class TrainConfig:
     def num_devices(self) -> int | None:
         """`devices`, or None for auto."""
         return None if self.devices == "auto" else int(self.devices)
+
+    def checkpoint_steps(self, steps_per_epoch: int) -> int:
+        """The optimizer steps between two checkpoints, 0 for none."""
+        number, steps = _EVERY.fullmatch(self.checkpoint_every).groups()  # type: ignore[union-attr]  # it was checked
+        return int(number) * (1 if steps else steps_per_epoch)
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:

@@ -32,10 +32,13 @@ class Program:
     steps: TrainSteps
     shuffle_key: RandomKey
 
-    def begin_epoch(self, epoch: int) -> tuple[StepLosses, Order]:
-        """Room for the losses of epoch 1, 2, …, and the order in which it visits the images."""
-        order = epoch_order(jax.random.fold_in(self.shuffle_key, epoch), len(self.images))
-        return replicate(self.mesh, (np.zeros(len(self.sizes), np.float32), order))
+    def order(self, epoch: int) -> Order:
+        """In which epoch 1, 2, … visits the images."""
+        return replicate(self.mesh, epoch_order(jax.random.fold_in(self.shuffle_key, epoch), len(self.images)))
+
+    def no_losses(self) -> StepLosses:
+        """Room for an epoch's losses."""
+        return replicate(self.mesh, np.zeros(len(self.sizes), np.float32))
 
     def take_steps(
         self, state: TrainState, losses: StepLosses, order: Order, first: int, last: int
@@ -56,7 +59,7 @@ def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, Trai
     state = replicate(mesh, _initial_state(config, init_key, config.epochs * len(sizes)))
     steps = make_train_steps(mesh, int(sizes[0]))
     program = Program(mesh, replicate(mesh, images), sizes, steps, shuffle_key)
-    state, _ = program.take_steps(state, *program.begin_epoch(0), 0, 0)
+    state, _ = program.take_steps(state, program.no_losses(), program.order(0), 0, 0)
     return program, state
 
 

@@ -1,28 +1,57 @@
-"""One training run: the only place where data, steps, files and the terminal meet."""
+"""One training run: the only place where data, steps, files, signals and the terminal meet."""
 
-import math
-import time
-from collections.abc import Iterator, Sequence
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from ae_jax.checkpoint import save_checkpoint
+from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, find_dataset, load_dataset
-from ae_jax.errors import RunError
+from ae_jax.errors import InputError, RunError
+from ae_jax.interrupts import Interrupted, deferred
+from ae_jax.loop import EpochMetrics, Progress, train_pieces
 from ae_jax.parallel import make_evaluate, replicate
 from ae_jax.pca import pca_mse
 from ae_jax.program import Program, make_program
-from ae_jax.run_dir import EpochMetrics, append_metrics, checkpoint_path, create_run_dir, refuse_taken, save_figure
+from ae_jax.record import Record, continued, continued_config, dataset_digest, new_record, what_differs
+from ae_jax.run_checkpoints import load_progress, remove_old_checkpoints, save_progress, set_aside
+from ae_jax.run_dir import (
+    append_metrics,
+    default_run_dir,
+    held_run_dir,
+    new_run_dir,
+    refuse_taken,
+    rewrite_metrics,
+    save_figure,
+    write_record,
+)
 from ae_jax.state import TrainState
 from ae_jax.train import reconstruct
-from ae_jax.types import HostImages
 
-_LOOK_SECONDS = 0.5  # between two looks at the loss; Ctrl-C waits no longer
 _NUM_PICTURED = 9
 _EVALUATION_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A run that holds its folder."""
+
+    run_dir: Path
+    config: TrainConfig
+    record: Record
+    train_set: Dataset
+    test_set: Dataset
+
+    @property
+    def title(self) -> str:
+        dataset = self.train_set.name
+        return f"{self.config.arch} on {'embedded glyphs (NOT MNIST)' if dataset == 'glyphs' else Path(dataset).name}"
 
 
 def train(config: TrainConfig) -> Path:
@@ -30,92 +59,146 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
       InputError: the data cannot be had, or the run directory is taken or cannot be written.
-      RunError: the loss stopped being finite.
+      RunError: a loss is not finite, or a file can no longer be written; the last checkpoint is sound.
+      Interrupted: SIGINT or SIGTERM; the run can be continued.
     """
     if config.run_dir:
         refuse_taken(Path(config.run_dir))
-    train_set, test_set = _load(config)
-    program, start = make_program(config, train_set.images)
-    run_dir = create_run_dir(config, train_set.name, program.mesh.devices.flat)
-    title = f"{config.arch} on {_describe(train_set.name)}"
-    print(f"Training {title}: {len(train_set.images):,} images, {len(test_set.images):,} for testing, into {run_dir}")
-
-    history = []
-    for state, metrics in _epochs(program, start, test_set.images, config.epochs):
-        history.append(metrics)
-        tqdm.write(_line(metrics))
-        append_metrics(run_dir, metrics)
-        if metrics.epoch == config.epochs or (config.figure_every and metrics.epoch % config.figure_every == 0):
-            _picture(run_dir, state, test_set.images[:_NUM_PICTURED], metrics, title)
-
-    save_checkpoint(checkpoint_path(run_dir, metrics.step), state)
-    _conclude(run_dir, history, train_set, test_set, state.model.latent_dim, title)
+    train_set, test_set = _load(config, config.dataset)
+    program, state = make_program(config, train_set.images)
+    record = new_record(config, (train_set, test_set), program.mesh.devices.flat)
+    with new_run_dir(config) as run_dir, _explained(run_dir):
+        run = _Run(run_dir, config, record, train_set, test_set)
+        progress = Progress(state, program.no_losses())
+        save_progress(run_dir, program, progress, record)
+        write_record(run_dir, record)
+        sizes = f"{len(train_set.images):,} images, {len(test_set.images):,} for testing"
+        print(f"Training {run.title}: {sizes}, into {run_dir}")
+        _conclude(run, _train(run, program, progress))
     return run_dir
 
 
-def _load(config: TrainConfig) -> tuple[Dataset, Dataset]:
+def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
+    """Continue a run from its newest sound checkpoint, to the bit as if it had never stopped; returns its directory.
+
+    Args:
+      run_dir: the run's directory, or None for the one run of the model in `runs`.
+      settings: fields of `TrainConfig`. More `epochs` extend the run, `devices` and the data's folders may be others.
+
+    Raises:
+      InputError: there is no run or no sound checkpoint, another process is at it, its images are not those that it
+        was begun with, or other `settings` are not the run's.
+      RunError, Interrupted: as for `train`.
+    """
+    run_dir = Path(run_dir) if run_dir else default_run_dir(settings.get("arch", "conv"))
+    with held_run_dir(run_dir):
+        path = latest_checkpoint(run_dir)
+        if path is None:
+            raise InputError(f"{run_dir} holds no checkpoint to continue from; start a new run.")
+        info = checkpoint_info(path)
+        record, done = info["record"], tuple(EpochMetrics(**metrics) for metrics in info["history"])
+        config = continued_config(record, settings)
+        train_set, test_set = _load(config, record["dataset_used"])
+        if dataset_digest(train_set, test_set) != record["dataset_sha256"]:
+            raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was begun with.")
+        run = _Run(run_dir, config, record, train_set, test_set)
+        with _explained(run_dir):
+            set_aside(newer for newer in list_checkpoints(run_dir) if checkpoint_step(newer) > checkpoint_step(path))
+            rewrite_metrics(run_dir, done)
+            if len(done) < config.epochs:
+                done = _continue(run, path)
+            else:
+                print(f"The run in {run_dir} has had its {config.epochs} epochs; more --epochs extend it.")
+            _conclude(run, done)
+    return run_dir
+
+
+def _load(config: TrainConfig, dataset: str) -> tuple[Dataset, Dataset]:
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    name = find_dataset(config.dataset, **folders)
+    name = find_dataset(dataset, **folders)
     return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
 
 
-def _epochs(
-    program: Program, state: TrainState, test_images: HostImages, num_epochs: int
-) -> Iterator[tuple[TrainState, EpochMetrics]]:
-    """Train epoch by epoch; a state that was yielded is used up by the next epoch."""
-    evaluate = make_evaluate(program.mesh, min(_EVALUATION_BATCH, len(test_images)))
-    test_images, n = replicate(program.mesh, test_images), len(program.images)
-    with tqdm(total=num_epochs * n, unit=" images", unit_scale=True, disable=None, leave=False) as bar:
-        for epoch in range(1, num_epochs + 1):
-            bar.set_description(f"epoch {epoch}/{num_epochs}")
-            start = time.perf_counter()
-            state, train_loss = _train_one_epoch(program, state, epoch, bar)
-            seconds = time.perf_counter() - start
-            test_loss = float(evaluate(state, test_images))
-            if not (math.isfinite(train_loss) and math.isfinite(test_loss)):
-                raise RunError(f"the loss is not finite after epoch {epoch}; try a smaller --learning-rate.")
-            yield state, EpochMetrics(epoch, int(state.step), train_loss, test_loss, seconds, n / seconds)
+def _continue(run: _Run, path: Path) -> tuple[EpochMetrics, ...]:
+    program, fresh = make_program(run.config, run.train_set.images)
+    program, progress = load_progress(path, program, fresh)
+    devices = list(program.mesh.devices.flat)
+    if differences := what_differs(run.record, devices):
+        print(f"With {', '.join(differences)}: the rest may differ in bits from that of an uninterrupted run.")
+    is_longer = run.config.epochs > run.record["config"]["epochs"]
+    if is_longer and (run.config.schedule != "constant" or run.config.warmup):
+        print(f"The learning rate's schedule is now that of a run of {run.config.epochs} epochs.")
+    record = continued(run.record, run.config, progress.step, devices)
+    run = dataclasses.replace(run, record=record)
+    save_progress(run.run_dir, program, progress, record)  # more epochs are part of the run from here on
+    write_record(run.run_dir, record)
+    print(f"Continuing {run.title} in {run.run_dir} after step {progress.step:,}, epoch {len(progress.history) + 1}")
+    return _train(run, program, progress)
 
 
-def _train_one_epoch(program: Program, state: TrainState, epoch: int, bar: tqdm) -> tuple[TrainState, float]:
-    """An epoch in pieces of about `_LOOK_SECONDS`, between which Ctrl-C is heard, and the mean of its loss."""
-    losses, order = program.begin_epoch(epoch)
-    sizes, first, num_steps = program.sizes, 0, 1
-    while first < len(sizes):
-        start = time.perf_counter()
-        last = min(first + num_steps, len(sizes))
-        state, losses = program.take_steps(state, losses, order, first, last)
-        bar.set_postfix(loss=f"{np.asarray(losses)[first:last].mean():.5f}", refresh=False)
-        bar.update(int(sizes[first:last].sum()))
-        rate = (last - first) / (time.perf_counter() - start)
-        first, num_steps = last, max(1, int(rate * _LOOK_SECONDS))
-    return state, float(np.average(losses, weights=sizes))
+def _train(run: _Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
+    """Train to the end, report and save on the way; returns the metrics of all epochs."""
+    config, num_images = run.config, len(program.images)
+    evaluate = make_evaluate(program.mesh, min(_EVALUATION_BATCH, len(run.test_set.images)))
+    test_images = replicate(program.mesh, run.test_set.images)
+    last_step, save_every = config.epochs * len(program.sizes), config.checkpoint_steps(len(program.sizes))
+
+    def test_loss(state: TrainState) -> float:
+        return float(evaluate(state, test_images))
+
+    with deferred() as noted, _bar(config.epochs * num_images, _images_seen(start, program)) as bar:
+        for progress in train_pieces(program, start, config.epochs, test_loss, save_every):
+            bar.update(_images_seen(progress, program) - bar.n)
+            epoch = min(len(progress.history) + 1, config.epochs)
+            bar.set_description(f"epoch {epoch}/{config.epochs}", refresh=False)
+            at_epoch_end = progress.step % len(program.sizes) == 0
+            if at_epoch_end:
+                _report(run, progress)
+            else:
+                steps = np.asarray(progress.losses)[: progress.step % len(program.sizes)]
+                bar.set_postfix(loss=f"{steps[-100:].mean():.5f}", refresh=False)
+            due = save_every and progress.step % save_every == 0
+            if due or progress.step == last_step or noted():
+                save_progress(run.run_dir, program, progress, run.record)
+                remove_old_checkpoints(run.run_dir, progress.history, config.keep)
+            if signum := noted():
+                raise Interrupted(signum)
+    return progress.history
 
 
-def _picture(run_dir: Path, state: TrainState, images: HostImages, metrics: EpochMetrics, title: str) -> None:
-    from ae_jax.figures import reconstruction_figure  # here: matplotlib takes a second to import
+def _report(run: _Run, progress: Progress) -> None:
+    """An epoch's line and, where it is due, its picture. All of it is there before the epoch's checkpoint is."""
+    metrics = progress.history[-1]
+    tqdm.write(_line(metrics))
+    append_metrics(run.run_dir, metrics)
+    every = run.config.figure_every
+    if metrics.epoch == run.config.epochs or (every and metrics.epoch % every == 0):
+        from ae_jax.figures import reconstruction_figure  # here: matplotlib takes a second to import
 
-    recons = np.asarray(reconstruct(state, images))
-    caption = f"{title}, epoch {metrics.epoch}, test MSE {metrics.test_loss:.5f}"
-    figure = reconstruction_figure(images / np.float32(255), recons, caption)
-    save_figure(run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figure)
+        images = run.test_set.images[:_NUM_PICTURED]
+        recons = np.asarray(reconstruct(progress.state, images))
+        caption = f"{run.title}, epoch {metrics.epoch}, test MSE {metrics.test_loss:.5f}"
+        figure = reconstruction_figure(images / np.float32(255), recons, caption)
+        save_figure(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figure)
 
 
-def _conclude(
-    run_dir: Path, history: Sequence[EpochMetrics], train_set: Dataset, test_set: Dataset, latent_dim: int, title: str
-) -> None:
+def _conclude(run: _Run, history: tuple[EpochMetrics, ...]) -> None:
     """Compare with PCA: a curve, and the last line on the terminal."""
     from ae_jax.figures import loss_figure
+    from ae_jax.models import MODELS
 
-    pca = pca_mse(train_set.images, test_set.images, latent_dim)
+    latent_dim = MODELS[run.config.arch]().latent_dim
+    pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
     pca_name = f"PCA with {latent_dim} components"
     train_losses = [metrics.train_loss for metrics in history]
     test_losses = [metrics.test_loss for metrics in history]
-    figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=f"{pca_name}, test images", title=title)
-    save_figure(run_dir, "loss", figure)
+    name = f"{pca_name}, test images"
+    figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=name, title=run.title)
+    save_figure(run.run_dir, "loss", figure)
     test_mse = test_losses[-1]
     comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
-    print(f"{title}: test MSE {test_mse:.5f}, {comparison} than {pca_name} ({pca:.5f}). Everything is in {run_dir}")
+    than = f"{comparison} than {pca_name} ({pca:.5f})"
+    print(f"{run.title}: test MSE {test_mse:.5f}, {than}. Everything is in {run.run_dir}")
 
 
 def _line(metrics: EpochMetrics) -> str:
@@ -125,5 +208,33 @@ def _line(metrics: EpochMetrics) -> str:
     )
 
 
-def _describe(dataset: str) -> str:
-    return "embedded glyphs (NOT MNIST)" if dataset == "glyphs" else Path(dataset).name
+def _bar(total: int, done: int) -> tqdm:
+    return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=None, leave=False)
+
+
+def _images_seen(progress: Progress, program: Program) -> int:
+    epochs, steps = divmod(progress.step, len(program.sizes))
+    return epochs * len(program.images) + int(program.sizes[:steps].sum())
+
+
+@contextlib.contextmanager
+def _explained(run_dir: Path) -> Iterator[None]:
+    """What stops a run says where it stands and how to go on."""
+    try:
+        yield
+    except Interrupted as error:
+        raise Interrupted(error.signum, f" {_how_to_continue(run_dir)}") from error
+    except RunError as error:
+        last = max(list_checkpoints(run_dir), key=checkpoint_step)
+        raise RunError(
+            f"{error}; start a new run with a smaller --learning-rate. The last good checkpoint is {last}."
+        ) from error
+    except OSError as error:
+        what = error.filename or "the output"
+        raise RunError(f"{what} cannot be written ({error.strerror}). {_how_to_continue(run_dir)}") from error
+
+
+def _how_to_continue(run_dir: Path) -> str:
+    if not list_checkpoints(run_dir):
+        return "The run had not begun; start it again."
+    return f"Continue with: python scripts/train.py --run-dir {shlex.quote(str(run_dir))} --resume"

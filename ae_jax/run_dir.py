@@ -1,4 +1,4 @@
-"""A run's folder: taken once, never overwritten, and what is written there.
+"""A run's folder: taken once, for one process at a time, never overwritten, and what is written there.
 
 config.json      every setting, the dataset that was really used, versions, devices
 metrics.jsonl    one `EpochMetrics` a line
@@ -6,80 +6,138 @@ checkpoints/     step_00000938.safetensors
 figures/         reconstructions_epoch_0004.png, loss.png
 """
 
+import contextlib
 import dataclasses
+import io
 import json
-import platform
-from collections.abc import Iterable
-from importlib.metadata import version
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import jax
-
+from ae_jax.atomic import append_line, remove_temporaries, sync_folder, write_whole
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
+from ae_jax.lock import LOCK_FILE, lock, refuse_in_use
+from ae_jax.loop import EpochMetrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-
-@dataclasses.dataclass(frozen=True)
-class EpochMetrics:
-    """One line of `metrics.jsonl`."""
-
-    epoch: int  # from 1
-    step: int  # optimizer steps since the start
-    train_loss: float  # mean over the epoch's images, each at the step that trained on it
-    test_loss: float  # mean over all test images, after the epoch
-    seconds: float  # of training alone: neither evaluation nor compilation
-    images_per_second: float
+_FOLDERS = ("checkpoints", "figures")
 
 
 def refuse_taken(path: Path) -> None:
     """Raise `InputError` where `path` is anything but free for a new run: absent, or an empty folder."""
-    if path.is_dir() and not any(path.iterdir()):
+    try:
+        entries = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
         return
-    if path.exists():
-        what = "already holds a run" if (path / "config.json").exists() else "exists and is not an empty folder"
-        raise InputError(f"{path} {what}, and nothing is overwritten; give another --run-dir.")
+    except NotADirectoryError:
+        raise InputError(f"{path} is no folder; give another --run-dir.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give another --run-dir.") from error
+    if holds_run(path):
+        refuse_in_use(path)
+        raise InputError(
+            f"{path} already holds a run, and nothing is overwritten; continue it with --resume, "
+            "or give another --run-dir."
+        )
+    if any(not _is_left_over(path / entry) for entry in entries):
+        raise InputError(f"{path} is not empty, and nothing is overwritten; give another --run-dir.")
 
 
-def create_run_dir(config: TrainConfig, dataset: str, devices: Iterable[jax.Device]) -> Path:
-    """Make the folder that `config` names, or the first free one of `runs/<arch>`, `runs/<arch>-2`, …
-
-    Args:
-      config: the run's settings, written to `config.json`.
-      dataset: the dataset that is really used, written there as `dataset_used`.
-      devices: the devices that are really used, likewise.
+@contextlib.contextmanager
+def new_run_dir(config: TrainConfig) -> Iterator[Path]:
+    """Take the folder that `config` names, or the first free one of `runs/<arch>`, `runs/<arch>-2`, … for this process.
 
     Raises:
       InputError: it is taken, or cannot be written.
     """
     try:
         run_dir = _claim(Path(config.run_dir)) if config.run_dir else _first_free(Path("runs"), config.arch)
-        with (run_dir / "config.json").open("x") as file:  # "x": of two runs that start at once, one gets it
-            file.write(json.dumps(_describe(config, dataset, devices), indent=2) + "\n")
+        sync_folder(run_dir.parent)
     except OSError as error:
         raise InputError(f"the run directory cannot be written ({error}); give another --run-dir.") from error
-    return run_dir
+    with lock(run_dir):
+        refuse_taken(run_dir)  # of two runs that start at once, one gets it
+        for name in _FOLDERS:
+            (run_dir / name).mkdir(exist_ok=True)
+        yield run_dir
+
+
+@contextlib.contextmanager
+def held_run_dir(run_dir: Path) -> Iterator[None]:
+    """Take a folder that holds a run for this process, and remove what a killed one left half-written.
+
+    Raises:
+      InputError: it holds no run, or another process has it.
+    """
+    if not holds_run(run_dir):
+        raise InputError(f"{run_dir} holds no run to continue; leave out --resume to start one there.")
+    with lock(run_dir):
+        for folder in (run_dir, *(run_dir / name for name in _FOLDERS)):
+            remove_temporaries(folder)
+        yield
+
+
+def default_run_dir(arch: str) -> Path:
+    """The one run of a model in `runs`.
+
+    Raises:
+      InputError: there are several, or none.
+    """
+    runs = sorted(path for path in Path("runs").glob(f"{arch}*") if holds_run(path))
+    if not runs:
+        raise InputError(f"runs/{arch} holds no run to continue; say by --run-dir where it is.")
+    if len(runs) > 1:
+        raise InputError(f"there are several runs, {', '.join(map(str, runs))}; say by --run-dir which to continue.")
+    return runs[0]
+
+
+def write_record(run_dir: Path, record: Mapping[str, Any]) -> None:
+    """Write `config.json`."""
+    settings = {**record["config"], **{name: value for name, value in record.items() if name != "config"}}
+    write_whole(run_dir / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
 
 
 def append_metrics(run_dir: Path, metrics: EpochMetrics) -> None:
     """Add a line to `metrics.jsonl`."""
-    with (run_dir / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(dataclasses.asdict(metrics)) + "\n")
+    append_line(run_dir / "metrics.jsonl", _line(metrics))
 
 
-def checkpoint_path(run_dir: Path, step: int) -> Path:
-    """Where the state after `step` optimizer steps belongs."""
-    return run_dir / "checkpoints" / f"step_{step:08d}.safetensors"
+def rewrite_metrics(run_dir: Path, history: tuple[EpochMetrics, ...]) -> None:
+    """Have `metrics.jsonl` hold just these lines."""
+    write_whole(run_dir / "metrics.jsonl", "".join(_line(metrics) + "\n" for metrics in history).encode())
+
+
+def metrics_lines(run_dir: Path) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl`, as far as it is there."""
+    path = run_dir / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def save_figure(run_dir: Path, name: str, figure: "Figure") -> None:
     """Write `figures/<name>.png`."""
-    folder = run_dir / "figures"
-    folder.mkdir(exist_ok=True)
-    figure.savefig(folder / f"{name}.png")
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    write_whole(run_dir / "figures" / f"{name}.png", content.getvalue())
+
+
+def _line(metrics: EpochMetrics) -> str:
+    return json.dumps(dataclasses.asdict(metrics))
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a run has begun there."""
+    return os.path.exists(path / "config.json") or any((path / "checkpoints").glob("step_*.safetensors"))
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a run that was killed before it had begun leaves this behind."""
+    if path.name in _FOLDERS and path.is_dir():
+        return all(_is_left_over(entry) for entry in path.iterdir())
+    return path.name == LOCK_FILE or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def _claim(path: Path) -> Path:
@@ -98,13 +156,3 @@ def _first_free(parent: Path, arch: str) -> Path:
         except FileExistsError:
             number += 1
             path = parent / f"{arch}-{number}"
-
-
-def _describe(config: TrainConfig, dataset: str, devices: Iterable[jax.Device]) -> dict[str, object]:
-    packages = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-    return {
-        **dataclasses.asdict(config),
-        "dataset_used": dataset,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "devices_used": [str(device) for device in devices],
-    }

@@ -1,26 +1,23 @@
 """Arrays in one safetensors file that any tool can read, written whole or not at all and never loaded damaged."""
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ae_jax.atomic import write_whole
+from ae_jax.errors import DamagedFileError
+
 Tensors: TypeAlias = dict[str, np.ndarray]
 
 
-class DamagedFileError(Exception):
-    """A file is not what was once written; the message names it."""
-
-
-def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write to a temporary file beside `path`, then rename: readers see the old file or the new one, nothing between.
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write a file as `write_whole` does.
 
     The file's metadata holds, as JSON under `ae_jax`, `metadata` and as `sha256` a digest over it and the tensors'
     names, types and bytes: one key, because safetensors orders several at random, and equal content makes equal files.
@@ -29,22 +26,10 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappi
       OSError: the folder cannot be written to; nothing is left behind.
     """
     header = json.dumps({**metadata, "sha256": _digest(tensors, metadata)}, sort_keys=True)
-    content = save(dict(tensors), {"ae_jax": header})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    write_whole(path, save(dict(tensors), {"ae_jax": header}))
 
 
-def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """The tensors and the metadata that `write_tensors` was given.
 
     Raises:
@@ -57,14 +42,14 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
             metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
     except (SafetensorError, ValueError, TypeError) as error:
-        raise DamagedFileError(f"{path} is damaged: {error}") from error
+        raise DamagedFileError(f"{path} is damaged: {error}.") from error
     digest = metadata.pop("sha256", None)
     if digest != _digest(tensors, metadata):
-        raise DamagedFileError(f"{path} is damaged: its content does not match its digest")
+        raise DamagedFileError(f"{path} is damaged: its content does not match its digest.")
     return tensors, metadata
 
 
-def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:
     shapes = {name: [str(tensors[name].dtype), tensors[name].shape] for name in sorted(tensors)}
     digest = hashlib.sha256(json.dumps([shapes, dict(metadata)], sort_keys=True).encode())
     for name in sorted(tensors):

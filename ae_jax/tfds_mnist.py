@@ -31,6 +31,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+_NUM_EXAMPLES = {"train": 60_000, "test": 10_000}
 _PROBE_SECONDS = 5.0
 
 
@@ -46,7 +47,7 @@ def is_prepared(name: str, data_dir: Path) -> bool:
         return False
     try:
         file_format = json.loads(info.read_text()).get("fileFormat", "tfrecord")
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         raise InputError(f"{info} is damaged ({error}); delete {folder} to prepare it anew.") from error
     if file_format != "array_record":
         raise InputError(
@@ -92,7 +93,22 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
 
 
 def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
-    """All images and labels of a prepared dataset, in TFDS's order."""
+    """All images and labels of a prepared dataset, in TFDS's order.
+
+    Raises:
+      InputError: it is damaged. ArrayRecord's chunks have checksums, and so have the images.
+    """
+    try:
+        images, labels = _read(name, split, data_dir)
+    except Exception as error:  # of all the libraries between here and the disk
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _damaged(name, data_dir, problem[:200]) from error
+    if len(images) != _NUM_EXAMPLES[split]:
+        raise _damaged(name, data_dir, f"{len(images)} examples for {split} instead of {_NUM_EXAMPLES[split]}")
+    return images, labels
+
+
+def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
     decoders = {"image": tfds.decode.SkipDecoding()}
     source = _builder(name, data_dir).as_data_source(split, decoders=decoders)
     images = np.empty((len(source), 28, 28, 1), np.uint8)
@@ -103,6 +119,10 @@ def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]
         images[start:stop, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
         labels[start:stop] = [record["label"] for record in records]
     return images, labels
+
+
+def _damaged(name: str, data_dir: Path, problem: str) -> InputError:
+    return InputError(f"{data_dir / name} is damaged ({problem}); delete it to prepare it anew.")
 
 
 def _is_reachable(name: str) -> bool:

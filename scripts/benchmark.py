@@ -6,7 +6,7 @@ from ae_jax.cli import parse, run_command
 
 def main() -> None:
     """Read the command line, then measure."""
-    config = parse({"": BenchmarkConfig}, "Compare training times with plain flax and PyTorch.")
+    config, _, _ = parse({"": BenchmarkConfig}, "Compare training times with plain flax and PyTorch.")
     from ae_jax.benchmark.report import report  # here: a command line is read before JAX is imported
 
     report(config)

@@ -3,13 +3,20 @@
 from ae_jax.cli import parse, run_command
 from ae_jax.config import TrainConfig, fast
 
+_RESUME = "continue the run in --run-dir, by default the only one of --arch, from its newest sound checkpoint"
+
 
 def main() -> None:
     """Read the command line, then train."""
-    config = parse({"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.")
-    from ae_jax.run import train  # here: a command line is read before JAX is imported
+    config, given, switches = parse(
+        {"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.", switches={"resume": _RESUME}
+    )
+    from ae_jax.run import resume, train  # here: a command line is read before JAX is imported
 
-    train(config)
+    if switches:
+        resume(**given)
+    else:
+        train(config)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
     *("batching", "checkpoint", "conv_columns", "conv_xla", "figures", "glyphs", "ops", "parallel", "pca", "program"),
-    *("tensorfile", "torch_weights", "train", "windows"),
+    *("atomic", "loop", "record", "run_checkpoints", "run_dir", "tensorfile", "torch_weights", "train", "windows"),
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
@@ -88,6 +88,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cac
 def train_script(environment: None) -> Script:
     """`scripts/train.py` as a process of its own."""
     return functools.partial(_run_script, "train.py")
+
+
+@pytest.fixture
+def torture_script(environment: None) -> Script:
+    """`scripts/torture.py` as a process of its own."""
+    return functools.partial(_run_script, "torture.py")
 
 
 @pytest.fixture

@@ -18,12 +18,20 @@ import ae_jax
 from ae_jax.cli import parse
 from ae_jax.config import TrainConfig, fast
 from ae_jax.parallel import num_cores
+from ae_jax.tensorfile import read_tensors
 from tests.bad_array_files import bad_array_files
 from tests.conftest import ROOT, Script
 
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def assert_same_arrays(run_dir: Path, other: Path) -> None:
+    (arrays, _), (others, _) = (read_tensors(ae_jax.latest_checkpoint(folder)) for folder in (run_dir, other))
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, others[name], strict=True)
 
 
 @pytest.mark.parametrize("arch", ["conv", "linear"])
@@ -80,18 +88,18 @@ def test_a_run_repeats_bit_for_bit_and_never_overwrites(
     assert train_script(*arguments).returncode == 0
     refused = train_script(*arguments, "--run-dir", run_dir)
     assert refused.returncode == 2
-    sentence = f"error: {run_dir} already holds a run, and nothing is overwritten; give another --run-dir.\n"
-    assert refused.stderr == sentence
+    way_on = "continue it with --resume, or give another --run-dir"
+    assert refused.stderr == f"error: {run_dir} already holds a run, and nothing is overwritten; {way_on}.\n"
     assert contents(run_dir) == first
     assert {path.name for path in Path("runs").iterdir()} == {arch, f"{arch}-2"}
 
     second = contents(Path("runs") / f"{arch}-2")
-    for name in ("checkpoints/step_00000005.safetensors", "figures/reconstructions_epoch_0001.png"):
-        assert second[name] == first[name]
+    assert second["figures/reconstructions_epoch_0001.png"] == first["figures/reconstructions_epoch_0001.png"]
     losses = [
         [json.loads(files["metrics.jsonl"])[key] for key in ("train_loss", "test_loss")] for files in (first, second)
     ]
     assert losses[0] == losses[1]
+    assert_same_arrays(run_dir, Path("runs") / f"{arch}-2")
 
 
 BAD_ARGUMENTS = {
@@ -116,6 +124,10 @@ BAD_ARGUMENTS = {
     "recipe's setting": (["--recipe", "fast", "--epochs", "0"], "--epochs must be at least 1, not 0"),
     "no devices": (["--devices", "0"], "--devices must be auto or a number, 1 or more, not 0"),
     "devices in words": (["--devices", "two"], "--devices must be auto or a number, 1 or more, not two"),
+    "keep none": (["--keep", "0"], "--keep must be at least 1, not 0"),
+    "checkpoints": (["--checkpoint-every", "3 steps"], "--checkpoint-every must be a number, or as 200steps, not 3 st"),
+    "no run to resume": (["--resume"], "runs/conv holds no run to continue; say by --run-dir where it is"),
+    "no run there": (["--resume", "--run-dir", "x"], "x holds no run to continue; leave out --resume to start one"),
     "devices beyond a batch": (
         ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
         "--devices 3 cannot share a batch of 2; make --batch-size larger",
@@ -123,9 +135,9 @@ BAD_ARGUMENTS = {
     "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
     "run folder under a file": (
         ["--run-dir", "file/run", "--dataset", "own.npy"],
-        "the run directory cannot be written",
+        "file/run is no folder; give another --run-dir",
     ),
-    "run folder is a file": (["--run-dir", "file"], "file exists and is not an empty folder"),
+    "run folder is a file": (["--run-dir", "file"], "file is no folder"),
     "data folder under a file": (["--data-dir", "file/data", "--dataset", "glyphs"], "cannot be written"),
 }
 
@@ -185,8 +197,12 @@ def test_a_loss_that_is_not_finite_ends_the_run(batch_size: int, train_script: S
     arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 1, "--batch-size", batch_size)
     result = train_script(*arguments, "--learning-rate", 1e38)
     assert result.returncode == 1
-    assert result.stderr == "error: the loss is not finite after epoch 1; try a smaller --learning-rate.\n"
-    assert not list(Path("runs/linear").glob("checkpoints/*"))
+    assert re.fullmatch(
+        r"error: the loss is not finite at step \d+; start a new run with a smaller --learning-rate\. "
+        r"The last good checkpoint is runs/linear/checkpoints/step_00000000\.safetensors\.\n",
+        result.stderr,
+    )
+    assert ae_jax.latest_checkpoint("runs/linear") == Path("runs/linear/checkpoints/step_00000000.safetensors")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
@@ -204,7 +220,9 @@ def test_signals_end_a_run_with_their_exit_codes(signum: int, code: int, own_ima
         finally:
             process.kill()
     assert process.returncode == code
-    assert errors == {130: "Interrupted.\n", 143: "Terminated.\n"}[code]
+    word = {130: "Interrupted", 143: "Terminated"}[code]
+    assert errors == f"{word}. Continue with: python scripts/train.py --run-dir runs/conv --resume\n"
+    assert ae_jax.latest_checkpoint("runs/conv")
 
 
 def test_help_has_one_line_a_flag_with_its_default(train_script: Script) -> None:
@@ -213,7 +231,8 @@ def test_help_has_one_line_a_flag_with_its_default(train_script: Script) -> None
     lines = dict(re.findall(r"^  --([a-z0-9-]+) (.*)$", result.stdout.split("options:\n")[1], re.MULTILINE))
     fields = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(TrainConfig)}
     fields["recipe"] = "tutorial"
-    assert len(lines) + len(["--help"]) == len(result.stdout.split("options:\n")[1].splitlines())
+    assert lines.pop("resume")
+    assert len(lines) + len(["--help", "--resume"]) == len(result.stdout.split("options:\n")[1].splitlines())
     assert lines.keys() == fields.keys()
     for name, default in fields.items():
         assert f"({default})" in lines[name] or (default is None and "default" in lines[name])
@@ -240,7 +259,6 @@ def test_one_device_computes_the_same_bits_on_any_number_of_cores(
 ) -> None:
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")  # a program compiled for one core is not the one for two
     cores = os.sched_getaffinity(0)
-    weights = []
     for shown in (cores, {min(cores)}):
         run_dir = Path(f"runs/{len(shown)}")
         os.sched_setaffinity(0, shown)  # and with it what this process starts
@@ -250,8 +268,7 @@ def test_one_device_computes_the_same_bits_on_any_number_of_cores(
         finally:
             os.sched_setaffinity(0, cores)
         assert result.returncode == 0, result.stderr
-        weights.append((run_dir / "checkpoints/step_00000010.safetensors").read_bytes())
-    assert weights[0] == weights[1]
+    assert_same_arrays(Path(f"runs/{len(cores)}"), Path("runs/1"))
 
 
 def test_more_devices_than_there_are_is_one_sentence(
@@ -286,10 +303,10 @@ def test_a_run_compiles_nothing_twice_and_honours_the_compilation_cache(
 @pytest.mark.parametrize("arch", ["conv", "linear"])
 def test_a_recipe_gives_the_defaults_and_what_is_given_goes_before_them(arch: str) -> None:
     recipes = {"tutorial": TrainConfig, "fast": fast}
-    assert parse(recipes, "", ["--arch", arch]) == TrainConfig(arch=arch)
-    assert parse(recipes, "", ["--arch", arch, "--recipe", "fast"]) == fast(arch) != TrainConfig(arch=arch)
-    given = parse(recipes, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
-    assert given == dataclasses.replace(fast(arch), epochs=7, seed=3)
+    assert parse(recipes, "", ["--arch", arch]).config == TrainConfig(arch=arch)
+    assert parse(recipes, "", ["--arch", arch, "--recipe", "fast"]).config == fast(arch) != TrainConfig(arch=arch)
+    asked = parse(recipes, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
+    assert asked.config == dataclasses.replace(fast(arch), epochs=7, seed=3)
 
 
 @pytest.mark.parametrize(("arch", "bar"), [("linear", 0.0335), ("conv", 0.0028)])

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ae_jax.tensorfile import DamagedFileError, read_tensors, write_tensors
+from ae_jax.errors import DamagedFileError
+from ae_jax.tensorfile import read_tensors, write_tensors
 
 
 def test_no_single_flipped_bit_and_no_truncation_is_loaded(tmp_path: Path) -> None:

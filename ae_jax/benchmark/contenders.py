@@ -110,7 +110,7 @@ class AeJaxTrainer:
         while num_steps:
             if self._first == 0:
                 self._epoch += 1
-                self._losses, self._order = self._program.begin_epoch(self._epoch)
+                self._losses, self._order = self._program.no_losses(), self._program.order(self._epoch)
             last = min(self._first + num_steps, steps_per_epoch)
             self._state, self._losses = self._program.take_steps(
                 self._state, self._losses, self._order, self._first, last

@@ -42,7 +42,7 @@ from ae_jax.data import load_dataset
 from ae_jax.program import make_program
 import jax
 program, state = make_program(TrainConfig(arch="conv"), load_dataset({dataset!r}, "train").images)
-jax.block_until_ready(program.take_steps(state, *program.begin_epoch(1), 0, 1))
+jax.block_until_ready(program.take_steps(state, program.no_losses(), program.order(1), 0, 1))
 print(time.time())
 """
 _RUN = """

@@ -1,0 +1,94 @@
+"""What a run was begun with, and what it may be continued with."""
+
+import dataclasses
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import jax
+
+from ae_jax.config import TrainConfig
+from ae_jax.data import Dataset
+from ae_jax.errors import InputError
+
+# Of JSON's types: "config", the settings; "dataset_used" and "dataset_sha256", what it really trains on; "versions";
+# "devices_used"; "resumed", for each time that it was continued the step, versions and devices.
+Record: TypeAlias = dict[str, Any]
+
+_PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
+_MAY_CHANGE = {"devices", "run_dir", "data_dir", "manual_dir"}
+
+
+def new_record(config: TrainConfig, datasets: Iterable[Dataset], devices: Iterable[jax.Device]) -> Record:
+    """The record of a run that begins."""
+    train_set, test_set = datasets
+    return {
+        "config": dataclasses.asdict(config),
+        "dataset_used": train_set.name,
+        "dataset_sha256": dataset_digest(train_set, test_set),
+        **_here(devices),
+        "resumed": [],
+    }
+
+
+def continued(record: Record, config: TrainConfig, step: int, devices: Iterable[jax.Device]) -> Record:
+    """The record of a run that goes on after `step` optimizer steps, with the settings of `continued_config`."""
+    resumed = [*record["resumed"], {"step": step, **_here(devices)}]
+    return {**record, "config": dataclasses.asdict(config), "resumed": resumed}
+
+
+def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig:
+    """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
+
+    Raises:
+      InputError: another of the `settings` is not the run's.
+    """
+    try:
+        config = TrainConfig(**record["config"])
+    except TypeError as error:
+        raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
+    config = dataclasses.replace(config, **{name: settings[name] for name in _MAY_CHANGE & settings.keys()})
+    for name in settings.keys() - _MAY_CHANGE:
+        given, own = settings[name], getattr(config, name)
+        if name == "epochs" and given > own:
+            config = dataclasses.replace(config, epochs=given)
+        elif given != own and not (name == "dataset" and given == record["dataset_used"]):
+            rule = ", which only a larger number extends" if name == "epochs" else ""
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(f"{flag} {given} contradicts the run's {own}{rule}; leave it out, or start a new run.")
+    return config
+
+
+def what_differs(record: Record, devices: Iterable[jax.Device]) -> list[str]:
+    """What makes the rest of the run differ in bits from an uninterrupted one, as parts of a sentence."""
+    before, now = (record["resumed"] or [record])[-1], _here(devices)
+    differences = [
+        f"{name} {now['versions'][name]} instead of {before['versions'].get(name)}"
+        for name in ("jax", "jaxlib", "flax", "optax")
+        if now["versions"][name] != before["versions"].get(name)
+    ]
+    if now["devices_used"] != before["devices_used"]:
+        differences.append(f"{_describe(now['devices_used'])} instead of {_describe(before['devices_used'])}")
+    return differences
+
+
+def dataset_digest(train_set: Dataset, test_set: Dataset) -> str:
+    """A digest of all images, to see that a run goes on with those that it began with."""
+    digest = hashlib.sha256()
+    for dataset in (train_set, test_set):
+        digest.update(str(dataset.images.shape).encode())
+        digest.update(dataset.images.tobytes())
+    return digest.hexdigest()
+
+
+def _here(devices: Iterable[jax.Device]) -> Record:
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "devices_used": [str(device) for device in devices],
+    }
+
+
+def _describe(devices: list[str]) -> str:
+    return f"{len(devices)} device{'s' if len(devices) > 1 else ''} ({', '.join(devices)})"

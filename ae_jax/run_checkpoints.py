@@ -1,0 +1,85 @@
+"""Where a run is, to its checkpoints and back, and which of them are kept."""
+
+import dataclasses
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from ae_jax.checkpoint import checkpoint_path, checkpoint_step, list_checkpoints, read_checkpoint, save_checkpoint
+from ae_jax.errors import InputError, RunError
+from ae_jax.loop import EpochMetrics, Progress
+from ae_jax.parallel import replicate
+from ae_jax.program import Program
+from ae_jax.record import Record
+from ae_jax.state import TrainState
+
+_log = logging.getLogger(__name__)
+
+
+def save_progress(run_dir: Path, program: Program, progress: Progress, record: Record) -> None:
+    """Write all that the rest of a run depends on, as `checkpoints/step_00000938.safetensors`.
+
+    Raises:
+      RunError: the parameters are not finite; nothing is written.
+      OSError: the folder cannot be written to.
+    """
+    params = jax.device_get(progress.state.params)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise RunError(f"the parameters are not finite after step {progress.step}")
+    epochs, steps = divmod(progress.step, len(program.sizes))
+    save_checkpoint(
+        checkpoint_path(run_dir, progress.step),
+        progress.state,
+        arrays={
+            "losses": np.asarray(progress.losses),
+            "shuffle_key": np.asarray(jax.random.key_data(program.shuffle_key)),
+        },
+        info={
+            "epochs": epochs,
+            "steps_in_epoch": steps,
+            "seconds_in_epoch": progress.seconds,
+            "history": [dataclasses.asdict(metrics) for metrics in progress.history],
+            "shuffle_key_impl": str(jax.random.key_impl(program.shuffle_key)),
+            "record": record,
+        },
+    )
+
+
+def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
+    """The run as it was when `save_progress` wrote `path`; `program` and `like` are those of its settings.
+
+    Raises:
+      DamagedFileError: the file is not what was written.
+      InputError: the state has another structure here.
+    """
+    try:
+        state, arrays, info = read_checkpoint(path, like)
+    except ValueError as error:
+        raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
+    key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
+    state, losses = replicate(program.mesh, (state, arrays["losses"]))
+    step = info["epochs"] * len(program.sizes) + info["steps_in_epoch"]
+    history = tuple(EpochMetrics(**metrics) for metrics in info["history"])
+    program = dataclasses.replace(program, shuffle_key=key)
+    return program, Progress(state, losses, step, info["seconds_in_epoch"], history)
+
+
+def set_aside(checkpoints: Iterable[Path]) -> None:
+    """Rename damaged checkpoints, so that they count no more: `step_00000938.safetensors.damaged`."""
+    for path in checkpoints:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+
+
+def remove_old_checkpoints(run_dir: Path, history: Iterable[EpochMetrics], keep: int) -> None:
+    """Delete all but the newest `keep` and the best by test loss; the one at step 0 when there is another."""
+    paths = list_checkpoints(run_dir)
+    test_losses = {metrics.step: metrics.test_loss for metrics in history}
+    measured = [path for path in paths if checkpoint_step(path) in test_losses]
+    best = min(measured, key=lambda path: test_losses[checkpoint_step(path)], default=None)
+    for path in paths[:-1]:
+        if (path not in paths[-keep:] and path != best) or checkpoint_step(path) == 0:
+            path.unlink()

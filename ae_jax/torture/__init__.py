@@ -1,0 +1,1 @@
+"""What happens to a run that is killed, whose disk fails, whose files rot, whose user types anything."""

@@ -1,0 +1,108 @@
+"""A disk that fails: the k-th write, sync or rename of a run, for every k."""
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ae_jax.checkpoint import latest_checkpoint
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError, RunError
+from ae_jax.run import resume, train
+from ae_jax.run_dir import holds_run, metrics_lines
+from ae_jax.tensorfile import Tensors, read_tensors
+from ae_jax.torture.workplace import Trial
+
+_OPERATIONS = ("write", "fsync", "replace")
+_ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+
+
+def fail_every_operation(folder: Path, images: Path, errors: Sequence[int] = _ERRORS) -> Iterator[Trial]:
+    """A run for every k, operation and error, in this process: what fails once must leave it able to go on.
+
+    After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
+    and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
+    """
+    config = TrainConfig(arch="linear", dataset=str(images), epochs=2, checkpoint_every="10steps", figure_every=1)
+    expected = _outcome(_quietly(train, config, folder / "undisturbed"))
+    for operation in _OPERATIONS:
+        for code in errors:
+            k, failed = 0, True
+            while failed:
+                k += 1
+                run_dir = folder / f"{operation}-{errno.errorcode[code]}-{k}"
+                with _failing(operation, k, code) as count:
+                    message = _message(config, run_dir)
+                failed = count[0] >= k
+                if failed:
+                    what = f"{errno.errorcode[code]} at {operation} {k}"
+                    yield Trial(what, _problem(config, run_dir, code, message) or _difference(run_dir, expected))
+
+
+@contextlib.contextmanager
+def _failing(operation: str, k: int, code: int) -> Iterator[list[int]]:
+    """`os.<operation>` whose k-th call fails, a write after half of it; yields how many calls there were."""
+    real: Callable[..., Any] = getattr(os, operation)
+    count = [0]
+
+    def call(*args: Any) -> Any:
+        count[0] += 1
+        if count[0] != k:
+            return real(*args)
+        if operation == "write":
+            real(args[0], args[1][: len(args[1]) // 2])
+        raise OSError(code, os.strerror(code))
+
+    with mock.patch.object(os, operation, call):
+        yield count
+
+
+def _message(config: TrainConfig, run_dir: Path) -> str | None:
+    try:
+        _quietly(train, config, run_dir)
+    except (InputError, RunError) as error:
+        return str(error)
+    return None
+
+
+def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None) -> str | None:
+    if message is None:
+        return "the run did not say that it failed"
+    if os.strerror(code) not in message or "\n" in message:
+        return f"not one clear sentence: {message}"
+    if left := [path.name for path in run_dir.rglob("*.tmp")]:
+        return f"left behind {left}"
+    if holds_run(run_dir) and latest_checkpoint(run_dir) is None:
+        return "no sound checkpoint"
+    if holds_run(run_dir) != ("--resume" in message):
+        return f"the wrong way on: {message}"
+    if holds_run(run_dir):
+        _quietly(resume, run_dir)
+    else:
+        _quietly(train, config, run_dir)
+    return None
+
+
+def _difference(run_dir: Path, expected: tuple[Tensors, list[float]]) -> str | None:
+    (tensors, losses), (expected_tensors, expected_losses) = _outcome(run_dir), expected
+    same = all((tensors[name] == expected_tensors[name]).all() for name in expected_tensors)
+    return None if same and losses == expected_losses else "continued, it came to something else"
+
+
+def _outcome(run_dir: Path) -> tuple[Tensors, list[float]]:
+    path = latest_checkpoint(run_dir)
+    assert path
+    return read_tensors(path)[0], [line["test_loss"] for line in metrics_lines(run_dir)]
+
+
+def _quietly(function: Callable[..., Path], *args: Any) -> Path:
+    """Call `train` or `resume` without what it prints."""
+    if isinstance(args[0], TrainConfig):
+        config, run_dir = args
+        args = (TrainConfig(**{**vars(config), "run_dir": str(run_dir)}),)
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(*args)
