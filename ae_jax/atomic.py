@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+ABANDONED_SECONDS = 3600.0  # a temporary file that nothing has been written to for so long is nobody's
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write to a temporary file beside `path`, then rename: readers see the old file or the new one, nothing between.

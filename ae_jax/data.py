@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from ae_jax.array_files import read_array_file
-from ae_jax.atomic import remove_temporaries
+from ae_jax.atomic import ABANDONED_SECONDS, remove_temporaries
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.glyphs import draw_glyphs
 from ae_jax.tensorfile import read_tensors, write_tensors
@@ -24,7 +24,6 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
 _GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of images
-_ABANDONED_SECONDS = 3600.0  # a temporary file that nothing has been written to for so long is nobody's
 _log = logging.getLogger(__name__)
 
 
@@ -122,7 +121,7 @@ def _cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tu
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error}); give another folder with --data-dir.") from error
     images, labels = make()
-    remove_temporaries(path.parent, older_than=time.time() - _ABANDONED_SECONDS)
+    remove_temporaries(path.parent, older_than=time.time() - ABANDONED_SECONDS)
     try:
         write_tensors(path, {"images": images, "labels": labels}, {})
     except OSError as error:

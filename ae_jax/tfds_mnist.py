@@ -11,8 +11,10 @@ import contextlib
 import gzip
 import io
 import json
+import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from PIL import Image
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
 from tqdm import tqdm
 
+from ae_jax.atomic import ABANDONED_SECONDS
 from ae_jax.errors import InputError
 from ae_jax.types import HostImages, HostLabels
 
@@ -78,6 +81,7 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
       InputError: a file is not the official one, the download failed, or `data_dir` cannot be written.
     """
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
+    _remove_abandoned(data_dir / name)
     try:
         with _quiet_tfds(), _no_empty_folders(data_dir / name, data_dir / "downloads" / "extracted"):
             _builder(name, data_dir).download_and_prepare(download_config=config)
@@ -89,6 +93,8 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
             f"downloading {name} failed ({error}); try again, or give its files by --manual-dir."
         ) from error
     except OSError as error:
+        if is_prepared(name, data_dir):  # another process was faster
+            return
         raise InputError(f"{data_dir} cannot be written ({error}); give another folder with --data-dir.") from error
 
 
@@ -119,6 +125,14 @@ def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels
         images[start:stop, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
         labels[start:stop] = [record["label"] for record in records]
     return images, labels
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete what TFDS left of datasets when it was killed while it prepared them."""
+    for path in folder.glob("incomplete.*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                shutil.rmtree(path)
 
 
 def _damaged(name: str, data_dir: Path, problem: str) -> InputError:

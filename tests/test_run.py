@@ -207,15 +207,18 @@ def test_a_loss_that_is_not_finite_ends_the_run(batch_size: int, train_script: S
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.usefixtures("environment")
-def test_signals_end_a_run_with_their_exit_codes(signum: int, code: int, own_images: Path) -> None:
+def test_signals_end_a_run_with_their_exit_codes(signum: int, code: int, times: int, own_images: Path) -> None:
     command = [sys.executable, ROOT / "scripts/train.py", "--dataset", own_images, "--epochs", "100000"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             deadline = time.monotonic() + 120
             while not Path("runs/conv/metrics.jsonl").exists() and time.monotonic() < deadline:
                 time.sleep(0.1)
-            process.send_signal(signum)
+            for _ in range(times):  # the second ends it at once
+                process.send_signal(signum)
+                time.sleep(0.02)
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()

@@ -31,7 +31,7 @@ def problems(trials: list[Trial]) -> list[Trial]:
 @posix
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_killed_run_continues_to_the_bit(seed: int, workplace: Workplace) -> None:
-    assert not problems([stop(workplace, seed, (signal.SIGKILL, signal.SIGKILL))])
+    assert not problems([stop(workplace, seed, (signal.SIGKILL,))])
 
 
 @posix
@@ -45,7 +45,7 @@ def test_of_two_runs_in_one_directory_the_second_is_refused(workplace: Workplace
 
 
 def test_a_failing_disk_costs_no_more_than_it_has_to(workplace: Workplace, tmp_path: Path) -> None:
-    trials = list(fail_every_operation(tmp_path, workplace.folder / "tiny.npy", [errno.ENOSPC]))
+    trials = list(fail_every_operation(tmp_path, workplace.folder / "tiny.npy", epochs=1, errors=[errno.ENOSPC]))
     assert not problems(trials)
     assert {re.sub(r"\d+", "", trial.what) for trial in trials} == {
         f"ENOSPC at {operation} " for operation in ("write", "fsync", "replace")

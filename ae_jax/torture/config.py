@@ -2,12 +2,10 @@
 
 import dataclasses
 import os
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from ae_jax.config import setting
 from ae_jax.errors import InputError
-
-Part: TypeAlias = Literal["kill", "signal", "disk", "damage", "commands", "together"]
 
 
 @dataclasses.dataclass(frozen=True)

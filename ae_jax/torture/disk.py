@@ -21,13 +21,15 @@ _OPERATIONS = ("write", "fsync", "replace")
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
-def fail_every_operation(folder: Path, images: Path, errors: Sequence[int] = _ERRORS) -> Iterator[Trial]:
+def fail_every_operation(
+    folder: Path, images: Path, *, epochs: int = 2, errors: Sequence[int] = _ERRORS
+) -> Iterator[Trial]:
     """A run for every k, operation and error, in this process: what fails once must leave it able to go on.
 
     After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
     and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
     """
-    config = TrainConfig(arch="linear", dataset=str(images), epochs=2, checkpoint_every="10steps", figure_every=1)
+    config = TrainConfig(arch="linear", dataset=str(images), epochs=epochs, checkpoint_every="10steps", figure_every=1)
     expected = _outcome(_quietly(train, config, folder / "undisturbed"))
     for operation in _OPERATIONS:
         for code in errors:

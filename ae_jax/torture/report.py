@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,21 +14,12 @@ from tqdm import tqdm
 
 from ae_jax.errors import RunError
 from ae_jax.torture.commands import try_command
-from ae_jax.torture.config import Part, TortureConfig
+from ae_jax.torture.config import TortureConfig
 from ae_jax.torture.damage import damage_files, make_probes
 from ae_jax.torture.disk import fail_every_operation
 from ae_jax.torture.stops import stop
-from ae_jax.torture.together import share
-from ae_jax.torture.workplace import ARCHS, Trial, Workplace
-
-_TITLES: dict[Part, str] = {
-    "kill": "SIGKILL at a random moment, continued: equal to the bit",
-    "signal": "SIGTERM and SIGINT: exit 143 and 130 within 2 s, continued: equal to the bit",
-    "disk": "the k-th write, sync or rename fails: a sentence, the checkpoint before loads, continued: equal",
-    "damage": "a bit flipped or the end cut off: refused, or made anew and said",
-    "commands": "random command lines: exit 0 or 2, no traceback",
-    "together": "a second run in a directory: refused, the first undisturbed",
-}
+from ae_jax.torture.together import prepare_at_once, share
+from ae_jax.torture.workplace import Trial, Workplace
 
 
 def report(config: TortureConfig) -> None:
@@ -41,11 +32,11 @@ def report(config: TortureConfig) -> None:
     with tempfile.TemporaryDirectory() as folder:
         workplace = Workplace(Path(folder))
         rows = ["| | as it has to be | of | s |", "|---|---|---|---|"]
-        for part, title in _TITLES.items():
+        for part, (title, trials_of) in _PARTS.items():
             if config.part not in ("all", part):
                 continue
             start = time.perf_counter()
-            trials = list(tqdm(_trials(part, config, workplace), part, disable=None, leave=False, unit=" trials"))
+            trials = list(tqdm(trials_of(config, workplace), part, disable=None, leave=False, unit=" trials"))
             bad = [trial for trial in trials if trial.problem]
             problems += [f"{part}: {trial.what}: {trial.problem}" for trial in bad]
             rows.append(f"| {title} | {len(trials) - len(bad)} | {len(trials)} | {time.perf_counter() - start:.0f} |")
@@ -55,34 +46,58 @@ def report(config: TortureConfig) -> None:
         raise RunError("\n".join((f"{len(problems)} did not:", *problems)))
 
 
-def _trials(part: Part, config: TortureConfig, workplace: Workplace) -> Iterable[Trial]:
-    if part == "disk":
-        return fail_every_operation(workplace.folder, workplace.folder / "own.npy")
-    if part == "damage":
-        manual_dir = config.manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
-        workplace.reference("linear")
-        run_dir = workplace.folder / "reference-linear"
-        probes = make_probes(workplace.folder, run_dir, Path(manual_dir) if manual_dir else None)
-        return damage_files(probes, config.flips, config.truncations, config.seed)
-    trial, count = _SEEDED[part](config)
-    if part != "commands":
-        for arch in ARCHS:
-            workplace.reference(arch)
-    return _in_parallel(functools.partial(trial, workplace), range(config.seed, config.seed + count), config.jobs)
+def _stopped(config: TortureConfig, workplace: Workplace, count: int, *signums: signal.Signals) -> Iterator[Trial]:
+    workplace.make_references()
+    return _in_parallel(functools.partial(stop, workplace, signums=signums), count, config)
 
 
-def _in_parallel(trial: Callable[[int], Trial], seeds: Iterable[int], jobs: int) -> Iterator[Trial]:
-    with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(trial, seeds)
+def _disk(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+    return fail_every_operation(workplace.folder, workplace.folder / "own.npy")
 
 
-def _stop_by(*signums: signal.Signals) -> Callable[[Workplace, int], Trial]:
-    return functools.partial(stop, signums=signums)
+def _damage(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+    workplace.make_references()
+    probes = make_probes(workplace.folder, workplace.folder / "reference-linear", _mnist(config))
+    return damage_files(probes, config.flips, config.truncations, config.seed)
 
 
-_SEEDED: dict[Part, Callable[[TortureConfig], tuple[Callable[[Workplace, int], Trial], int]]] = {
-    "kill": lambda config: (_stop_by(signal.SIGKILL), config.kills),
-    "signal": lambda config: (_stop_by(signal.SIGTERM, signal.SIGINT), config.signals),
-    "commands": lambda config: (try_command, config.commands),
-    "together": lambda config: (share, config.together),
+def _commands(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+    return _in_parallel(functools.partial(try_command, workplace), config.commands, config)
+
+
+def _together(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+    workplace.make_references()
+    yield from _in_parallel(functools.partial(share, workplace), config.together, config)
+    if manual_dir := _mnist(config):
+        yield prepare_at_once(workplace, manual_dir)
+
+
+def _mnist(config: TortureConfig) -> Path | None:
+    manual_dir = config.manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
+    return Path(manual_dir) if manual_dir else None
+
+
+def _in_parallel(trial: Callable[[int], Trial], count: int, config: TortureConfig) -> Iterator[Trial]:
+    """Trials of `count` seeds, `config.jobs` at a time."""
+    with ThreadPoolExecutor(config.jobs) as pool:
+        yield from pool.map(trial, range(config.seed, config.seed + count))
+
+
+# What is done, as it is said in the table, and how.
+_PARTS: dict[str, tuple[str, Callable[[TortureConfig, Workplace], Iterator[Trial]]]] = {
+    "kill": (
+        "SIGKILL at a random moment, continued: equal to the bit",
+        lambda config, workplace: _stopped(config, workplace, config.kills, signal.SIGKILL),
+    ),
+    "signal": (
+        "SIGTERM and SIGINT: exit 143 and 130 within 2 s, continued: equal to the bit",
+        lambda config, workplace: _stopped(config, workplace, config.signals, signal.SIGTERM, signal.SIGINT),
+    ),
+    "disk": ("the k-th write, sync or rename fails: a sentence, the checkpoint before loads, continued: equal", _disk),
+    "damage": ("a bit flipped or the end cut off: refused, or made anew and said", _damage),
+    "commands": ("random command lines: exit 0 or 2, no traceback", _commands),
+    "together": (
+        "a second run in a directory: refused, the first undisturbed; a dataset prepared three times at once",
+        _together,
+    ),
 }

@@ -1,7 +1,10 @@
-"""Two runs in one directory."""
+"""Two runs in one directory; several processes that prepare one dataset."""
 
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 from ae_jax.torture.workplace import ARCHS, Trial, Workplace
 
@@ -23,3 +26,18 @@ def share(workplace: Workplace, seed: int) -> Trial:
     if first.returncode:
         problem = f"the first ended with {first.returncode}: {output}"
     return Trial(f"{arch}: two runs in one directory", problem or workplace.difference(run_dir, arch))
+
+
+def prepare_at_once(workplace: Workplace, manual_dir: Path) -> Trial:
+    """Three processes that all find a dataset missing: one prepares it, and all get it whole."""
+    code = "import ae_jax, sys; print(ae_jax.load_dataset('mnist', manual_dir=sys.argv[1]).images.sum())"
+    command = [sys.executable, "-c", code, str(manual_dir.absolute())]
+    environment = {**workplace.environment, "TFDS_DATA_DIR": str(workplace.folder / "prepared-at-once")}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate() for process in processes]
+    failed = [error for process, (_, error) in zip(processes, outputs, strict=True) if process.returncode]
+    differ = len({output for output, _ in outputs}) > 1
+    return Trial("a dataset prepared at once", "\n".join(failed) or ("they differ" if differ else None))

@@ -66,6 +66,11 @@ class Workplace:
         settings = ("--epochs", "6", "--checkpoint-every", "7steps", "--figure-every", "3")
         return ("--dataset", "own.npy", "--arch", arch, *settings, "--run-dir", run_dir)
 
+    def make_references(self) -> None:
+        """Have an undisturbed run of each model, before trials that run at the same time ask for them."""
+        for arch in ARCHS:
+            self.reference(arch)
+
     @functools.cache  # noqa: B019, there is one workplace
     def reference(self, arch: str) -> Reference:
         """The undisturbed run of `arguments`."""
