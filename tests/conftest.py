@@ -18,6 +18,8 @@ _CHECKED = (
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
+
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 

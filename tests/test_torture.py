@@ -29,9 +29,8 @@ def problems(trials: list[Trial]) -> list[Trial]:
 
 
 @posix
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_killed_run_continues_to_the_bit(seed: int, workplace: Workplace) -> None:
-    assert not problems([stop(workplace, seed, (signal.SIGKILL,))])
+def test_a_killed_run_continues_to_the_bit(workplace: Workplace) -> None:
+    assert not problems([stop(workplace, 0, (signal.SIGKILL,))])
 
 
 @posix
@@ -66,7 +65,7 @@ def test_no_damaged_mnist_is_loaded_silently(workplace: Workplace, mnist_files: 
     assert not problems(list(damage_files(of_mnist, flips=8, truncations=4, seed=0)))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_any_command_line_ends_well(seed: int, workplace: Workplace) -> None:
     assert not problems([try_command(workplace, seed)])
 
