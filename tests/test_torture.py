@@ -47,7 +47,7 @@ def test_a_failing_disk_costs_no_more_than_it_has_to(workplace: Workplace, tmp_p
     trials = list(fail_every_operation(tmp_path, workplace.folder / "tiny.npy", epochs=1, errors=[errno.ENOSPC]))
     assert not problems(trials)
     assert {re.sub(r"\d+", "", trial.what) for trial in trials} == {
-        f"ENOSPC at {operation} " for operation in ("write", "fsync", "replace")
+        f"ENOSPC at {operation} " for operation in ("open", "write", "fsync", "replace")
     }
 
 

@@ -1,6 +1,7 @@
-"""A disk that fails: the k-th write, sync or rename of a run, for every k."""
+"""A disk that fails: the k-th open, write, sync or rename of a run, for every k."""
 
 import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -17,7 +18,7 @@ from ae_jax.run_dir import holds_run, metrics_lines
 from ae_jax.tensorfile import Tensors, read_tensors
 from ae_jax.torture.workplace import Trial
 
-_OPERATIONS = ("write", "fsync", "replace")
+_OPERATIONS = ("open", "write", "fsync", "replace")
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
@@ -30,15 +31,16 @@ def fail_every_operation(
     and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
     """
     config = TrainConfig(arch="linear", dataset=str(images), epochs=epochs, checkpoint_every="10steps", figure_every=1)
-    expected = _outcome(_quietly(train, config, folder / "undisturbed"))
+    expected = _outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
     for operation in _OPERATIONS:
         for code in errors:
             k, failed = 0, True
             while failed:
                 k += 1
                 run_dir = folder / f"{operation}-{errno.errorcode[code]}-{k}"
+                config = dataclasses.replace(config, run_dir=str(run_dir))
                 with _failing(operation, k, code) as count:
-                    message = _message(config, run_dir)
+                    message = _message(config)
                 failed = count[0] >= k
                 if failed:
                     what = f"{errno.errorcode[code]} at {operation} {k}"
@@ -51,10 +53,10 @@ def _failing(operation: str, k: int, code: int) -> Iterator[list[int]]:
     real: Callable[..., Any] = getattr(os, operation)
     count = [0]
 
-    def call(*args: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         count[0] += 1
         if count[0] != k:
-            return real(*args)
+            return real(*args, **options)
         if operation == "write":
             real(args[0], args[1][: len(args[1]) // 2])
         raise OSError(code, os.strerror(code))
@@ -63,9 +65,9 @@ def _failing(operation: str, k: int, code: int) -> Iterator[list[int]]:
         yield count
 
 
-def _message(config: TrainConfig, run_dir: Path) -> str | None:
+def _message(config: TrainConfig) -> str | None:
     try:
-        _quietly(train, config, run_dir)
+        _quietly(train, config)
     except (InputError, RunError) as error:
         return str(error)
     return None
@@ -85,7 +87,7 @@ def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None)
     if holds_run(run_dir):
         _quietly(resume, run_dir)
     else:
-        _quietly(train, config, run_dir)
+        _quietly(train, config)
     return None
 
 
@@ -101,10 +103,7 @@ def _outcome(run_dir: Path) -> tuple[Tensors, list[float]]:
     return read_tensors(path)[0], [line["test_loss"] for line in metrics_lines(run_dir)]
 
 
-def _quietly(function: Callable[..., Path], *args: Any) -> Path:
+def _quietly(function: Callable[[Any], Path], argument: TrainConfig | Path) -> Path:
     """Call `train` or `resume` without what it prints."""
-    if isinstance(args[0], TrainConfig):
-        config, run_dir = args
-        args = (TrainConfig(**{**vars(config), "run_dir": str(run_dir)}),)
     with contextlib.redirect_stdout(io.StringIO()):
-        return function(*args)
+        return function(argument)

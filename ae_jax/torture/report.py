@@ -93,7 +93,10 @@ _PARTS: dict[str, tuple[str, Callable[[TortureConfig, Workplace], Iterator[Trial
         "SIGTERM and SIGINT: exit 143 and 130 within 2 s, continued: equal to the bit",
         lambda config, workplace: _stopped(config, workplace, config.signals, signal.SIGTERM, signal.SIGINT),
     ),
-    "disk": ("the k-th write, sync or rename fails: a sentence, the checkpoint before loads, continued: equal", _disk),
+    "disk": (
+        "the k-th open, write, sync or rename fails: a sentence, the checkpoint before loads, continued: equal",
+        _disk,
+    ),
     "damage": ("a bit flipped or the end cut off: refused, or made anew and said", _damage),
     "commands": ("random command lines: exit 0 or 2, no traceback", _commands),
     "together": (
