@@ -104,12 +104,19 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     except OSError as error:
         _leave(1, f"error: {error}.")
     except Interrupted as error:
-        _leave(128 + error.signum, str(error))
+        _say(str(error))
+        os._exit(128 + error.signum)  # XLA may be compiling still, and Python's own end pulls the ground from under it
     ignore_signals()
     sys.exit(0)
 
 
 def _leave(code: int, message: str) -> NoReturn:
+    _say(message)
+    sys.exit(code)
+
+
+def _say(message: str) -> None:
+    """Print the last words and let go of the streams."""
     ignore_signals()
     with contextlib.suppress(OSError):
         print(message, file=sys.stderr)
@@ -118,7 +125,6 @@ def _leave(code: int, message: str) -> NoReturn:
             stream.flush()
         except OSError:  # nobody reads it, or its disk is full; Python would try again at its end, and say so
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    sys.exit(code)
 
 
 def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:

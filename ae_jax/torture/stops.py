@@ -13,14 +13,19 @@ _HANDLERS_SECONDS = 0.5  # until a process has installed its signal handlers; be
 
 
 def stop(workplace: Workplace, seed: int, signums: tuple[signal.Signals, ...]) -> Trial:
-    """Start a run, stop it at a random moment, continue it, stop it at another, and let it end."""
+    """Start a run, stop it at a random moment, continue it, stop it at another, and let it end.
+
+    What is to end of itself has to compile first: it must be heard then, too.
+    """
     rng = random.Random(seed)
     arch, run_dir = ARCHS[seed % 2], f"stopped-{'-'.join(signum.name for signum in signums)}-{seed}"
-    arguments, seconds, told = workplace.arguments(arch, run_dir), workplace.reference(arch).seconds, []
+    arguments, reference, told = workplace.arguments(arch, run_dir), workplace.reference(arch), []
     for signum in (*signums, None):
         resume = ("--resume",) if holds_run(workplace.folder / run_dir) else ()
-        process = workplace.start(*arguments, *resume)
-        moment = rng.uniform(0 if signum == signal.SIGKILL else _HANDLERS_SECONDS, seconds) if signum else None
+        compiled = signum in (None, signal.SIGKILL)
+        process = workplace.start(*arguments, *resume, compiled=compiled)
+        first, last = (0.0, reference.seconds) if compiled else (_HANDLERS_SECONDS, reference.compiling_seconds)
+        moment = rng.uniform(first, last) if signum else None
         problem, output = _let_run(process, moment, signum)
         told.append("end" if moment is None else f"{signum.name if signum else ''} at {moment:.2f} s")
         if problem:
