@@ -54,8 +54,9 @@ class TrainConfig:
         self._require("keep", self.keep >= 1, "at least 1")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
-        self._require("beta1", 0 <= self.beta1 < 1, "0 or above and below 1")
-        self._require("beta2", 0 <= self.beta2 < 1, "0 or above and below 1")
+        for name in ("beta1", "beta2"):
+            beta = getattr(self, name)
+            self._require(name, 0 <= beta and _float32(beta) < 1, "0 or above and, rounded to float32, below 1")
         self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
@@ -88,7 +89,7 @@ _FAST: dict[str, dict[str, Any]] = {
 
 
 def _is_count(text: str) -> bool:
-    return text.isdecimal() and int(text) >= 1
+    return bool(re.fullmatch("0*[1-9][0-9]{0,17}", text))
 
 
 def _float32(value: float) -> float:
