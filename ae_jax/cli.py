@@ -8,7 +8,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from ae_jax.errors import InputError, RunError
@@ -52,37 +52,13 @@ def parse(
       InputError: from the dataclass, for values that it refuses.
       SystemExit: 0 after `--help`, 2 for a command line that cannot be read.
     """
-    default, config_class = next(iter(recipes.items()))
-    parser = _Parser(description=description, formatter_class=_one_line_a_flag, allow_abbrev=False)
-    hints = typing.get_type_hints(config_class)
-    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
-    for field in fields:
-        kind, choices = _kind(hints[field.name])
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            choices=choices,
-            default=argparse.SUPPRESS,  # a recipe has to know what was given
-            metavar=None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper()),
-            help=field.metadata["help"] + ("" if field.default is None else f" ({field.default})"),
-        )
-    if len(recipes) > 1:
-        parser.add_argument(
-            "--recipe",
-            choices=recipes,
-            default=argparse.SUPPRESS,
-            help=f"where the other defaults come from ({default})",
-        )
-    for name, text in (switches or {}).items():
-        parser.add_argument(f"--{name}", action="store_true", default=argparse.SUPPRESS, help=text)
-    given = vars(parser.parse_args(args))
-    on = {name for name in (switches or {}) if given.pop(name, False)}
+    default = next(iter(recipes))
+    given = vars(_parser(recipes, description, switches or {}).parse_args(args))
+    on = {name for name in switches or {} if given.pop(name, False)}
     recipe = given.pop("recipe", None)
     config = recipes[recipe or default](**given)
     if recipe:
-        others = [make(**given) for make in recipes.values()]
-        said = {f.name for f in fields if any(getattr(o, f.name) != getattr(others[0], f.name) for o in others)}
-        given |= {name: getattr(config, name) for name in said}
+        given |= {name: getattr(config, name) for name in _told_apart(make(**given) for make in recipes.values())}
     return CommandLine(config, given, on)
 
 
@@ -125,6 +101,38 @@ def _say(message: str) -> None:
             stream.flush()
         except OSError:  # nobody reads it, or its disk is full; Python would try again at its end, and say so
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _parser(recipes: Mapping[str, Callable[..., Any]], description: str, switches: Mapping[str, str]) -> _Parser:
+    """The flags that `parse` reads; what is not given has no value, because a recipe has to know what was."""
+    default, config_class = next(iter(recipes.items()))
+    parser = _Parser(
+        description=description,
+        formatter_class=_one_line_a_flag,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    hints = typing.get_type_hints(config_class)
+    for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
+        kind, choices = _kind(hints[field.name])
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            choices=choices,
+            metavar=None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper()),
+            help=field.metadata["help"] + ("" if field.default is None else f" ({field.default})"),
+        )
+    if len(recipes) > 1:
+        parser.add_argument("--recipe", choices=recipes, help=f"where the other defaults come from ({default})")
+    for name, text in switches.items():
+        parser.add_argument(f"--{name}", action="store_const", const=True, help=text)
+    return parser
+
+
+def _told_apart(configs: Iterable[Any]) -> set[str]:
+    """The names of the settings in which they differ."""
+    first, *others = map(vars, configs)
+    return {name for name in first if any(other[name] != first[name] for other in others)}
 
 
 def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:

@@ -56,7 +56,7 @@ class TrainConfig:
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
         for name in ("beta1", "beta2"):
             beta = getattr(self, name)
-            self._require(name, 0 <= beta and _float32(beta) < 1, "0 or above and, rounded to float32, below 1")
+            self._require(name, beta >= 0 and _float32(beta) < 1, "0 or above and, rounded to float32, below 1")
         self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")

@@ -311,6 +311,8 @@ def test_a_recipe_gives_the_defaults_and_what_is_given_goes_before_them(arch: st
     assert parse(recipes, "", ["--arch", arch, "--recipe", "fast"]).config == fast(arch) != TrainConfig(arch=arch)
     asked = parse(recipes, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
     assert asked.config == dataclasses.replace(fast(arch), epochs=7, seed=3)
+    assert parse(recipes, "", ["--arch", arch]).given == {"arch": arch}  # what a continued run has to agree with
+    assert asked.given | {"epochs": 7, "seed": 3, "schedule": "cosine", "beta2": 0.95} == asked.given
 
 
 @pytest.mark.parametrize(("arch", "bar"), [("linear", 0.0335), ("conv", 0.0028)])
