@@ -1,7 +1,6 @@
 """Where a run is, to its checkpoints and back, and which of them are kept."""
 
 import dataclasses
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from ae_jax.parallel import replicate
 from ae_jax.program import Program
 from ae_jax.record import Record
 from ae_jax.state import TrainState
-
-_log = logging.getLogger(__name__)
 
 
 def save_progress(run_dir: Path, program: Program, progress: Progress, record: Record) -> None:
@@ -58,6 +55,8 @@ def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Progr
     """
     try:
         state, arrays, info = read_checkpoint(path, like)
+    except InputError:  # it says what to do
+        raise
     except ValueError as error:
         raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
     key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
