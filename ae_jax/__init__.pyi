@@ -2,15 +2,19 @@
 
 __all__ = [
     "ConvAutoencoder",
+    "ConvPoolAutoencoder",
     "DamagedFileError",
     "Dataset",
     "InputError",
     "LinearAutoencoder",
+    "PooledCode",
     "TrainState",
+    "add_noise",
     "batches",
     "conv2d",
     "conv_transpose2d",
     "create_train_state",
+    "denoising_loss",
     "draw_glyphs",
     "eval_step",
     "evaluate",
@@ -19,6 +23,8 @@ __all__ = [
     "load_checkpoint",
     "load_dataset",
     "make_train_step",
+    "max_pool2d",
+    "max_unpool2d",
     "normalise",
     "params_from_torch",
     "params_to_torch",
@@ -36,9 +42,11 @@ from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .data import Dataset, find_dataset, load_dataset
 from .errors import DamagedFileError, InputError
 from .glyphs import draw_glyphs
-from .models import ConvAutoencoder, LinearAutoencoder
+from .losses import add_noise, denoising_loss, reconstruction_loss
+from .models import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
 from .ops import conv2d, conv_transpose2d
 from .pca import pca_mse
+from .pooling import max_pool2d, max_unpool2d
 from .state import TrainState, create_train_state
 from .torch_weights import params_from_torch, params_to_torch, torch_init
 from .train import (
@@ -46,7 +54,6 @@ from .train import (
     evaluate,
     make_train_step,
     reconstruct,
-    reconstruction_loss,
     train_epoch,
     train_step,
 )

@@ -41,6 +41,8 @@ def parse(
 ) -> CommandLine:
     """A dataclass of settings from the command line: a flag a field, with the field's type, default and `help`.
 
+    Fields without default are arguments by their place instead.
+
     Args:
       recipes: name → function from the settings that were given, as keywords, to the whole; the first is the default
         and the dataclass itself. Where there are several, `--recipe` chooses.
@@ -114,19 +116,27 @@ def _parser(recipes: Mapping[str, Callable[..., Any]], description: str, switche
     )
     hints = typing.get_type_hints(config_class)
     for field in dataclasses.fields(config_class):  # type: ignore[arg-type]
-        kind, choices = _kind(hints[field.name])
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=kind,
-            choices=choices,
-            metavar=None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper()),
-            help=field.metadata["help"] + ("" if field.default is None else f" ({field.default})"),
-        )
+        _add_flag(parser, field, *_kind(hints[field.name]))
     if len(recipes) > 1:
         parser.add_argument("--recipe", choices=recipes, help=f"where the other defaults come from ({default})")
     for name, text in switches.items():
         parser.add_argument(f"--{name}", action="store_const", const=True, help=text)
     return parser
+
+
+def _add_flag(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], kind: type, choices: tuple[str, ...] | None
+) -> None:
+    """A field without default is an argument by its place, one that is true or false a flag without value."""
+    name, text = f"--{field.name.replace('_', '-')}", field.metadata["help"]
+    metavar = None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper())
+    if field.default is dataclasses.MISSING:
+        parser.add_argument(field.name, type=kind, choices=choices, metavar=metavar, help=text)
+    elif kind is bool:
+        parser.add_argument(name, action="store_const", const=True, help=text)
+    else:
+        text += "" if field.default is None else f" ({field.default})"
+        parser.add_argument(name, type=kind, choices=choices, metavar=metavar, help=text)
 
 
 def _told_apart(configs: Iterable[Any]) -> set[str]:

@@ -3,13 +3,13 @@
 import dataclasses
 import math
 import re
-from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from ae_jax.choices import Arch, Output, WeightDecayMode
 from ae_jax.errors import InputError
 
-Arch: TypeAlias = Literal["conv", "linear"]
 _EVERY = re.compile(r"([0-9]{1,18})(steps)?")
 
 
@@ -22,8 +22,11 @@ def setting(default: Any, help: str) -> Any:
 class TrainConfig:
     """The settings of one training run; `InputError` for a value that none can have."""
 
-    arch: Literal["conv", "linear"] = setting("conv", "the model")
-    dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, glyphs, or a .npy/.npz file of your own")
+    arch: Arch = setting("conv", "the model; conv-pool: with max pooling")
+    latent_dim: int | None = setting(None, "numbers in a code; default the model's own, 3 for linear and 64 for conv")
+    output: Output = setting("sigmoid", "the decoder's last step; tanh: it works in [-1, 1] inside")
+    noise: float = setting(0.0, "standard deviation of noise on what it sees while it learns, for denoising")
+    dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file")
     epochs: int = setting(10, "passes over the training images")
     batch_size: int = setting(64, "images a training step")
     learning_rate: float = setting(1e-3, "Adam's step size, at its highest")
@@ -32,13 +35,14 @@ class TrainConfig:
     beta1: float = setting(0.9, "share of the gradients' running mean that a step of Adam keeps")
     beta2: float = setting(0.999, "the same for the squared gradients'")
     weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
-    weight_decay_mode: Literal["decoupled", "l2"] = setting("decoupled", "as in AdamW, or l2: added to the gradient")
+    weight_decay_mode: WeightDecayMode = setting("decoupled", "as in AdamW, or l2: added to the gradient")
     init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
     devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share each batch; auto: as is fastest")
     seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
     figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
     checkpoint_every: str = setting("1", "epochs between checkpoints or, as 200steps, steps; 0: only the last")
     keep: int = setting(3, "newest checkpoints that are kept, beside the one with the lowest test loss")
+    tensorboard: bool = setting(False, "write losses and pictures for TensorBoard too, into the run's tensorboard/")
     run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
     data_dir: str | None = setting(None, "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets")
     manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
@@ -47,6 +51,8 @@ class TrainConfig:
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal:
                 self._require(name, getattr(self, name) in get_args(hint), f"one of {', '.join(get_args(hint))}")
+        self._require("latent_dim", self.latent_dim is None or 1 <= self.latent_dim <= 784, "between 1 and 784")
+        self._require("noise", 0 <= self.noise <= 10, "between 0 and 10")
         self._require("epochs", self.epochs >= 1, "at least 1")
         self._require("batch_size", self.batch_size >= 1, "at least 1")
         self._require("figure_every", self.figure_every >= 0, "at least 0")

@@ -22,16 +22,16 @@ def gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
     """The convolution."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     if windows.is_whole_image:
-        return (x.reshape(len(x), -1) @ matrix)[:, None, None]
+        return (x.reshape(-1, matrix.shape[0]) @ matrix)[:, None, None]
     y = _matmul(matrix, _to_columns(_swap_batch(x), windows), contract=(0, 0))
-    return _swap_batch(y.reshape(-1, *windows.counts, len(x)))
+    return _swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
 
 
 def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
     """Its adjoint in the image."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     columns = _matmul(matrix, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
-    return _swap_batch(_from_columns(columns, kernel.shape[2], len(y), windows))
+    return _swap_batch(_from_columns(columns, kernel.shape[2], y.shape[0], windows))
 
 
 def correlate(x: Image, y: Response, windows: Windows) -> Kernel:

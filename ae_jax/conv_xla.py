@@ -16,7 +16,7 @@ def gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
 
 def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
     """Its adjoint in the image."""
-    x = jax.ShapeDtypeStruct((len(y), *windows.image, kernel.shape[2]), y.dtype)
+    x = jax.ShapeDtypeStruct((y.shape[0], *windows.image, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: gather(x, kernel, windows), x)(y)[0]
 
 

@@ -11,8 +11,9 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.errors import InputError
+from ae_jax.losses import LossFn, reconstruction_loss
 from ae_jax.state import TrainState
-from ae_jax.train import LossFn, mean_loss, reconstruction_loss, train_steps
+from ae_jax.train import mean_loss, train_steps
 from ae_jax.types import StepLosses
 
 _AXIS = "batch"
@@ -56,7 +57,7 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
 @functools.cache
 def make_train_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss) -> TrainSteps:
-    """`train_steps` over the devices of `mesh`, compiled: state, losses, images, order, first, last → state, losses.
+    """`train_steps` over the devices of `mesh`, compiled, with its arguments from `state` to `key`.
 
     All arguments are replicated. `state` and `losses` are donated: the caller must not use them again.
     """

@@ -1,6 +1,7 @@
 """A run's program: what its settings compile to, with its images on its devices; neither files nor terminal."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -8,18 +9,21 @@ import optax
 from jax.sharding import Mesh
 
 from ae_jax.batching import batch_sizes, epoch_order
-from ae_jax.config import Arch, TrainConfig
-from ae_jax.models import MODELS
+from ae_jax.choices import Arch
+from ae_jax.config import TrainConfig
+from ae_jax.losses import denoising_loss, reconstruction_loss
+from ae_jax.models import make_model
 from ae_jax.parallel import TrainSteps, make_mesh, make_train_steps, replicate
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.torch_weights import torch_init
+from ae_jax.train import noise_key
 from ae_jax.types import HostImages, Order, Pixels, RandomKey, StepLosses
 
 # What `--devices auto` means on a CPU: the least that a core's part of a batch has to be for that core to pay off as a
 # JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at
 # 16 images each and at 32. The linear model's step is mostly its optimizer, which every device repeats (0.8 times as
 # fast at 32 images each): XLA's own threads serve it better.
-IMAGES_PER_CORE: dict[Arch, int | None] = {"conv": 16, "linear": None}
+IMAGES_PER_CORE: dict[Arch, int | None] = {"conv": 16, "linear": None, "conv-pool": 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Program:
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     steps: TrainSteps
     shuffle_key: RandomKey
+
+    @functools.cached_property
+    def noise_key(self) -> RandomKey:
+        """Of what is random in the loss."""
+        return replicate(self.mesh, noise_key(self.shuffle_key))
 
     def order(self, epoch: int) -> Order:
         """In which epoch 1, 2, … visits the images."""
@@ -44,7 +53,7 @@ class Program:
         self, state: TrainState, losses: StepLosses, order: Order, first: int, last: int
     ) -> tuple[TrainState, StepLosses]:
         """The epoch's steps `first <= i < last`; `state` and `losses` are used up."""
-        return self.steps(state, losses, self.images, order, first, last)
+        return self.steps(state, losses, self.images, order, first, last, self.noise_key)
 
 
 def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, TrainState]:
@@ -57,7 +66,8 @@ def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, Trai
     sizes = batch_sizes(len(images), config.batch_size)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     state = replicate(mesh, _initial_state(config, init_key, config.epochs * len(sizes)))
-    steps = make_train_steps(mesh, int(sizes[0]))
+    loss_fn = denoising_loss(config.noise) if config.noise else reconstruction_loss
+    steps = make_train_steps(mesh, int(sizes[0]), loss_fn)
     program = Program(mesh, replicate(mesh, images), sizes, steps, shuffle_key)
     state, _ = program.take_steps(state, program.no_losses(), program.order(0), 0, 0)
     return program, state
@@ -74,7 +84,7 @@ def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule
 
 
 def _initial_state(config: TrainConfig, key: RandomKey, num_steps: int) -> TrainState:
-    model = MODELS[config.arch]()
+    model = make_model(config.arch, config.latent_dim, config.output)
     return create_train_state(
         model,
         key,

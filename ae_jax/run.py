@@ -185,9 +185,9 @@ def _report(run: _Run, progress: Progress) -> None:
 def _conclude(run: _Run, history: tuple[EpochMetrics, ...]) -> None:
     """Compare with PCA: a curve, and the last line on the terminal."""
     from ae_jax.figures import loss_figure
-    from ae_jax.models import MODELS
+    from ae_jax.models import make_model
 
-    latent_dim = MODELS[run.config.arch]().latent_dim
+    latent_dim = make_model(run.config.arch, run.config.latent_dim).latent_dim
     pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
     pca_name = f"PCA with {latent_dim} components"
     train_losses = [metrics.train_loss for metrics in history]

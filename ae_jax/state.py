@@ -1,7 +1,7 @@
 """Everything that training changes, as one frozen pytree, and its beginning."""
 
 import functools
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
 import jax
 import optax
@@ -9,9 +9,8 @@ from flax import linen as nn
 from flax import struct
 from jax import numpy as jnp
 
+from ae_jax.choices import WeightDecayMode
 from ae_jax.types import Params, RandomKey, Scalar, Step
-
-WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
 
 
 class TrainState(struct.PyTreeNode):

@@ -1,7 +1,8 @@
-"""PyTorch's parameters for the two models: its state dicts in and out, and its default initialisation. Needs no torch.
+"""PyTorch's parameters for the models: its state dicts in and out, and its default initialisation. Needs no torch.
 
 The tutorial's modules are `nn.Sequential`s with a ReLU after each layer but the last, so layer `i` of our `encoder`
-(`encoder_i`) is `encoder.{2i}` there. The layouts differ by a permutation of axes and nothing else:
+(`encoder_i`) is `encoder.{2i}` there; with max pooling, where a pooling follows the ReLU, `encoder.{3i}`. The layouts
+differ by a permutation of axes and nothing else:
 
 | layer           | PyTorch's weight        | our kernel              |
 |-----------------|-------------------------|-------------------------|
@@ -19,6 +20,7 @@ import numpy as np
 from flax import linen as nn
 from jax import numpy as jnp
 
+from ae_jax.models import ConvPoolAutoencoder
 from ae_jax.types import Params, RandomKey, StateDict
 
 
@@ -47,7 +49,7 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
     """Parameters of `model` from a PyTorch state dict of the tutorial's module of the same architecture.
 
     Args:
-      model: a `LinearAutoencoder` or a `ConvAutoencoder`.
+      model: one of this package's autoencoders.
       state_dict: `{"encoder.0.weight": array, "encoder.0.bias": array, …}`, arrays as NumPy takes them.
 
     Returns:
@@ -102,9 +104,10 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
 def _layers(model: nn.Module) -> Iterator[_Layer]:
     """The model's layers in the order of their names, from its parameters' shapes."""
     variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
+    spacing = 3 if isinstance(model, ConvPoolAutoencoder) else 2
     for name, params in variables["params"].items():
         half, index = name.rsplit("_", 1)
-        yield _Layer(name, f"{half}.{2 * int(index)}", params["kernel"].shape, params["bias"].shape)
+        yield _Layer(name, f"{half}.{spacing * int(index)}", params["kernel"].shape, params["bias"].shape)
 
 
 def _check_state_dict(arrays: StateDict, layers: list[_Layer]) -> None:

@@ -2,26 +2,33 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax
 import optax
-from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ae_jax.batching import batch_sizes, epoch_order, normalise, take_batch
+from ae_jax.losses import LossFn, apply, losses, reconstruction_loss
 from ae_jax.state import TrainState
-from ae_jax.types import Batch, Metrics, Order, Params, PerImage, Pixels, RandomKey, Scalar, Step, StepLosses
+from ae_jax.types import (
+    Batch,
+    Metrics,
+    Order,
+    Params,
+    PerImage,
+    PerImageKeys,
+    Pixels,
+    RandomKey,
+    Scalar,
+    Step,
+    StepLosses,
+)
 
-LossFn: TypeAlias = Callable[[nn.Module, Params, Batch], PerImage]
 TrainStep: TypeAlias = Callable[..., tuple[TrainState, Metrics]]
-
-
-def reconstruction_loss(model: nn.Module, params: Params, images: Batch) -> PerImage:
-    """Squared error of the reconstructions, the mean over each image's pixels: `f32[batch, …]` → `f32[batch]`."""
-    return jnp.mean(jnp.square(_recons(model, params, images) - images), axis=range(1, images.ndim))
+_NOISE = 2**31 - 1  # folded into an epoch's key, for what is random besides its order
 
 
 @functools.cache
@@ -29,19 +36,23 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
     """A jitted, pure train step for a loss of your own.
 
     Args:
-      loss_fn: `(model, params, images f32[batch, …]) → f32[batch]`, one value an image; the step takes their mean.
+      loss_fn: `(model, params, images f32[batch, …]) → f32[batch]`, one value an image; the step takes their mean. One
+        with randomness in it has a fourth parameter named `keys`: `key[batch]`, for each image and step another.
 
     Returns:
-      `(state, images, weights=None) → state, {"loss": f32[]}`. With `weights: f32[batch]` the mean is the weighted
-      one: 0 for rows that only fill a batch up, so that a short one needs no compilation of its own. It raises
-      `ValueError` where `loss_fn` gives anything but one value an image.
+      `(state, images, weights=None, key=None) → state, {"loss": f32[]}`. With `weights: f32[batch]` the mean is the
+      weighted one: 0 for rows that only fill a batch up, so that a short one needs no compilation of its own. `key` is
+      where `keys` come from, together with the state's step: the same will do for all steps. It raises `ValueError`
+      where `loss_fn` gives anything but one value an image, or wants `keys` and there is no `key`.
     """
 
     @jax.jit
-    def train_step(state: TrainState, images: Batch, weights: PerImage | None = None) -> tuple[TrainState, Metrics]:
+    def train_step(
+        state: TrainState, images: Batch, weights: PerImage | None = None, key: RandomKey | None = None
+    ) -> tuple[TrainState, Metrics]:
         if weights is None:
             weights = jnp.ones(len(images))
-        state, loss = _step(loss_fn, state, images, weights / jnp.sum(weights))
+        state, loss = _step(loss_fn, state, images, weights / jnp.sum(weights), key)
         return state, {"loss": loss}
 
     return train_step
@@ -51,9 +62,12 @@ train_step = make_train_step(reconstruction_loss)
 
 
 @functools.partial(jax.jit, static_argnames="loss_fn")
-def eval_step(state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss) -> Metrics:
-    """`{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]."""
-    return {"loss": jnp.mean(_losses(loss_fn, state.model, state.params, images))}
+def eval_step(
+    state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
+) -> Metrics:
+    """`{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]; `key` as for `make_train_step`."""
+    keys = _per_image(key, state.step, len(images))
+    return {"loss": jnp.mean(losses(loss_fn, state.model, state.params, images, keys))}
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
@@ -67,7 +81,7 @@ def train_epoch(
     Args:
       state: where to start; nothing is donated.
       images: `u8[n, …]`.
-      key: the shuffle's.
+      key: the shuffle's, and the loss's where it has randomness in it.
       batch_size: images a step; the last of the `ceil(n / batch_size)` steps takes what is left.
       loss_fn: as for `make_train_step`.
 
@@ -76,19 +90,24 @@ def train_epoch(
     """
     order = epoch_order(key, len(images))
     sizes = batch_sizes(len(images), batch_size)
-    state, losses = train_steps(
-        state, jnp.zeros(len(sizes)), images, order, 0, len(sizes), batch_size=int(sizes[0]), loss_fn=loss_fn
-    )
-    return state, {"loss": jnp.average(losses, weights=sizes)}
+    start = (state, jnp.zeros(len(sizes)), images, order, 0, len(sizes), noise_key(key))
+    state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
+    return state, {"loss": jnp.average(step_losses, weights=sizes)}
+
+
+def noise_key(key: RandomKey) -> RandomKey:
+    """The key of what is random in losses, where `key` is that of the order."""
+    return jax.random.fold_in(key, _NOISE)
 
 
 def train_steps(
     state: TrainState,
-    losses: StepLosses,
+    step_losses: StepLosses,
     images: Pixels,
     order: Order,
     first: int | Step,
     last: int | Step,
+    key: RandomKey | None = None,
     *,
     batch_size: int,
     loss_fn: LossFn = reconstruction_loss,
@@ -100,33 +119,34 @@ def train_steps(
 
     Args:
       state: where to start.
-      losses: `f32[steps]`, the epoch's loss at each step so far.
+      step_losses: `f32[steps]`, the epoch's loss at each step so far.
       images: `u8[n, …]`.
       order: `i32[n]`, from `epoch_order`.
       first: the first step to take.
       last: the step to stop before, at most the epoch's `ceil(n / batch_size)`.
+      key: for losses with randomness in them, as for `make_train_step`.
       batch_size: images a step, at most `n`.
       loss_fn: as for `make_train_step`.
       axis_name: the devices' mesh axis under `jax.shard_map`; each takes its shard of every batch.
 
     Returns:
-      The new state, and `losses` with these steps' filled in; the same on all devices.
+      The new state, and `step_losses` with these steps' filled in; the same on all devices.
     """
 
     def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
-        state, losses = carry
+        state, step_losses = carry
         batch, weights = take_batch(images, order, i, batch_size, **_shard(axis_name))
-        state, loss = _step(loss_fn, state, batch, weights, axis_name)
-        return state, losses.at[i].set(loss)
+        state, loss = _step(loss_fn, state, batch, weights, key, axis_name)
+        return state, step_losses.at[i].set(loss)
 
-    return lax.fori_loop(first, last, body, (state, losses))
+    return lax.fori_loop(first, last, body, (state, step_losses))
 
 
 @functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
 def evaluate(
     state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> Metrics:
-    """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call."""
+    """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call; for losses without randomness."""
     return {"loss": mean_loss(state, images, batch_size=batch_size, loss_fn=loss_fn)}
 
 
@@ -139,7 +159,7 @@ def mean_loss(
 
     def body(i: Step, total: Scalar) -> Scalar:
         batch, weights = take_batch(images, order, i, int(sizes[0]), **_shard(axis_name))
-        loss = jnp.sum(_losses(loss_fn, state.model, state.params, batch) * weights)
+        loss = jnp.sum(losses(loss_fn, state.model, state.params, batch, None) * weights)
         return total + loss * jnp.asarray(sizes)[i] / len(images)
 
     mean = lax.fori_loop(0, len(sizes), body, jnp.float32(0))
@@ -149,31 +169,37 @@ def mean_loss(
 @jax.jit
 def reconstruct(state: TrainState, images: Pixels) -> Batch:
     """What the model makes of `u8[n, …]`: `f32[n, …]` in [0, 1]."""
-    return _recons(state.model, state.params, normalise(images))
-
-
-def _recons(model: nn.Module, params: Params, images: Batch) -> Batch:
-    return cast("Batch", model.apply({"params": params}, images))
-
-
-def _losses(loss_fn: LossFn, model: nn.Module, params: Params, images: Batch) -> PerImage:
-    losses = loss_fn(model, params, images)
-    if losses.shape != images.shape[:1]:
-        raise ValueError(f"loss_fn must give one value an image, f32[{len(images)}], not f32{list(losses.shape)}")
-    return losses
+    return apply(state.model, state.params, normalise(images))
 
 
 def _shard(axis_name: str | None) -> dict[str, Any]:
     return {"shard": lax.axis_index(axis_name), "num_shards": lax.axis_size(axis_name)} if axis_name else {}
 
 
+def _per_image(
+    key: RandomKey | None, step: Step, size: int, axis_name: str | None = None
+) -> Callable[[], PerImageKeys] | None:
+    """What makes a key for each image of a batch, or of this device's shard of it; None without `key`."""
+    if key is None:
+        return None
+    first = lax.axis_index(axis_name) * size if axis_name else 0
+    fold_in = jax.vmap(jax.random.fold_in, (None, 0))
+    return lambda: fold_in(jax.random.fold_in(key, step), first + jnp.arange(size))
+
+
 def _step(
-    loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage, axis_name: str | None = None
+    loss_fn: LossFn,
+    state: TrainState,
+    images: Batch,
+    weights: PerImage,
+    key: RandomKey | None = None,
+    axis_name: str | None = None,
 ) -> tuple[TrainState, Scalar]:
     """One optimizer step on the sum of `weights · losses`, over all devices of `axis_name`."""
+    keys = _per_image(key, state.step, len(images), axis_name)
 
     def objective(params: Params) -> Scalar:
-        return jnp.sum(_losses(loss_fn, state.model, params, images) * weights)
+        return jnp.sum(losses(loss_fn, state.model, params, images, keys) * weights)
 
     loss, grads = jax.value_and_grad(objective)(state.params)
     if axis_name:

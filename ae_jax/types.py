@@ -14,6 +14,7 @@ StepLosses: TypeAlias = Float[Array, "steps"]
 Step: TypeAlias = Int[Array, ""]
 Order: TypeAlias = Int[Array, "n"]
 RandomKey: TypeAlias = Key[Array, ""]
+PerImageKeys: TypeAlias = Key[Array, "batch"]
 
 Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a dataset's images, on device or host
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]

@@ -24,7 +24,8 @@ import numpy as np
 from ae_jax.benchmark.config import BenchmarkConfig
 from ae_jax.benchmark.contenders import BUILDERS, Contender, Task
 from ae_jax.benchmark.floor import Rates
-from ae_jax.config import Arch, TrainConfig, fast
+from ae_jax.choices import Arch
+from ae_jax.config import TrainConfig, fast
 from ae_jax.data import find_dataset, load_dataset
 from ae_jax.errors import InputError, RunError
 from ae_jax.parallel import num_cores

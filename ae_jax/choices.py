@@ -1,0 +1,7 @@
+"""The names that settings choose among, known before JAX is imported."""
+
+from typing import Literal, TypeAlias
+
+Arch: TypeAlias = Literal["conv", "linear", "conv-pool"]
+Output: TypeAlias = Literal["sigmoid", "tanh"]
+WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
