@@ -9,15 +9,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
+from flax import traverse_util
 from jax import numpy as jnp
 
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.state import TrainState
 from ae_jax.tensorfile import Tensors, read_tensors, write_tensors
+from ae_jax.types import Params
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _FORMAT = "ae_jax/1"
+_PARAMS = "params/"
 _EXTRA = "run/"  # before the names of arrays that are no part of the state
 _NAME = re.compile(r"step_(\d+)\.safetensors")
 _log = logging.getLogger(__name__)
@@ -81,6 +84,15 @@ def read_checkpoint(path: PathLike, like: TrainState) -> Checkpoint:
         raise ValueError(f"{path} holds the state of another model or optimizer")
     state = jax.tree.map_with_path(lambda key_path, leaf: _like(leaf, saved[_name(key_path)]), like)
     return Checkpoint(state, {name[len(_EXTRA) :]: tensors[name] for name in tensors.keys() - saved.keys()}, info)
+
+
+def read_params(path: PathLike) -> tuple[Params, int, dict[str, Any]]:
+    """Of whatever model and optimizer the parameters, the step and the facts; errors as for `load_checkpoint`."""
+    tensors, info = _read(Path(path))
+    flat = {
+        tuple(name.split("/")[1:]): jnp.asarray(array) for name, array in tensors.items() if name.startswith(_PARAMS)
+    }
+    return traverse_util.unflatten_dict(flat), int(tensors["step"]), info
 
 
 def checkpoint_info(path: PathLike) -> dict[str, Any]:

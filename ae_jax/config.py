@@ -18,6 +18,11 @@ def setting(default: Any, help: str) -> Any:
     return dataclasses.field(default=default, metadata={"help": help})
 
 
+def argument(help: str) -> Any:
+    """A dataclass field that a command line gives by its place, with the line that `--help` shows for it."""
+    return dataclasses.field(metadata={"help": help})
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """The settings of one training run; `InputError` for a value that none can have."""

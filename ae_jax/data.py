@@ -78,14 +78,26 @@ def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: Pat
             raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
         return name
     folder, manual = _folders(data_dir, manual_dir)
-    if all(_cache_file(folder, "mnist", split).exists() for split in get_args(Split)):
+    if is_at_hand("mnist", data_dir=folder):
         return "mnist"
-    from ae_jax import tfds_mnist
+    from ae_jax import tfds_mnist  # here: it imports tensorflow_datasets
 
-    if tfds_mnist.is_prepared("mnist", folder) or tfds_mnist.can_prepare("mnist", manual):
+    if tfds_mnist.can_prepare("mnist", manual):
         return "mnist"
     _log.warning("MNIST is not at hand and cannot be downloaded: using the embedded GLYPHS, digits drawn from fonts.")
     return "glyphs"
+
+
+def is_at_hand(name: str, *, data_dir: PathLike | None = None) -> bool:
+    """Whether a dataset of `TFDS_DATASETS` is prepared in `data_dir`."""
+    folder, _ = _folders(data_dir, None)
+    if all(_cache_file(folder, name, split).exists() for split in get_args(Split)):
+        return True
+    if not (folder / name).is_dir():  # which spares importing TFDS
+        return False
+    from ae_jax import tfds_mnist
+
+    return tfds_mnist.is_prepared(name, folder)
 
 
 def _draw(split: Split) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 Import this module only where a picture is drawn: it imports matplotlib.
 """
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,14 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-_DPI = 150
+DPI = 150
+
+
+def figure_bytes(figure: Figure, suffix: str) -> bytes:
+    """A figure as the content of a file with that ending."""
+    content = io.BytesIO()
+    figure.savefig(content, format=suffix.removeprefix("."))
+    return content.getvalue()
 
 
 def reconstruction_figure(
@@ -18,7 +26,7 @@ def reconstruction_figure(
 ) -> Figure:
     """A row of `images` above the row of their reconstructions, both in [0, 1]."""
     n = len(images)
-    figure = Figure(figsize=(max(n, 6), 2.6), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(max(n, 6), 2.6), dpi=DPI, layout="constrained")
     figure.suptitle(title)
     grid = figure.subplots(2, n, squeeze=False)
     for axes, image in zip(grid.flat, [*images, *recons], strict=True):
@@ -34,7 +42,7 @@ def loss_figure(
 ) -> Figure:
     """The losses after each epoch, from the first on, and a line for the baseline's."""
     epochs = range(1, len(train_losses) + 1)
-    figure = Figure(figsize=(6.4, 4), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(6.4, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     axes.plot(epochs, train_losses, "o-", markersize=4, label="training images, while training")
     axes.plot(epochs, test_losses, "s-", markersize=4, label="test images")

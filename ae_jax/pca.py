@@ -1,6 +1,7 @@
-"""The linear baseline: what principal component analysis with a code of the same size leaves unexplained."""
+"""The linear baseline: principal component analysis with a code of the same size."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -10,23 +11,43 @@ from ae_jax.types import HostImages
 _CHUNK = 10_000  # images in float32 at a time
 
 
-def pca_mse(train: HostImages, test: UInt8[np.ndarray, "m 28 28 1"], num_components: int) -> float:
-    """Mean squared error per pixel of `test` rebuilt from its first principal components, pixels in [0, 1].
+class Pca(NamedTuple):
+    """The first principal components of a dataset: of all linear codes of `k` numbers the one with the least error.
 
-    Mean and components are those of `train`: of all linear codes of `num_components` numbers the one with the least
-    error there (Eckart & Young 1936, "The approximation of one matrix by another of lower rank").
-
-    Args:
-      train: `u8[n, 28, 28, 1]`.
-      test: `u8[m, 28, 28, 1]`.
-      num_components: the size of the code, at most 784.
+    Eckart & Young 1936, "The approximation of one matrix by another of lower rank".
     """
+
+    mean: Float32[np.ndarray, "784"]
+    components: Float32[np.ndarray, "784 k"]  # orthonormal columns, the one that explains most first
+
+    def encode(self, images: HostImages) -> Float32[np.ndarray, "n k"]:
+        """`u8[n, 28, 28, 1]` → `f32[n, k]`."""
+        return np.concatenate([chunk @ self.components for chunk in _centred(images, self.mean)])
+
+    def decode(self, codes: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 28 28 1"]:
+        """`f32[n, k]` → `f32[n, 28, 28, 1]`, which may leave [0, 1] a little."""
+        return (codes @ self.components.T + self.mean).reshape(-1, 28, 28, 1)
+
+
+def fit_pca(train: HostImages, num_components: int) -> Pca:
+    """The first `num_components` (at most 784) principal components of `u8[n, 28, 28, 1]`, pixels in [0, 1]."""
     mean = (train.mean(0, dtype=np.float64).ravel() / 255).astype(np.float32)
     covariance = sum(chunk.T @ chunk for chunk in _centred(train, mean))
     _, vectors = np.linalg.eigh(covariance)
-    components = vectors[:, -num_components:]
+    return Pca(mean, vectors[:, : -num_components - 1 : -1])
+
+
+def pca_mse(train: HostImages, test: UInt8[np.ndarray, "m 28 28 1"], num_components: int) -> float:
+    """Mean squared error per pixel of `test` rebuilt from its first principal components, pixels in [0, 1].
+
+    Args:
+      train: `u8[n, 28, 28, 1]`, whose mean and components they are.
+      test: `u8[m, 28, 28, 1]`.
+      num_components: the size of the code, at most 784.
+    """
+    _, components = pca = fit_pca(train, num_components)
     errors = [
-        np.square(chunk - chunk @ components @ components.T).sum(dtype=np.float64) for chunk in _centred(test, mean)
+        np.square(chunk - chunk @ components @ components.T).sum(dtype=np.float64) for chunk in _centred(test, pca.mean)
     ]
     return float(sum(errors) / test.size)
 

@@ -5,6 +5,7 @@ import hashlib
 import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import jax
@@ -39,16 +40,25 @@ def continued(record: Record, config: TrainConfig, step: int, devices: Iterable[
     return {**record, "config": dataclasses.asdict(config), "resumed": resumed}
 
 
+def recorded_config(record: Record) -> TrainConfig:
+    """The settings that a run was begun with.
+
+    Raises:
+      InputError: this version of the package does not know them.
+    """
+    try:
+        return TrainConfig(**record["config"])
+    except TypeError as error:
+        raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
+
+
 def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig:
     """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
 
     Raises:
-      InputError: another of the `settings` is not the run's.
+      InputError: another of the `settings` is not the run's, or another version of the package began it.
     """
-    try:
-        config = TrainConfig(**record["config"])
-    except TypeError as error:
-        raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
+    config = recorded_config(record)
     config = dataclasses.replace(config, **{name: settings[name] for name in _MAY_CHANGE & settings.keys()})
     for name in settings.keys() - _MAY_CHANGE:
         given, own = settings[name], getattr(config, name)
@@ -81,6 +91,11 @@ def dataset_digest(train_set: Dataset, test_set: Dataset) -> str:
         digest.update(str(dataset.images.shape).encode())
         digest.update(dataset.images.tobytes())
     return digest.hexdigest()
+
+
+def dataset_title(name: str) -> str:
+    """What a title calls a dataset."""
+    return "embedded glyphs (NOT MNIST)" if name == "glyphs" else Path(name).name
 
 
 def _here(devices: Iterable[jax.Device]) -> Record:

@@ -19,7 +19,15 @@ from ae_jax.loop import EpochMetrics, Progress, train_pieces
 from ae_jax.parallel import make_evaluate, replicate
 from ae_jax.pca import pca_mse
 from ae_jax.program import Program, make_program
-from ae_jax.record import Record, continued, continued_config, dataset_digest, new_record, what_differs
+from ae_jax.record import (
+    Record,
+    continued,
+    continued_config,
+    dataset_digest,
+    dataset_title,
+    new_record,
+    what_differs,
+)
 from ae_jax.run_checkpoints import load_progress, remove_old_checkpoints, save_progress, set_aside
 from ae_jax.run_dir import (
     append_metrics,
@@ -50,8 +58,7 @@ class _Run:
 
     @property
     def title(self) -> str:
-        dataset = self.train_set.name
-        return f"{self.config.arch} on {'embedded glyphs (NOT MNIST)' if dataset == 'glyphs' else Path(dataset).name}"
+        return f"{self.config.arch} on {dataset_title(self.train_set.name)}"
 
 
 def train(config: TrainConfig) -> Path:

@@ -43,7 +43,9 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
             metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
     except (SafetensorError, ValueError, TypeError) as error:
         raise DamagedFileError(f"{path} is damaged: {error}.") from error
-    digest = metadata.pop("sha256", None)
+    if not isinstance(metadata, dict) or "sha256" not in metadata:
+        raise DamagedFileError(f"{path} is damaged, or not a file of ae_jax: it has no digest of its content.")
+    digest = metadata.pop("sha256")
     if digest != _digest(tensors, metadata):
         raise DamagedFileError(f"{path} is damaged: its content does not match its digest.")
     return tensors, metadata

@@ -1,14 +1,11 @@
 """The settings of the benchmark."""
 
 import dataclasses
-import os
-from pathlib import Path
 from typing import Literal
 
 from ae_jax.config import setting
 from ae_jax.errors import InputError
-
-_FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+from ae_jax.outputs import FIGURE_SUFFIXES, check_output
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +24,7 @@ class BenchmarkConfig:
             raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
         if self.part == "process" and self.arch == "linear":
             raise InputError("--part process is measured on conv alone; leave out --arch linear.")
-        for path in map(Path, filter(None, (self.json, self.figure))):
-            if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-                raise InputError(f"{path} cannot be written; give another file.")
-        if self.figure and Path(self.figure).suffix not in _FIGURE_SUFFIXES:
-            raise InputError(f"--figure must end in {', '.join(_FIGURE_SUFFIXES)}, not {self.figure}.")
+        if self.json:
+            check_output(self.json, "--json")
+        if self.figure:
+            check_output(self.figure, "--figure", FIGURE_SUFFIXES)

@@ -1,0 +1,89 @@
+"""Pictures of what a decoder makes of codes. Arrays in, a matplotlib `Figure` out."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from ae_jax.figures import DPI
+from ae_jax.inspection.tiles import label_columns, label_rows, show, tile
+
+Tiles = Float[np.ndarray, "rows columns 28 28"]
+
+
+def walks_figure(recons: Tiles, names: list[str], title: str) -> Figure:
+    """A row a walk from one digit's code, left, straight to another's, right."""
+    rows, columns = recons.shape[:2]
+    figure = Figure(figsize=(0.62 * columns + 0.9, 0.62 * rows + 0.9), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    show(axes, tile(recons))
+    label_rows(axes, names, 28)
+    label_columns(axes, [f"{share:.0%}" for share in np.linspace(0, 1, columns)], 28)
+    axes.set_title(title)
+    return figure
+
+
+def axes_figure(recons: Tiles, steps: Float[np.ndarray, "columns"], title: str) -> Figure:
+    """A row a number of the code, changed alone from the mean code by `steps` of its standard deviation."""
+    numbers, columns = recons.shape[:2]
+    blocks = min(4, -(-numbers // 16))
+    rows = -(-numbers // blocks)
+    side = 0.42 if blocks > 1 else 0.9  # of an image, inches
+    size = (side * columns * blocks + 0.5 * blocks, side * rows + 1)
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    for block, axes in enumerate(figure.subplots(1, blocks, squeeze=False)[0]):
+        shown = recons[block * rows : (block + 1) * rows]
+        show(axes, tile(shown))
+        label_rows(axes, [str(block * rows + i + 1) for i in range(len(shown))], 28)
+        label_columns(axes, [f"{step:+g}" if step else "mean" for step in steps], 28)
+        axes.tick_params(labelsize="small")
+    figure.suptitle(title)
+    figure.supxlabel("standard deviations from the mean code", fontsize="medium")
+    return figure
+
+
+def map_figure(recons: Tiles, extents: tuple[float, float], title: str) -> Figure:
+    """Decoded codes of a plane through the mean code, `extents` to each side along their first two principal axes."""
+    figure = Figure(figsize=(7, 7), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    right, top = extents
+    show(axes, tile(recons, gap=1), extent=(-right, right, -top, top), aspect=right / top)
+    axes.set_xticks(np.linspace(-right, right, 5))
+    axes.set_yticks(np.linspace(-top, top, 5))
+    axes.tick_params(labelsize="small")
+    axes.xaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.set(xlabel="first principal axis of the codes", ylabel="second principal axis", title=title)
+    return figure
+
+
+def extremes_figure(
+    pairs: Float[np.ndarray, "groups 2 n 28 28"], errors: Float[np.ndarray, "groups n"], title: str
+) -> Figure:
+    """The best reconstructions above the worst, each below its original, with its squared error."""
+    groups, _, n = pairs.shape[:3]
+    figure = Figure(figsize=(0.8 * n + 1, 2.15 * groups + 0.3), dpi=DPI, layout="constrained")
+    figure.suptitle(title)
+    rows = zip(figure.subplots(groups, 1, squeeze=False)[:, 0], pairs, errors, ("best", "worst"), strict=True)
+    for axes, group, values, name in rows:
+        show(axes, tile(group))
+        label_rows(axes, ["original", name], 28)
+        label_columns(axes, [f"{value:.5f}" for value in values], 28)
+        axes.tick_params(labelsize="small")
+        axes.set_xlabel("mean squared error of each", fontsize="small")
+    return figure
+
+
+def filters_figure(kernels: Float[np.ndarray, "n h w"], title: str) -> Figure:
+    """The first layer's kernels, each divided by its largest weight: blue is negative, white 0, red positive."""
+    n, h, w = kernels.shape
+    columns = 16 if n > 32 else 8
+    rows = -(-n // columns)
+    scaled = kernels / np.maximum(np.abs(kernels).max(axis=(1, 2), keepdims=True), 1e-12)
+    padded = np.concatenate([scaled, np.full((rows * columns - n, h, w), np.nan)])
+    figure = Figure(figsize=(0.55 * columns + 1, 0.55 * rows + 0.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    gap = max(1, h // 8)
+    shown = show(axes, tile(padded.reshape(rows, columns, h, w), gap), cmap="RdBu_r", vmin=-1, vmax=1)
+    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02, ticks=(-1, 0, 1))
+    axes.set_title(title)
+    return figure

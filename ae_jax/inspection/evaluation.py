@@ -1,0 +1,150 @@
+"""How good a code is, in numbers: what is lost, what its numbers still know, what looks foreign to it, beside PCA."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from ae_jax.batching import normalise
+from ae_jax.data import Dataset, PathLike, find_dataset, is_at_hand, load_dataset
+from ae_jax.glyphs import draw_glyphs
+from ae_jax.inspection.codes import decode, encode, latents
+from ae_jax.losses import add_noise
+from ae_jax.pca import fit_pca
+from ae_jax.probes import auroc, linear_probe, nearest_neighbours
+from ae_jax.quality import image_quality, squared_error
+from ae_jax.trained import TrainedModel
+from ae_jax.types import HostImages
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MOST_PROBED = 60_000  # training images that the probes learn from, and test images that they are asked
+_SEED = 0  # of the letters and the noise
+_PROBES = {"neighbours": nearest_neighbours, "linear_probe": linear_probe}
+
+
+class Coder(NamedTuple):
+    """Something that makes codes of `u8[n, 28, 28, 1]`, and `f32[n, 28, 28, 1]` of codes."""
+
+    encode: Callable[[HostImages], Any]
+    decode: Callable[[Any], Float[np.ndarray, "n 28 28 1"]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """A coder on a test set."""
+
+    values: Mapping[str, np.ndarray]  # mse, psnr, ssim and for each probe whether it was right, of each test image
+    foreign_mse: Mapping[str, np.ndarray]  # of each foreign image
+
+    def averages(self, chosen: Any = slice(None)) -> dict[str, float]:
+        """The means over the test images, or over the `chosen` ones; what was not asked is NaN and does not count."""
+        return {name: float(np.nanmean(values[chosen], dtype=np.float64)) for name, values in self.values.items()}
+
+    def aurocs(self) -> dict[str, float]:
+        """How well the squared error separates the foreign images from the test set's."""
+        return {name: auroc(self.values["mse"], foreign) for name, foreign in self.foreign_mse.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A model, and PCA with as many components, on the same images."""
+
+    trained: TrainedModel
+    test_set: Dataset
+    model: Measured
+    pca: Measured
+    denoising_mse: float | None  # from noisy test images to the clean ones, of a model that was trained to
+
+    def summary(self) -> dict[str, Any]:
+        """Every number, of JSON's types."""
+        labels = self.test_set.labels
+        classes = () if labels is None else np.unique(labels).tolist()
+        return {
+            "checkpoint": str(self.trained.checkpoint),
+            "step": self.trained.step,
+            "arch": self.trained.config.arch,
+            "latent_dim": self.trained.model.latent_dim,
+            "dataset": self.test_set.name,
+            "images": len(self.test_set.images),
+            "model": self.model.averages() | {"auroc": self.model.aurocs()},
+            "pca": self.pca.averages() | {"auroc": self.pca.aurocs()},
+            "noise": self.trained.config.noise,
+            "denoising_mse": self.denoising_mse,
+            "labels": {str(label): self._of_label(labels == label) for label in classes},
+        }
+
+    def _of_label(self, chosen: np.ndarray) -> dict[str, Any]:
+        averages = {"model": self.model.averages(chosen), "pca": self.pca.averages(chosen)}
+        return {"images": int(chosen.sum()), **averages}
+
+
+def evaluate_model(
+    trained: TrainedModel,
+    dataset: str | None = None,
+    *,
+    data_dir: PathLike | None = None,
+    manual_dir: PathLike | None = None,
+) -> Evaluation:
+    """Evaluate a trained model on all test images of a dataset, by default of its run's.
+
+    Raises:
+      InputError: the data cannot be had.
+    """
+    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
+    name = find_dataset(dataset or trained.record["dataset_used"] or "auto", **folders)
+    train_set, test_set = (load_dataset(name, split, **folders) for split in ("train", "test"))
+    foreign = _foreign_images(test_set, folders)
+    pca = fit_pca(train_set.images, trained.model.latent_dim)
+    coders = (
+        Coder(functools.partial(encode, trained), functools.partial(decode, trained)),
+        Coder(pca.encode, pca.decode),
+    )
+    model, baseline = (_measure(coder, train_set, test_set, foreign) for coder in coders)
+    return Evaluation(trained, test_set, model, baseline, _denoising_mse(trained, test_set.images))
+
+
+def _measure(coder: Coder, train_set: Dataset, test_set: Dataset, foreign: Mapping[str, HostImages]) -> Measured:
+    codes = coder.encode(test_set.images)
+    values = image_quality(_pixels(test_set.images), coder.decode(codes))._asdict()
+    if train_set.labels is not None and test_set.labels is not None:
+        learned, asked = _spread(len(train_set.images)), _spread(len(test_set.images))
+        known, truth = latents(coder.encode(train_set.images[learned])), test_set.labels[asked]
+        for name, probe in _PROBES.items():
+            is_right = np.full(len(test_set.images), np.nan)
+            is_right[asked] = probe(known, train_set.labels[learned], latents(codes)[asked]) == truth
+            values[f"{name}_accuracy"] = is_right
+    foreign_mse = {
+        name: squared_error(_pixels(images), coder.decode(coder.encode(images))) for name, images in foreign.items()
+    }
+    return Measured(values, foreign_mse)
+
+
+def _foreign_images(test_set: Dataset, folders: Mapping[str, PathLike | None]) -> dict[str, HostImages]:
+    """Images of the same format that show other things."""
+    letters, _ = draw_glyphs(jax.random.key(_SEED), len(test_set.images), _LETTERS)
+    foreign = {"letters": np.asarray(letters), "turned by 90°": np.rot90(test_set.images, axes=(1, 2))}
+    if test_set.name != "fashion_mnist" and is_at_hand("fashion_mnist", data_dir=folders["data_dir"]):
+        foreign["fashion_mnist"] = load_dataset("fashion_mnist", "test", **folders).images
+    return foreign
+
+
+def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
+    if not trained.config.noise:
+        return None
+    keys = jax.random.split(jax.random.key(_SEED), len(images))
+    noisy = add_noise(normalise(images), keys, trained.config.noise)
+    recons = decode(trained, encode(trained, np.asarray(noisy)))
+    return float(np.mean(squared_error(_pixels(images), recons), dtype=np.float64))
+
+
+def _spread(n: int) -> np.ndarray:
+    """The positions of the images that are probed: all, or as many as may be, evenly spread."""
+    return np.arange(n) if n <= _MOST_PROBED else np.linspace(0, n - 1, _MOST_PROBED).astype(int)
+
+
+def _pixels(images: HostImages) -> Float[np.ndarray, "n 28 28 1"]:
+    return np.asarray(normalise(images))

@@ -1,0 +1,26 @@
+"""Files that the user asks for: refused before the work, written whole after it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ae_jax.atomic import write_whole
+from ae_jax.errors import InputError, RunError
+
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+
+
+def check_output(path: str, flag: str, suffixes: Sequence[str] = ()) -> None:
+    """Raise `InputError` where `path` cannot be written, or ends in none of `suffixes`; `flag` is its name."""
+    if suffixes and Path(path).suffix not in suffixes:
+        raise InputError(f"{flag} must end in {', '.join(suffixes)}, not {path}.")
+    if Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK):
+        raise InputError(f"{path} cannot be written; give another file.")
+
+
+def write_output(path: str | Path, content: bytes) -> None:
+    """Write a file whole; `RunError` where that fails after all."""
+    try:
+        write_whole(Path(path), content)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written ({error.strerror}); give another file") from error
