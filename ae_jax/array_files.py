@@ -1,13 +1,16 @@
-"""The user's own images from `.npy` and `.npz` files."""
+"""The user's own images from `.npy`, `.npz` and `.png` files."""
 
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from ae_jax.errors import InputError
 from ae_jax.types import HostImages, HostLabels
+
+_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
 def read_array_file(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
@@ -32,6 +35,40 @@ def read_array_file(path: Path, split: str) -> tuple[HostImages, HostLabels | No
     is_test = np.arange(len(images)) % 10 == 0
     chosen = is_test if split == "test" else ~is_test
     return images[chosen], None if labels is None else labels[chosen]
+
+
+def read_images(path: Path) -> HostImages:
+    """All images in a `.npy` or `.npz` file, as for `read_array_file` but not split, or the one in a `.png` file.
+
+    Of Keras's `mnist.npz` the test images.
+
+    Raises:
+      InputError: the file is missing or damaged, needs pickle, or holds something else.
+    """
+    if path.suffix == ".png":
+        return _read_png(path)
+    if path.suffix not in (".npy", ".npz"):
+        raise InputError(f"{path} is no .npy, .npz or .png file; save the images as one.")
+    arrays = _load(path)
+    return _check_images(path, arrays["x_test"] if "x_test" in arrays else _the_images(path, arrays))
+
+
+def _read_png(path: Path) -> HostImages:
+    try:
+        with Image.open(path) as image:
+            if image.size != (28, 28) or image.mode not in _PNG_MODES:
+                width, height = image.size
+                raise InputError(
+                    f"{path} has {width}×{height} pixels of mode {image.mode}; "
+                    "an image must be 28×28 pixels of 8 bits, a white digit on black."
+                )
+            return np.asarray(image.convert("L")).reshape(1, 28, 28, 1)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; give the path of a .npy, .npz or .png file.") from error
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as a picture: {str(error).splitlines()[0]}.") from error
 
 
 def _load(path: Path) -> Mapping[str, np.ndarray]:

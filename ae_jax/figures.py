@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 DPI = 150
+_MOST_COLUMNS = 10
 
 
 def figure_bytes(figure: Figure, suffix: str) -> bytes:
@@ -22,18 +23,29 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
 
 
 def reconstruction_figure(
-    images: Float[np.ndarray, "n 28 28 1"], recons: Float[np.ndarray, "n 28 28 1"], title: str
+    images: Float[np.ndarray, "n 28 28 1"],
+    recons: Float[np.ndarray, "n 28 28 1"],
+    title: str,
+    *,
+    noisy: Float[np.ndarray, "n 28 28 1"] | None = None,
 ) -> Figure:
-    """A row of `images` above the row of their reconstructions, both in [0, 1]."""
-    n = len(images)
-    figure = Figure(figsize=(max(n, 6), 2.6), dpi=DPI, layout="constrained")
+    """Rows of `images` above their reconstructions, all in [0, 1]; between them the `noisy` ones that the model saw."""
+    kinds = {"original": images, "noisy": noisy, "reconstruction": recons}
+    rows = {name: array for name, array in kinds.items() if array is not None}
+    columns = min(len(images), _MOST_COLUMNS)
+    blocks = -(-len(images) // columns)
+    figure = Figure(figsize=(max(columns, 6), 1.1 * len(rows) * blocks + 0.4), dpi=DPI, layout="constrained")
     figure.suptitle(title)
-    grid = figure.subplots(2, n, squeeze=False)
-    for axes, image in zip(grid.flat, [*images, *recons], strict=True):
-        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
-        axes.set(xticks=[], yticks=[])
-    grid[0, 0].set_ylabel("original", fontsize="small")
-    grid[1, 0].set_ylabel("reconstruction", fontsize="small")
+    grid = figure.subplots(len(rows) * blocks, columns, squeeze=False)
+    for row, axes_row in enumerate(grid):
+        block, (name, array) = row // len(rows), list(rows.items())[row % len(rows)]
+        axes_row[0].set_ylabel(name, fontsize="small")
+        shown = array[block * columns : (block + 1) * columns]
+        for axes, image in zip(axes_row, shown, strict=False):
+            axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
+            axes.set(xticks=[], yticks=[])
+        for axes in axes_row[len(shown) :]:
+            axes.set_axis_off()
     return figure
 
 

@@ -9,7 +9,8 @@ import jax
 from flax import linen as nn
 from jax import numpy as jnp
 
-from ae_jax.types import Batch, Params, PerImage, PerImageKeys
+from ae_jax.batching import normalise
+from ae_jax.types import Batch, Params, PerImage, PerImageKeys, Pixels
 
 LossFn: TypeAlias = Callable[..., PerImage]  # (model, params, images) or, if random, (model, params, images, keys)
 
@@ -36,6 +37,11 @@ def add_noise(images: Batch, keys: PerImageKeys, noise: float) -> Batch:
     """`f32[batch, …]` in [0, 1] plus normal noise of standard deviation `noise`, cut off at 0 and 1."""
     normal = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(keys)
     return jnp.clip(images + noise * normal, 0, 1)
+
+
+def with_fixed_noise(images: Pixels, noise: float) -> Batch:
+    """`u8[n, …]` with noise, in [0, 1]: the same each time, for looking at what a model makes of it."""
+    return add_noise(normalise(images), jax.random.split(jax.random.key(0), len(images)), noise)
 
 
 def apply(model: nn.Module, params: Params, images: Batch) -> Batch:

@@ -10,12 +10,14 @@ from ae_jax.errors import InputError, RunError
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
-def check_output(path: str, flag: str, suffixes: Sequence[str] = ()) -> None:
-    """Raise `InputError` where `path` cannot be written, or ends in none of `suffixes`; `flag` is its name."""
+def check_output(path: str, flag: str, suffixes: Sequence[str] = (), *, replace: bool = True) -> None:
+    """Raise `InputError` where `path` cannot be written, or ends in none of `suffixes`, or is not to be replaced."""
     if suffixes and Path(path).suffix not in suffixes:
         raise InputError(f"{flag} must end in {', '.join(suffixes)}, not {path}.")
     if Path(path).is_dir() or not os.access(Path(path).absolute().parent, os.W_OK):
         raise InputError(f"{path} cannot be written; give another file.")
+    if not replace and os.path.lexists(path):
+        raise InputError(f"{path} is there already, and nothing is overwritten; give another file.")
 
 
 def write_output(path: str | Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from ae_jax.parallel import TrainSteps, make_mesh, make_train_steps, replicate
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.torch_weights import torch_init
 from ae_jax.train import noise_key
-from ae_jax.types import HostImages, Order, Pixels, RandomKey, StepLosses
+from ae_jax.types import HostImages, Order, Params, Pixels, RandomKey, StepLosses
 
 # What `--devices auto` means on a CPU: the least that a core's part of a batch has to be for that core to pay off as a
 # JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at
@@ -65,7 +65,7 @@ def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, Trai
     mesh = make_mesh(config.num_devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
     sizes = batch_sizes(len(images), config.batch_size)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
-    state = replicate(mesh, _initial_state(config, init_key, config.epochs * len(sizes)))
+    state = replicate(mesh, initial_state(config, init_key, config.epochs * len(sizes)))
     loss_fn = denoising_loss(config.noise) if config.noise else reconstruction_loss
     steps = make_train_steps(mesh, int(sizes[0]), loss_fn)
     program = Program(mesh, replicate(mesh, images), sizes, steps, shuffle_key)
@@ -83,7 +83,8 @@ def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule
     return config.learning_rate
 
 
-def _initial_state(config: TrainConfig, key: RandomKey, num_steps: int) -> TrainState:
+def initial_state(config: TrainConfig, key: RandomKey, num_steps: int, params: Params | None = None) -> TrainState:
+    """The state that a run of `num_steps` steps begins with; `params`: from these instead of fresh ones."""
     model = make_model(config.arch, config.latent_dim, config.output)
     return create_train_state(
         model,
@@ -92,5 +93,5 @@ def _initial_state(config: TrainConfig, key: RandomKey, num_steps: int) -> Train
         weight_decay=config.weight_decay,
         weight_decay_mode=config.weight_decay_mode,
         betas=(config.beta1, config.beta2),
-        params=torch_init(model, key) if config.init == "torch" else None,
+        params=torch_init(model, key) if config.init == "torch" and params is None else params,
     )

@@ -34,6 +34,24 @@ def new_record(config: TrainConfig, datasets: Iterable[Dataset], devices: Iterab
     }
 
 
+def imported_record(config: TrainConfig, source: str) -> Record:
+    """The record of a run whose parameters come from a file; its images and devices are those of its first training."""
+    nowhere = {"dataset_used": None, "dataset_sha256": None, **_here([]), "devices_used": None}
+    return {"config": dataclasses.asdict(config), "imported_from": source, **nowhere, "resumed": []}
+
+
+def on_dataset(record: Record, train_set: Dataset, test_set: Dataset, run_dir: Path) -> Record:
+    """The record of a run that goes on with these images.
+
+    Raises:
+      InputError: it was begun with others.
+    """
+    digest = dataset_digest(train_set, test_set)
+    if record["dataset_sha256"] not in (digest, None):
+        raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was begun with.")
+    return {**record, "dataset_used": train_set.name, "dataset_sha256": digest}
+
+
 def continued(record: Record, config: TrainConfig, step: int, devices: Iterable[jax.Device]) -> Record:
     """The record of a run that goes on after `step` optimizer steps, with the settings of `continued_config`."""
     resumed = [*record["resumed"], {"step": step, **_here(devices)}]
@@ -74,6 +92,8 @@ def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig
 def what_differs(record: Record, devices: Iterable[jax.Device]) -> list[str]:
     """What makes the rest of the run differ in bits from an uninterrupted one, as parts of a sentence."""
     before, now = (record["resumed"] or [record])[-1], _here(devices)
+    if before["devices_used"] is None:  # nothing has been trained yet
+        return []
     differences = [
         f"{name} {now['versions'][name]} instead of {before['versions'].get(name)}"
         for name in ("jax", "jaxlib", "flax", "optax")

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ae_jax.batching import normalise
 from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, find_dataset, load_dataset
 from ae_jax.errors import InputError, RunError
 from ae_jax.interrupts import Interrupted, deferred
 from ae_jax.loop import EpochMetrics, Progress, train_pieces
+from ae_jax.losses import with_fixed_noise
 from ae_jax.parallel import make_evaluate, replicate
 from ae_jax.pca import pca_mse
 from ae_jax.program import Program, make_program
@@ -23,9 +25,9 @@ from ae_jax.record import (
     Record,
     continued,
     continued_config,
-    dataset_digest,
     dataset_title,
     new_record,
+    on_dataset,
     what_differs,
 )
 from ae_jax.run_checkpoints import load_progress, remove_old_checkpoints, save_progress, set_aside
@@ -105,9 +107,8 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         info = checkpoint_info(path)
         record, done = info["record"], tuple(EpochMetrics(**metrics) for metrics in info["history"])
         config = continued_config(record, settings)
-        train_set, test_set = _load(config, record["dataset_used"])
-        if dataset_digest(train_set, test_set) != record["dataset_sha256"]:
-            raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was begun with.")
+        train_set, test_set = _load(config, record["dataset_used"] or config.dataset)
+        record = on_dataset(record, train_set, test_set, run_dir)
         run = _Run(run_dir, config, record, train_set, test_set)
         with _explained(run_dir):
             set_aside(newer for newer in list_checkpoints(run_dir) if checkpoint_step(newer) > checkpoint_step(path))
@@ -183,9 +184,10 @@ def _report(run: _Run, progress: Progress) -> None:
         from ae_jax.figures import reconstruction_figure  # here: matplotlib takes a second to import
 
         images = run.test_set.images[:_NUM_PICTURED]
-        recons = np.asarray(reconstruct(progress.state, images))
+        noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
+        recons = np.asarray(reconstruct(progress.state, images if noisy is None else noisy))
         caption = f"{run.title}, epoch {metrics.epoch}, test MSE {metrics.test_loss:.5f}"
-        figure = reconstruction_figure(images / np.float32(255), recons, caption)
+        figure = reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy)
         save_figure(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figure)
 
 

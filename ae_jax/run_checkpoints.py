@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -46,6 +47,11 @@ def save_progress(run_dir: Path, program: Program, progress: Progress, record: R
     )
 
 
+def untrained_info(record: Record) -> dict[str, Any]:
+    """What stands beside a state from which no run has taken a step, and which has no order of images yet."""
+    return {"epochs": 0, "steps_in_epoch": 0, "seconds_in_epoch": 0.0, "history": [], "record": record}
+
+
 def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
     """The run as it was when `save_progress` wrote `path`; `program` and `like` are those of its settings.
 
@@ -59,8 +65,11 @@ def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Progr
         raise
     except ValueError as error:
         raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
+    state = replicate(program.mesh, state)
+    if not arrays:  # nothing has been trained on
+        return program, Progress(state, program.no_losses())
     key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
-    state, losses = replicate(program.mesh, (state, arrays["losses"]))
+    losses = replicate(program.mesh, arrays["losses"])
     step = info["epochs"] * len(program.sizes) + info["steps_in_epoch"]
     history = tuple(EpochMetrics(**metrics) for metrics in info["history"])
     program = dataclasses.replace(program, shuffle_key=key)

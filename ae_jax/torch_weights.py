@@ -20,7 +20,8 @@ import numpy as np
 from flax import linen as nn
 from jax import numpy as jnp
 
-from ae_jax.models import ConvPoolAutoencoder
+from ae_jax.choices import Arch
+from ae_jax.models import MODELS, ConvPoolAutoencoder
 from ae_jax.types import Params, RandomKey, StateDict
 
 
@@ -60,7 +61,8 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
     """
     arrays = {name: np.asarray(array, np.float32) for name, array in state_dict.items()}
     layers = list(_layers(model))
-    _check_state_dict(arrays, layers)
+    if problems := _problems(arrays, layers):
+        raise ValueError("this state dict is not the model's: " + "; ".join(problems))
     return {
         layer.name: {
             "kernel": jnp.asarray(arrays[f"{layer.torch_name}.weight"].transpose(layer.axes)),
@@ -68,6 +70,18 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
         }
         for layer in layers
     }
+
+
+def recognise(state_dict: StateDict) -> tuple[Arch, int]:
+    """Which model a state dict comes nearest to, and how many numbers the model's code has."""
+    nearest: dict[int, tuple[Arch, int]] = {}  # by how much is wrong
+    for arch, model_class in MODELS.items():
+        *_, last = (layer for layer in _layers(model_class()) if layer.name.startswith("encoder"))
+        bias = state_dict.get(f"{last.torch_name}.bias")
+        latent_dim = model_class().latent_dim if bias is None or bias.shape == (0,) else bias.size
+        layers = list(_layers(model_class(latent_dim=latent_dim)))
+        nearest.setdefault(len(_problems(state_dict, layers)), (arch, latent_dim))
+    return nearest[min(nearest)]
 
 
 def params_to_torch(model: nn.Module, params: Params) -> StateDict:
@@ -110,7 +124,8 @@ def _layers(model: nn.Module) -> Iterator[_Layer]:
         yield _Layer(name, f"{half}.{spacing * int(index)}", params["kernel"].shape, params["bias"].shape)
 
 
-def _check_state_dict(arrays: StateDict, layers: list[_Layer]) -> None:
+def _problems(arrays: StateDict, layers: list[_Layer]) -> list[str]:
+    """Every name and shape that is not the layers'."""
     expected = {f"{layer.torch_name}.weight": layer.weight_shape for layer in layers}
     expected |= {f"{layer.torch_name}.bias": layer.bias_shape for layer in layers}
     problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
@@ -120,5 +135,4 @@ def _check_state_dict(arrays: StateDict, layers: list[_Layer]) -> None:
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]
-    if problems:
-        raise ValueError("this state dict is not the model's: " + "; ".join(problems))
+    return problems

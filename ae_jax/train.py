@@ -15,6 +15,7 @@ from ae_jax.losses import LossFn, apply, losses, reconstruction_loss
 from ae_jax.state import TrainState
 from ae_jax.types import (
     Batch,
+    HostBatch,
     Metrics,
     Order,
     Params,
@@ -167,9 +168,9 @@ def mean_loss(
 
 
 @jax.jit
-def reconstruct(state: TrainState, images: Pixels) -> Batch:
-    """What the model makes of `u8[n, …]`: `f32[n, …]` in [0, 1]."""
-    return apply(state.model, state.params, normalise(images))
+def reconstruct(state: TrainState, images: Pixels | Batch | HostBatch) -> Batch:
+    """What the model makes of `u8[n, …]`, or of `f32[n, …]` in [0, 1]: `f32[n, …]` in [0, 1]."""
+    return apply(state.model, state.params, normalise(images) if images.dtype == jnp.uint8 else jnp.asarray(images))
 
 
 def _shard(axis_name: str | None) -> dict[str, Any]:

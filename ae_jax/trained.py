@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 from ae_jax.checkpoint import PathLike, latest_checkpoint, read_params
 from ae_jax.config import TrainConfig
-from ae_jax.errors import InputError
+from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.models import Autoencoder, make_model
 from ae_jax.record import Record, dataset_title, recorded_config
 from ae_jax.types import Params
@@ -51,6 +51,8 @@ def load_model(path: PathLike) -> TrainedModel:
     try:
         checkpoint = _find(Path(path))
         params, step, info = read_params(checkpoint)
+    except DamagedFileError as error:
+        raise DamagedFileError(f"{error} Give a run directory or one of its checkpoints.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a run directory or a checkpoint.") from error
     if "record" not in info:

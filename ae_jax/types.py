@@ -18,6 +18,7 @@ PerImageKeys: TypeAlias = Key[Array, "batch"]
 
 Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a dataset's images, on device or host
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
+HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 
 Params: TypeAlias = dict[str, Any]  # {"encoder_0": {"kernel": f32[...], "bias": f32[...]}, ...}

@@ -1,5 +1,6 @@
 """Pictures of codes: where they lie, and what they look like. Arrays in, a matplotlib `Figure` out."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -45,22 +46,29 @@ def code_images_figure(images: Float[np.ndarray, "labels n 28 28"], codes: Any, 
       names: of the labels.
       title: above the figure.
     """
-    rows, columns, d = codes.shape
-    side = int(np.sqrt(d))
-    shape = (side, side) if side * side == d else (d, 1)
+    rows, columns, _ = codes.shape
     figure = Figure(figsize=(1.45 * columns + 1, 0.66 * rows + 0.9), dpi=DPI, layout="constrained")
     grid = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=(1, 1) * columns)
     limit = np.quantile(np.abs(codes), 0.995)
     for row in range(rows):
         for column in range(columns):
             show(grid[row, 2 * column], images[row, column])
-            code = codes[row, column].reshape(shape)
-            shown = show(grid[row, 2 * column + 1], code, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            grid[row, 2 * column + 1].set_anchor("W")  # beside its image
+            shown = show(
+                grid[row, 2 * column + 1], _as_square(codes[row, column]), cmap="RdBu_r", vmin=-limit, vmax=limit
+            )
         grid[row, 0].set_ylabel(names[row], rotation=0, labelpad=10, verticalalignment="center")
     figure.colorbar(shown, ax=grid, shrink=0.5, label="a number of the code", pad=0.01)
     figure.suptitle(title)
     return figure
+
+
+def _as_square(code: Float[np.ndarray, "d"]) -> Float[np.ndarray, "side side"]:
+    """The numbers row by row, up to 3 below each other; places left over are NaN."""
+    side = len(code) if len(code) <= 3 else math.isqrt(len(code) - 1) + 1
+    square = np.full((side, side), np.nan, np.float32)
+    order = square.T if len(code) <= 3 else square
+    order.flat[: len(code)] = code
+    return square
 
 
 def _scatter_in_space(codes: Codes, labels: Labels, title: str) -> Figure:

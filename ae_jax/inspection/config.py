@@ -62,8 +62,6 @@ class ReconstructConfig:
             ("--codes", self.codes, _ARRAYS),
         ):
             if path:
-                check_output(path, flag, suffixes)
-                if Path(path).absolute() == Path(self.images).absolute():
-                    raise InputError(f"{flag} would overwrite the images in {path}; give another file.")
+                check_output(path, flag, suffixes, replace=False)
         if self.out and self.codes and Path(self.out).absolute() == Path(self.codes).absolute():
             raise InputError(f"--out and --codes are both {self.out}; give two files.")

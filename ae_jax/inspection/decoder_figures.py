@@ -84,6 +84,6 @@ def filters_figure(kernels: Float[np.ndarray, "n h w"], title: str) -> Figure:
     axes = figure.subplots()
     gap = max(1, h // 8)
     shown = show(axes, tile(padded.reshape(rows, columns, h, w), gap), cmap="RdBu_r", vmin=-1, vmax=1)
-    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02, ticks=(-1, 0, 1))
+    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02).set_ticks([-1, 0, 1], labels=["-largest", "0", "largest"])
     axes.set_title(title)
     return figure

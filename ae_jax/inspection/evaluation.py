@@ -13,7 +13,7 @@ from ae_jax.batching import normalise
 from ae_jax.data import Dataset, PathLike, find_dataset, is_at_hand, load_dataset
 from ae_jax.glyphs import draw_glyphs
 from ae_jax.inspection.codes import decode, encode, latents
-from ae_jax.losses import add_noise
+from ae_jax.losses import with_fixed_noise
 from ae_jax.pca import fit_pca
 from ae_jax.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.quality import image_quality, squared_error
@@ -22,7 +22,7 @@ from ae_jax.types import HostImages
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MOST_PROBED = 60_000  # training images that the probes learn from, and test images that they are asked
-_SEED = 0  # of the letters and the noise
+_SEED = 0  # of the letters
 _PROBES = {"neighbours": nearest_neighbours, "linear_probe": linear_probe}
 
 
@@ -135,9 +135,8 @@ def _foreign_images(test_set: Dataset, folders: Mapping[str, PathLike | None]) -
 def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
     if not trained.config.noise:
         return None
-    keys = jax.random.split(jax.random.key(_SEED), len(images))
-    noisy = add_noise(normalise(images), keys, trained.config.noise)
-    recons = decode(trained, encode(trained, np.asarray(noisy)))
+    noisy = np.asarray(with_fixed_noise(images, trained.config.noise))
+    recons = decode(trained, encode(trained, noisy))
     return float(np.mean(squared_error(_pixels(images), recons), dtype=np.float64))
 
 

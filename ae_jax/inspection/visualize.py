@@ -145,7 +145,7 @@ def _extremes(coded: _Coded) -> Figure:
 def _filters(coded: _Coded) -> Figure:
     kernel = np.asarray(coded.trained.params["encoder_0"]["kernel"])
     kernels = kernel.T.reshape(-1, 28, 28) if kernel.ndim == 2 else kernel[:, :, 0].transpose(2, 0, 1)
-    return filters_figure(kernels, coded.title("first-layer filters, each by its largest weight"))
+    return filters_figure(kernels, coded.title("first-layer filters"))
 
 
 def _examples(coded: _Coded, n: int) -> tuple[Int[np.ndarray, "rows n"], list[str]]:

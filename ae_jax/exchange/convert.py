@@ -1,0 +1,77 @@
+"""`scripts/convert.py`: a run's weights as PyTorch's state dict, and a state dict as a run."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from safetensors.numpy import save
+
+from ae_jax.checkpoint import checkpoint_path, save_checkpoint
+from ae_jax.choices import Output
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError
+from ae_jax.exchange.config import ConvertConfig
+from ae_jax.exchange.torch_files import read_state_dict
+from ae_jax.models import MODELS, make_model
+from ae_jax.outputs import write_output
+from ae_jax.program import initial_state
+from ae_jax.record import imported_record
+from ae_jax.run_checkpoints import untrained_info
+from ae_jax.run_dir import new_run_dir, refuse_taken, write_record
+from ae_jax.torch_weights import params_from_torch, params_to_torch, recognise
+from ae_jax.trained import load_model
+
+
+def convert(config: ConvertConfig) -> None:
+    """Convert in the direction that is asked for.
+
+    Raises:
+      InputError: the source cannot be read or is of no model here, or the target is taken.
+      RunError: the target cannot be written.
+    """
+    if config.direction == "to-torch":
+        to_torch(config.source, config.target)
+    else:
+        from_torch(config.source, config.target, config.output)
+
+
+def to_torch(run: str, target: str) -> None:
+    """Write a run's weights under the names of the tutorial's modules."""
+    trained = load_model(run)
+    write_output(target, save(params_to_torch(trained.model, trained.params), {"format": "pt"}))
+    print(f'{target}: model.load_state_dict(safetensors.torch.load_file("{target}"))')
+    if trained.config.output == "tanh":
+        print("The model ends in Tanh, and its images are in [-1, 1].")
+
+
+def from_torch(source: str, target: str, output: Output) -> None:
+    """Make a run directory of a state dict: no step trained, every other command takes it."""
+    state_dict = read_state_dict(Path(source))
+    if any(name.startswith("params/") for name in state_dict):
+        raise InputError(f"{source} is a checkpoint of ae_jax, which the other commands take as it is.")
+    arch, latent_dim = recognise(state_dict)
+    model = make_model(arch, latent_dim, output)
+    try:
+        params = params_from_torch(model, state_dict)
+    except ValueError as error:
+        raise InputError(f"{source} is of none of the models here; as {arch}, {error}.") from error
+    own_dim = MODELS[arch]().latent_dim
+    config = TrainConfig(arch, None if latent_dim == own_dim else latent_dim, output, run_dir=target)
+    record = imported_record(config, source)
+    _refuse_taken(Path(target))
+    with new_run_dir(config) as run_dir:
+        state = initial_state(config, jax.random.key(config.seed), num_steps=1, params=params)
+        save_checkpoint(checkpoint_path(run_dir, 0), state, info=untrained_info(record))
+        write_record(run_dir, record)
+    print(f"{target}: {arch}, a code of {model.latent_dim} numbers, {_count(state_dict):,} parameters")
+
+
+def _refuse_taken(path: Path) -> None:
+    try:
+        refuse_taken(path)
+    except InputError as error:
+        raise InputError(f"{path} is taken, and nothing is overwritten; give another folder.") from error
+
+
+def _count(state_dict: dict[str, np.ndarray]) -> int:
+    return sum(array.size for array in state_dict.values())

@@ -1,0 +1,73 @@
+"""`scripts/reconstruct.py`: the user's own images through a trained model."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ae_jax.array_files import read_images
+from ae_jax.batching import normalise
+from ae_jax.errors import InputError
+from ae_jax.figures import figure_bytes, reconstruction_figure
+from ae_jax.inspection.codes import decode, encode, latents
+from ae_jax.inspection.config import ReconstructConfig
+from ae_jax.models import PooledCode
+from ae_jax.outputs import write_output
+from ae_jax.trained import TrainedModel, load_model
+from ae_jax.types import HostImages
+
+_MOST_DRAWN = 100
+
+
+def reconstruct_images(config: ReconstructConfig) -> None:
+    """Encode and decode images, and write what is asked for.
+
+    Raises:
+      InputError: the run or the images cannot be read, or the codes do not fit the file that is asked for.
+      RunError: a file cannot be written.
+    """
+    trained = load_model(config.run)
+    images = read_images(Path(config.images))
+    if config.codes and Path(config.codes).suffix == ".npy" and trained.config.arch == "conv-pool":
+        raise InputError(f"codes of conv-pool have positions too; give a .npz file, not --codes {config.codes}.")
+    code = encode(trained, images)
+    if config.codes:
+        write_output(config.codes, _code_bytes(code, Path(config.codes).suffix))
+        print(f"{len(images):,} codes of {trained.model.latent_dim} numbers: {config.codes}")
+    if config.out:
+        recons = decode(trained, code)
+        write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
+        errors = np.square(recons - np.asarray(normalise(images)))
+        print(f"{len(images):,} reconstructions, mean squared error {errors.mean(dtype=np.float64):.5f}: {config.out}")
+
+
+def _recons_bytes(
+    trained: TrainedModel, images: HostImages, recons: Float[np.ndarray, "n 28 28 1"], suffix: str
+) -> bytes:
+    if suffix in (".npy", ".npz"):
+        return _array_bytes({"reconstructions": recons}, suffix)
+    drawn = slice(_MOST_DRAWN)
+    title = f"{trained.title}, step {trained.step:,}"
+    if len(images) > _MOST_DRAWN:
+        title += f": the first {_MOST_DRAWN} of {len(images):,} images"
+    return figure_bytes(reconstruction_figure(np.asarray(normalise(images[drawn])), recons[drawn], title), suffix)
+
+
+def _code_bytes(code: Any, suffix: str) -> bytes:
+    arrays = {"latents": latents(code)}
+    if isinstance(code, PooledCode):
+        arrays |= {f"positions_{i}": positions for i, positions in enumerate(code.positions)}
+    return _array_bytes(arrays, suffix)
+
+
+def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
+    """A `.npz` file of the arrays, or a `.npy` file of the only one."""
+    content = io.BytesIO()
+    if suffix == ".npz":
+        np.savez(content, allow_pickle=False, **arrays)
+    else:
+        (array,) = arrays.values()
+        np.save(content, array, allow_pickle=False)
+    return content.getvalue()

@@ -1,0 +1,20 @@
+"""Export a model to run without this package: python scripts/export.py runs/conv exported.
+
+python -c "import jax, numpy as np; from jax import export
+print(export.deserialize(open('exported/encode.stablehlo', 'rb').read()).call(np.zeros((5, 28, 28, 1), 'float32')))"
+"""
+
+from ae_jax.cli import parse, run_command
+from ae_jax.exchange.config import ExportConfig
+
+
+def main() -> None:
+    """Read the command line, then export."""
+    config, _, _ = parse({"": ExportConfig}, "Export a trained model as StableHLO programs that run without ae_jax.")
+    from ae_jax.exchange.export import export_run  # here: a command line is read before JAX is imported
+
+    export_run(config)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,16 @@
+"""Encode and decode your own images: python scripts/reconstruct.py runs/conv digits.npy --out digits.png."""
+
+from ae_jax.cli import parse, run_command
+from ae_jax.inspection.config import ReconstructConfig
+
+
+def main() -> None:
+    """Read the command line, then encode and decode."""
+    config, _, _ = parse({"": ReconstructConfig}, "Encode and decode your own images with a trained model.")
+    from ae_jax.inspection.reconstruct import reconstruct_images  # here: a command line is read before JAX is imported
+
+    reconstruct_images(config)
+
+
+if __name__ == "__main__":
+    run_command(main)
