@@ -22,7 +22,8 @@ from ae_jax.types import HostImages, HostLabels
 Split: TypeAlias = Literal["train", "test"]
 PathLike: TypeAlias = str | os.PathLike[str]
 
-TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist")
+_EMNIST = tuple(f"emnist/{split}" for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
+TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist", *_EMNIST)
 _GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of images
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def load_dataset(
     """Load a split, preparing the dataset first where that has not been done.
 
     Args:
-      name: "mnist", "fashion_mnist", "kmnist", "glyphs", the path of a `.npy` or `.npz` file (see `read_array_file`),
+      name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and its like, "glyphs", the path of a `.npy` or `.npz` file (see `read_array_file`),
         or "auto": MNIST if it is prepared, its files are at hand or its server answers, otherwise glyphs.
       split: "train" or "test".
       data_dir: where datasets are prepared and cached, TFDS's data dir; default `TFDS_DATA_DIR`, else
@@ -112,8 +113,8 @@ def _from_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split)
     if not tfds_mnist.is_prepared(name, data_dir):
         if not tfds_mnist.can_prepare(name, manual_dir):
             raise InputError(
-                f"{name} is not in {data_dir} and its server does not answer; connect to the network, put its four "
-                "official files (train-images-idx3-ubyte.gz and so on) into a folder and name it with --manual-dir, "
+                f"{name} is not in {data_dir} and its server does not answer; connect to the network, put "
+                f"{', '.join(tfds_mnist.official_files(name))} into a folder and name it with --manual-dir, "
                 "or take --dataset glyphs."
             )
         _log.info("Preparing %s in %s", name, data_dir)

@@ -19,7 +19,7 @@ from ae_jax.errors import InputError
 Record: TypeAlias = dict[str, Any]
 
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-_MAY_CHANGE = {"devices", "run_dir", "data_dir", "manual_dir"}
+_MAY_CHANGE = {"devices", "tensorboard", "run_dir", "data_dir", "manual_dir"}
 
 
 def new_record(config: TrainConfig, datasets: Iterable[Dataset], devices: Iterable[jax.Device]) -> Record:
@@ -115,7 +115,9 @@ def dataset_digest(train_set: Dataset, test_set: Dataset) -> str:
 
 def dataset_title(name: str) -> str:
     """What a title calls a dataset."""
-    return "embedded glyphs (NOT MNIST)" if name == "glyphs" else Path(name).name
+    if name == "glyphs":
+        return "embedded glyphs (NOT MNIST)"
+    return Path(name).name if Path(name).suffix else name
 
 
 def _here(devices: Iterable[jax.Device]) -> Record:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib.util
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,57 +11,34 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ae_jax.batching import normalise
 from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, find_dataset, load_dataset
 from ae_jax.errors import InputError, RunError
 from ae_jax.interrupts import Interrupted, deferred
 from ae_jax.loop import EpochMetrics, Progress, train_pieces
-from ae_jax.losses import with_fixed_noise
 from ae_jax.parallel import make_evaluate, replicate
-from ae_jax.pca import pca_mse
 from ae_jax.program import Program, make_program
 from ae_jax.record import (
-    Record,
     continued,
     continued_config,
-    dataset_title,
     new_record,
     on_dataset,
     what_differs,
 )
+from ae_jax.report import Run, conclude, reporter
 from ae_jax.run_checkpoints import load_progress, remove_old_checkpoints, save_progress, set_aside
 from ae_jax.run_dir import (
-    append_metrics,
     default_run_dir,
     held_run_dir,
     new_run_dir,
     refuse_taken,
     rewrite_metrics,
-    save_figure,
     write_record,
 )
 from ae_jax.state import TrainState
-from ae_jax.train import reconstruct
 
-_NUM_PICTURED = 9
 _EVALUATION_BATCH = 64
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """A run that holds its folder."""
-
-    run_dir: Path
-    config: TrainConfig
-    record: Record
-    train_set: Dataset
-    test_set: Dataset
-
-    @property
-    def title(self) -> str:
-        return f"{self.config.arch} on {dataset_title(self.train_set.name)}"
 
 
 def train(config: TrainConfig) -> Path:
@@ -73,17 +51,18 @@ def train(config: TrainConfig) -> Path:
     """
     if config.run_dir:
         refuse_taken(Path(config.run_dir))
+    _require_installed(config)
     train_set, test_set = _load(config, config.dataset)
     program, state = make_program(config, train_set.images)
     record = new_record(config, (train_set, test_set), program.mesh.devices.flat)
     with new_run_dir(config) as run_dir, _explained(run_dir):
-        run = _Run(run_dir, config, record, train_set, test_set)
+        run = Run(run_dir, config, record, train_set, test_set)
         progress = Progress(state, program.no_losses())
         save_progress(run_dir, program, progress, record)
         write_record(run_dir, record)
         sizes = f"{len(train_set.images):,} images, {len(test_set.images):,} for testing"
         print(f"Training {run.title}: {sizes}, into {run_dir}")
-        _conclude(run, _train(run, program, progress))
+        conclude(run, _train(run, program, progress))
     return run_dir
 
 
@@ -107,9 +86,10 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         info = checkpoint_info(path)
         record, done = info["record"], tuple(EpochMetrics(**metrics) for metrics in info["history"])
         config = continued_config(record, settings)
+        _require_installed(config)
         train_set, test_set = _load(config, record["dataset_used"] or config.dataset)
         record = on_dataset(record, train_set, test_set, run_dir)
-        run = _Run(run_dir, config, record, train_set, test_set)
+        run = Run(run_dir, config, record, train_set, test_set)
         with _explained(run_dir):
             set_aside(newer for newer in list_checkpoints(run_dir) if checkpoint_step(newer) > checkpoint_step(path))
             rewrite_metrics(run_dir, done)
@@ -117,8 +97,13 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
                 done = _continue(run, path)
             else:
                 print(f"The run in {run_dir} has had its {config.epochs} epochs; more --epochs extend it.")
-            _conclude(run, done)
+            conclude(run, done)
     return run_dir
+
+
+def _require_installed(config: TrainConfig) -> None:
+    if config.tensorboard and not importlib.util.find_spec("tensorboardX"):
+        raise InputError('--tensorboard wants a package that is not installed: pip install "ae_jax[tensorboard]".')
 
 
 def _load(config: TrainConfig, dataset: str) -> tuple[Dataset, Dataset]:
@@ -127,7 +112,7 @@ def _load(config: TrainConfig, dataset: str) -> tuple[Dataset, Dataset]:
     return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
 
 
-def _continue(run: _Run, path: Path) -> tuple[EpochMetrics, ...]:
+def _continue(run: Run, path: Path) -> tuple[EpochMetrics, ...]:
     program, fresh = make_program(run.config, run.train_set.images)
     program, progress = load_progress(path, program, fresh)
     devices = list(program.mesh.devices.flat)
@@ -144,7 +129,7 @@ def _continue(run: _Run, path: Path) -> tuple[EpochMetrics, ...]:
     return _train(run, program, progress)
 
 
-def _train(run: _Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
+def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
     """Train to the end, report and save on the way; returns the metrics of all epochs."""
     config, num_images = run.config, len(program.images)
     evaluate = make_evaluate(program.mesh, min(_EVALUATION_BATCH, len(run.test_set.images)))
@@ -154,14 +139,15 @@ def _train(run: _Run, program: Program, start: Progress) -> tuple[EpochMetrics, 
     def test_loss(state: TrainState) -> float:
         return float(evaluate(state, test_images))
 
-    with deferred() as noted, _bar(config.epochs * num_images, _images_seen(start, program)) as bar:
+    bar = _bar(config.epochs * num_images, _images_seen(start, program))
+    with deferred() as noted, bar, reporter(run, start.step) as report:
         for progress in train_pieces(program, start, config.epochs, test_loss, save_every):
             bar.update(_images_seen(progress, program) - bar.n)
             epoch = min(len(progress.history) + 1, config.epochs)
             bar.set_description(f"epoch {epoch}/{config.epochs}", refresh=False)
             at_epoch_end = progress.step % len(program.sizes) == 0
             if at_epoch_end:
-                _report(run, progress)
+                report(progress)
             else:
                 steps = np.asarray(progress.losses)[: progress.step % len(program.sizes)]
                 bar.set_postfix(loss=f"{steps[-100:].mean():.5f}", refresh=False)
@@ -172,49 +158,6 @@ def _train(run: _Run, program: Program, start: Progress) -> tuple[EpochMetrics, 
             if signum := noted():
                 raise Interrupted(signum)
     return progress.history
-
-
-def _report(run: _Run, progress: Progress) -> None:
-    """An epoch's line and, where it is due, its picture. All of it is there before the epoch's checkpoint is."""
-    metrics = progress.history[-1]
-    tqdm.write(_line(metrics))
-    append_metrics(run.run_dir, metrics)
-    every = run.config.figure_every
-    if metrics.epoch == run.config.epochs or (every and metrics.epoch % every == 0):
-        from ae_jax.figures import reconstruction_figure  # here: matplotlib takes a second to import
-
-        images = run.test_set.images[:_NUM_PICTURED]
-        noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
-        recons = np.asarray(reconstruct(progress.state, images if noisy is None else noisy))
-        caption = f"{run.title}, epoch {metrics.epoch}, test MSE {metrics.test_loss:.5f}"
-        figure = reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy)
-        save_figure(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figure)
-
-
-def _conclude(run: _Run, history: tuple[EpochMetrics, ...]) -> None:
-    """Compare with PCA: a curve, and the last line on the terminal."""
-    from ae_jax.figures import loss_figure
-    from ae_jax.models import make_model
-
-    latent_dim = make_model(run.config.arch, run.config.latent_dim).latent_dim
-    pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
-    pca_name = f"PCA with {latent_dim} components"
-    train_losses = [metrics.train_loss for metrics in history]
-    test_losses = [metrics.test_loss for metrics in history]
-    name = f"{pca_name}, test images"
-    figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=name, title=run.title)
-    save_figure(run.run_dir, "loss", figure)
-    test_mse = test_losses[-1]
-    comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
-    than = f"{comparison} than {pca_name} ({pca:.5f})"
-    print(f"{run.title}: test MSE {test_mse:.5f}, {than}. Everything is in {run.run_dir}")
-
-
-def _line(metrics: EpochMetrics) -> str:
-    return (
-        f"epoch {metrics.epoch:3d}   train loss {metrics.train_loss:.5f}   test loss {metrics.test_loss:.5f}   "
-        f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
-    )
 
 
 def _bar(total: int, done: int) -> tqdm:

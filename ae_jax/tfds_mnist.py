@@ -1,14 +1,11 @@
-"""MNIST and its relatives through TensorFlow Datasets, without TensorFlow.
+"""MNIST and its relatives through TensorFlow Datasets: at hand or not, prepared once, read whole.
 
-TFDS's own builders need TensorFlow in two places: to unpack gzip and to encode PNG. The builders here are theirs, with
-the standard library and Pillow in those places, and write ArrayRecord, the format that TFDS reads without TensorFlow.
 The result is an ordinary TFDS folder (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens.
 
 Import this module only where a dataset has to be prepared: it imports `tensorflow_datasets`.
 """
 
 import contextlib
-import gzip
 import io
 import json
 import shutil
@@ -17,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import requests
@@ -28,13 +24,9 @@ from tqdm import tqdm
 
 from ae_jax.atomic import ABANDONED_SECONDS
 from ae_jax.errors import InputError
+from ae_jax.tfds_builders import make_builder, num_examples, official_files, official_url, version_folder
 from ae_jax.types import HostImages, HostLabels
 
-FILES = {
-    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
-    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
-}
-_NUM_EXAMPLES = {"train": 60_000, "test": 10_000}
 _PROBE_SECONDS = 5.0
 
 
@@ -44,7 +36,7 @@ def is_prepared(name: str, data_dir: Path) -> bool:
     Raises:
       InputError: it is there, but as TFRecord, or damaged.
     """
-    folder = data_dir / name / str(tfds.builder_cls(name).VERSION)
+    folder = version_folder(name, data_dir)
     info = folder / "dataset_info.json"
     if not info.exists():
         return False
@@ -68,7 +60,7 @@ def can_prepare(name: str, manual_dir: Path | None) -> bool:
     """
     if manual_dir is None:
         return _is_reachable(name)
-    missing = [file for files in FILES.values() for file in files if not (manual_dir / file).is_file()]
+    missing = [file for file in official_files(name) if not (manual_dir / file).is_file()]
     if missing:
         raise InputError(f"{manual_dir} lacks {', '.join(missing)}; --manual-dir needs the dataset's official files.")
     return True
@@ -84,7 +76,7 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
     _remove_abandoned(data_dir / name)
     try:
         with _quiet_tfds(), _no_empty_folders(data_dir / name, data_dir / "downloads" / "extracted"):
-            _builder(name, data_dir).download_and_prepare(download_config=config)
+            make_builder(name, data_dir).download_and_prepare(download_config=config)
     except NonMatchingChecksumError as error:
         what, *_ = str(error).split("\nTo debug")
         raise InputError(f"{' '.join(what.split())}. Replace the file with the official one.") from error
@@ -99,24 +91,26 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
 
 
 def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
-    """All images and labels of a prepared dataset, in TFDS's order.
+    """All images and labels of a prepared dataset, in TFDS's order; EMNIST's, which lie on their side there, upright.
 
     Raises:
       InputError: it is damaged. ArrayRecord's chunks have checksums, and so have the images.
     """
     try:
-        images, labels = _read(name, split, data_dir)
+        images, labels, expected = _read(name, split, data_dir)
     except Exception as error:  # of all the libraries between here and the disk
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise _damaged(name, data_dir, problem[:200]) from error
-    if len(images) != _NUM_EXAMPLES[split]:
-        raise _damaged(name, data_dir, f"{len(images)} examples for {split} instead of {_NUM_EXAMPLES[split]}")
+    if len(images) != expected:
+        raise _damaged(name, data_dir, f"{len(images)} examples for {split} instead of {expected}")
     return images, labels
 
 
-def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
+def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels, int]:
+    """Images, labels, and how many of each there should be."""
     decoders = {"image": tfds.decode.SkipDecoding()}
-    source = _builder(name, data_dir).as_data_source(split, decoders=decoders)
+    builder = make_builder(name, data_dir)
+    source = builder.as_data_source(split, decoders=decoders)
     images = np.empty((len(source), 28, 28, 1), np.uint8)
     labels = np.empty(len(source), np.int32)
     for start in tqdm(range(0, len(source), 1000), f"Reading {name} {split}", disable=None, leave=False):
@@ -124,7 +118,9 @@ def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels
         records = source.__getitems__(range(start, stop))
         images[start:stop, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
         labels[start:stop] = [record["label"] for record in records]
-    return images, labels
+    if name.startswith("emnist/"):
+        images = np.ascontiguousarray(images.transpose(0, 2, 1, 3))
+    return images, labels, num_examples(builder, split)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -141,7 +137,7 @@ def _damaged(name: str, data_dir: Path, problem: str) -> InputError:
 
 def _is_reachable(name: str) -> bool:
     """Whether the server answers, within `_PROBE_SECONDS`: name resolution alone can take minutes to fail."""
-    url = tfds.builder_cls(name).URL + FILES["train"][0]
+    url = official_url(name)
     answers = []
 
     def ask() -> None:
@@ -152,30 +148,6 @@ def _is_reachable(name: str) -> bool:
     thread.start()
     thread.join(_PROBE_SECONDS)
     return answers == [True]
-
-
-def _builder(dataset: str, data_dir: Path) -> Any:
-    base = tfds.builder_cls(dataset)
-
-    class Builder(base, skip_registration=True):  # type: ignore[call-arg, misc, valid-type]
-        name = dataset
-        pkg_dir_path = base.pkg_dir_path
-
-        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-            paths = dl_manager.download({split: [self.URL + file for file in files] for split, files in FILES.items()})
-            return {split: self._generate_examples(*paths[split]) for split in FILES}
-
-        def _generate_examples(self, images: Path, labels: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-            pixels = _read_idx(images, header_bytes=16).reshape(-1, 28, 28)
-            for i, (image, label) in enumerate(zip(pixels, _read_idx(labels, header_bytes=8), strict=True)):
-                yield i, {"image": Image.fromarray(image), "label": int(label)}
-
-    return Builder(data_dir=data_dir, file_format="array_record")
-
-
-def _read_idx(path: Path, header_bytes: int) -> np.ndarray:
-    with gzip.open(path) as file:
-        return np.frombuffer(file.read(), np.uint8, offset=header_bytes)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,45 @@
+"""A run's numbers and pictures for TensorBoard, written without TensorFlow. Import it only where they are asked for."""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from matplotlib.figure import Figure
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from ae_jax.figures import figure_bytes
+
+Write: TypeAlias = Callable[[int, Mapping[str, float], Mapping[str, Figure]], None]
+
+
+@contextlib.contextmanager
+def event_file(folder: Path, step: int) -> Iterator[Write]:
+    """A new event file in `folder`, for a run that goes on after `step`: what was written of later steps is void.
+
+    Yields:
+      What writes the numbers and pictures of a step, which are in the file when it returns.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+    writer.write_event(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
+
+    def write(step: int, scalars: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        values += [Summary.Value(tag=tag, image=_image(figure)) for tag, figure in figures.items()]
+        writer.write_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
+        writer.flush()
+
+    try:
+        yield write
+    finally:
+        writer.close()
+
+
+def _image(figure: Figure) -> Summary.Image:
+    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
+    return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=figure_bytes(figure, ".png"))
