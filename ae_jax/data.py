@@ -47,8 +47,9 @@ def load_dataset(
     """Load a split, preparing the dataset first where that has not been done.
 
     Args:
-      name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and its like, "glyphs", the path of a `.npy` or `.npz` file (see `read_array_file`),
-        or "auto": MNIST if it is prepared, its files are at hand or its server answers, otherwise glyphs.
+      name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and EMNIST's other splits, "glyphs", the path of a
+        `.npy` or `.npz` file (see `read_array_file`), or "auto": MNIST if it is prepared, its files are at hand or its
+        server answers, otherwise glyphs.
       split: "train" or "test".
       data_dir: where datasets are prepared and cached, TFDS's data dir; default `TFDS_DATA_DIR`, else
         `~/tensorflow_datasets`.
@@ -108,13 +109,13 @@ def _draw(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _from_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split) -> tuple[HostImages, HostLabels]:
-    from ae_jax import tfds_mnist  # here: it imports tensorflow_datasets, which cached arrays do not need
+    from ae_jax import tfds_builders, tfds_mnist  # here: tensorflow_datasets, which cached arrays do not need
 
     if not tfds_mnist.is_prepared(name, data_dir):
         if not tfds_mnist.can_prepare(name, manual_dir):
             raise InputError(
                 f"{name} is not in {data_dir} and its server does not answer; connect to the network, put "
-                f"{', '.join(tfds_mnist.official_files(name))} into a folder and name it with --manual-dir, "
+                f"{', '.join(tfds_builders.official_files(name))} into a folder and name it with --manual-dir, "
                 "or take --dataset glyphs."
             )
         _log.info("Preparing %s in %s", name, data_dir)

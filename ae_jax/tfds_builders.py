@@ -8,7 +8,7 @@ Import this module only where a dataset has to be prepared: it imports `tensorfl
 
 import gzip
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +72,13 @@ def _is_emnist(name: str) -> bool:
 
 def _mnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
     urls = {split: [builder.URL + file for file in files] for split, files in _FILES.items()}
-    paths = dl_manager.download(urls)
-    return {split: _examples(*(Path(path).read_bytes() for path in paths[split])) for split in _FILES}
+    files = dl_manager.download(urls)
+    return {split: _from_files(files[split], num_examples(builder, split)) for split in _FILES}
+
+
+def _from_files(files: Iterable[Path], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    images, labels = (Path(file).read_bytes() for file in files)
+    yield from _examples(images, labels, n)
 
 
 def _emnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
@@ -84,12 +89,12 @@ def _emnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[
 
 def _from_zip(path: Path, prefix: str, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
     with zipfile.ZipFile(path) as archive:
-        files = [archive.read(f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1")]
-    yield from _examples(*files, n)
+        images, labels = (archive.read(f"{prefix}-{kind}-ubyte.gz") for kind in ("images-idx3", "labels-idx1"))
+    yield from _examples(images, labels, n)
 
 
-def _examples(images: bytes, labels: bytes, n: int | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The first `n` examples, or all, of two gzipped IDX files: some of EMNIST's hold more than TFDS takes."""
+def _examples(images: bytes, labels: bytes, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The first `n` examples of two gzipped IDX files: some of EMNIST's hold more than TFDS takes."""
     pixels = _read_idx(images, header_bytes=16).reshape(-1, 28, 28)[:n]
     for i, (image, label) in enumerate(zip(pixels, _read_idx(labels, header_bytes=8)[:n], strict=True)):
         yield i, {"image": Image.fromarray(image), "label": int(label)}
