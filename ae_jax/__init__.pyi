@@ -9,6 +9,7 @@ __all__ = [
     "LinearAutoencoder",
     "PooledCode",
     "TrainState",
+    "TrainedModel",
     "add_noise",
     "batches",
     "conv2d",
@@ -22,6 +23,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "load_dataset",
+    "load_model",
     "make_train_step",
     "max_pool2d",
     "max_unpool2d",
@@ -57,3 +59,4 @@ from .train import (
     train_epoch,
     train_step,
 )
+from .trained import TrainedModel, load_model

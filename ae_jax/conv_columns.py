@@ -31,7 +31,7 @@ def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
     """Its adjoint in the image."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     columns = _matmul(matrix, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
-    return _swap_batch(_from_columns(columns, kernel.shape[2], y.shape[0], windows))
+    return _swap_batch(_from_columns(columns, kernel.shape[2], windows))
 
 
 def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
@@ -63,25 +63,25 @@ def _to_columns(x: BatchMinor, windows: Windows) -> Columns:
     return jnp.concatenate(taps).reshape(len(taps) * c, -1)
 
 
-def _from_columns(columns: Columns, c: int, n: int, windows: Windows) -> BatchMinor:
+def _from_columns(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     """Add each column up where its window lies (col2im), the adjoint of `_to_columns`.
 
     Pixels at the same place between two strides see the same taps: each of these phases is a sum of shifted arrays.
     """
-    taps = columns.reshape(*windows.kernel, c, *windows.counts, n)
+    taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
     if windows.is_whole_image:
         return taps[:, :, :, 0, 0].transpose(2, 0, 1, 3)
     zero, sizes, phases = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1)), windows.stride
 
     def phase(row: int, column: int) -> BatchMinor:
-        total = jnp.zeros((c, *sizes, n), columns.dtype)
+        total = jnp.zeros((c, *sizes, taps.shape[-1]), columns.dtype)
         for u, down in windows.shifts(0, row):
             for v, across in windows.shifts(1, column):
                 total += lax.pad(taps[u, v], zero, ((0, 0, 0), down, across, (0, 0, 0)))
         return total
 
     rows = [jnp.stack([phase(row, column) for column in range(phases)], axis=3) for row in range(phases)]
-    x = jnp.stack(rows, axis=2).reshape(c, phases * sizes[0], phases * sizes[1], n)
+    x = jnp.stack(rows, axis=2).reshape(c, phases * sizes[0], phases * sizes[1], -1)
     return x[:, : windows.image[0], : windows.image[1]]
 
 

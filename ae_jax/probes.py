@@ -49,7 +49,7 @@ def _nearest(codes: Any, asked: Any, k: int) -> Int[Array, "m k"]:
     """
     num_groups = -(-len(codes) // _GROUP)
     filling = num_groups * _GROUP - len(codes)
-    squares = jnp.pad(jnp.sum(jnp.square(codes), axis=1), (0, filling), constant_values=jnp.inf)
+    squares = jnp.pad(jnp.sum(jnp.square(codes), axis=1), (0, filling), constant_values=jnp.inf)[None]
     closeness = 2 * asked @ jnp.pad(codes, ((0, filling), (0, 0))).T - squares
     groups = closeness.reshape(len(asked), _GROUP, num_groups)
     _, chosen = lax.top_k(groups.max(axis=1), min(k, num_groups))
@@ -91,5 +91,5 @@ def auroc(scores: Float[np.ndarray, "n"], foreign_scores: Float[np.ndarray, "m"]
 
     Mann & Whitney 1947; equal scores count one half.
     """
-    wins = scipy.stats.mannwhitneyu(foreign_scores, scores, method="asymptotic").statistic
+    wins = scipy.stats.mannwhitneyu(foreign_scores.astype(np.float64), scores, method="asymptotic").statistic
     return float(wins / (len(scores) * len(foreign_scores)))

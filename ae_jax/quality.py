@@ -35,7 +35,7 @@ def squared_error(
     images: Float[np.ndarray, "n 28 28 1"], recons: Float[np.ndarray, "n 28 28 1"]
 ) -> Float[np.ndarray, "n"]:
     """The mean over each image's pixels."""
-    return np.square(recons - images).mean(axis=(1, 2, 3))
+    return np.square(recons - images).mean(axis=(1, 2, 3), dtype=np.float64)
 
 
 _ssim = jax.jit(dm_pix.ssim)

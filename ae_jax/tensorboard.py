@@ -25,7 +25,7 @@ def event_file(folder: Path, step: int) -> Iterator[Write]:
       What writes the numbers and pictures of a step, which are in the file when it returns.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    writer = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+    writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{step}")
     writer.write_event(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def write(step: int, scalars: Mapping[str, float], figures: Mapping[str, Figure]) -> None:

@@ -75,7 +75,8 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
     _remove_abandoned(data_dir / name)
     try:
-        with _quiet_tfds(), _no_empty_folders(data_dir / name, data_dir / "downloads" / "extracted"):
+        of_configs = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
+        with _quiet_tfds(), _no_remains(of_configs, data_dir / name, data_dir / "downloads" / "extracted"):
             make_builder(name, data_dir).download_and_prepare(download_config=config)
     except NonMatchingChecksumError as error:
         what, *_ = str(error).split("\nTo debug")
@@ -160,13 +161,13 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_empty_folders(*folders: Path) -> Iterator[None]:
-    """After a failure, remove what it left of `folders` and those above them, as far as they are new and empty."""
-    new = [path for folder in folders for path in (folder, *folder.parents) if not path.exists()]
+def _no_remains(*paths: Path) -> Iterator[None]:
+    """After a failure, remove what it left of `paths` and the folders above them, as far as they are new and empty."""
+    new = [path for each in paths for path in (each, *each.parents) if not path.exists()]
     try:
         yield
     except BaseException:
         for path in new:
             with contextlib.suppress(OSError):
-                path.rmdir()
+                path.unlink() if path.is_file() else path.rmdir()
         raise

@@ -14,7 +14,7 @@ from ae_jax.record import Record, dataset_title, recorded_config
 from ae_jax.types import Params
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
     """A model with the parameters that a run has come to: `model.apply({"params": params}, images)`."""
 

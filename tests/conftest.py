@@ -9,12 +9,17 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+from safetensors.numpy import save_file
 
 # Every annotation of these modules is checked on every call. Left out: `models`, whose own errors are tested, and
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
-    *("batching", "checkpoint", "conv_columns", "conv_xla", "figures", "glyphs", "ops", "parallel", "pca", "program"),
-    *("atomic", "loop", "record", "run_checkpoints", "run_dir", "tensorfile", "torch_weights", "train", "windows"),
+    *("atomic", "batching", "checkpoint", "conv_columns", "conv_xla", "figures", "glyphs", "loop", "losses", "ops"),
+    *("parallel", "pca", "pooling", "probes", "program", "quality", "record", "run_checkpoints", "run_dir"),
+    *("tensorfile", "torch_weights", "train", "trained", "windows"),
+    *("exchange.convert", "exchange.export", "exchange.torch_files"),
+    *("inspection.code_figures", "inspection.codes", "inspection.decoder_figures", "inspection.evaluation"),
+    *("inspection.reconstruct", "inspection.tiles", "inspection.visualize"),
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
@@ -24,6 +29,10 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
 import ae_jax  # noqa: E402
+from ae_jax.config import TrainConfig  # noqa: E402
+from ae_jax.exchange.convert import from_torch  # noqa: E402
+from ae_jax.models import make_model  # noqa: E402
+from ae_jax.run import train  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 4)  # where a test asks for several; what does not takes the first
@@ -87,21 +96,27 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cac
 
 
 @pytest.fixture
-def train_script(environment: None) -> Script:
+def run_script(environment: None) -> Script:
+    """A script, by its name, as a process of its own."""
+    return _run_script
+
+
+@pytest.fixture
+def train_script(run_script: Script) -> Script:
     """`scripts/train.py` as a process of its own."""
-    return functools.partial(_run_script, "train.py")
+    return functools.partial(run_script, "train.py")
 
 
 @pytest.fixture
-def torture_script(environment: None) -> Script:
+def torture_script(run_script: Script) -> Script:
     """`scripts/torture.py` as a process of its own."""
-    return functools.partial(_run_script, "torture.py")
+    return functools.partial(run_script, "torture.py")
 
 
 @pytest.fixture
-def benchmark_script(environment: None) -> Script:
+def benchmark_script(run_script: Script) -> Script:
     """`scripts/benchmark.py` as a process of its own."""
-    return functools.partial(_run_script, "benchmark.py")
+    return functools.partial(run_script, "benchmark.py")
 
 
 def _run_script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
@@ -115,3 +130,40 @@ def own_images(tmp_path: Path, digits: np.ndarray) -> Path:
     path = tmp_path / "own.npy"
     np.save(path, digits)
     return path
+
+
+@pytest.fixture(scope="session")
+def labelled_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's file of 300 images with labels."""
+    path = tmp_path_factory.mktemp("labelled") / "own.npz"
+    images, labels = ae_jax.draw_glyphs(jax.random.key(1), 300)
+    np.savez(path, images=np.asarray(images), labels=np.asarray(labels))
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained_run(labelled_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Trains a model on `labelled_images` for an epoch and gives its run directory, the same for equal settings."""
+
+    @functools.cache
+    def run(arch: str, **settings: object) -> Path:
+        run_dir = tmp_path_factory.mktemp("runs") / arch
+        return train(TrainConfig(arch, dataset=str(labelled_images), epochs=1, run_dir=str(run_dir), **settings))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a run directory of a fresh model, which costs no training, and gives it, the same for equal settings."""
+
+    @functools.cache
+    def run(arch: str, latent_dim: int | None = None, output: str = "sigmoid") -> Path:
+        folder = tmp_path_factory.mktemp("untrained")
+        model = make_model(arch, latent_dim, output)
+        params = ae_jax.create_train_state(model, jax.random.key(0)).params
+        save_file(ae_jax.params_to_torch(model, params), folder / "model.safetensors")
+        from_torch(str(folder / "model.safetensors"), str(folder / arch), output)
+        return folder / arch
+
+    return run

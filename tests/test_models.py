@@ -1,12 +1,14 @@
 import functools
 
 import jax
+import numpy as np
 import pytest
 from jax import numpy as jnp
 
 import ae_jax
 
 MODELS = {3: ae_jax.LinearAutoencoder, 64: ae_jax.ConvAutoencoder}
+ALL = [ae_jax.LinearAutoencoder, ae_jax.ConvAutoencoder, ae_jax.ConvPoolAutoencoder]
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
@@ -49,3 +51,32 @@ def test_the_code_can_have_another_size(latent_dim: int) -> None:
     encode = functools.partial(model.apply, method="encode")
     assert jax.eval_shape(encode, variables, images).shape == (2, 7)
     assert jax.eval_shape(model.apply, variables, images).shape == (2, 28, 28, 1)
+
+
+def test_a_pooled_code_keeps_where_the_maxima_were() -> None:
+    model = ae_jax.ConvPoolAutoencoder(latent_dim=5)
+    images = jax.random.uniform(jax.random.key(0), (3, 28, 28, 1))
+    variables = jax.jit(model.init)(jax.random.key(1), images)
+    encode, decode = (jax.jit(functools.partial(model.apply, method=method)) for method in ("encode", "decode"))
+    code = encode(variables, images)
+    assert isinstance(code, ae_jax.PooledCode)
+    assert code.latents.shape == (3, 5)
+    assert [(found.shape, found.dtype) for found in code.positions] == [
+        ((3, 14, 14, 16), jnp.int32),
+        ((3, 7, 7, 32), jnp.int32),
+    ]
+    recons = decode(variables, code)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, images), recons, rtol=1e-5)  # fused otherwise
+    turned = code._replace(positions=tuple(found[::-1] for found in code.positions))
+    assert not np.allclose(decode(variables, turned), recons)
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type) -> None:
+    images = jax.random.uniform(jax.random.key(0), (4, 28, 28, 1))
+    sigmoid, tanh = model_class(), model_class(output="tanh")
+    params = jax.jit(sigmoid.init)(jax.random.key(1), images)
+    # an encoder of [-1, 1] sees 2x - 1, and (tanh(z) + 1) / 2 is sigmoid(2z)
+    pixels = jax.jit(sigmoid.apply)(params, 2 * images - 1)
+    expected = jax.nn.sigmoid(2 * jnp.log(pixels / (1 - pixels)))
+    assert jnp.allclose(jax.jit(tanh.apply)(params, images), expected, atol=1e-5)  # the logarithm's rounding

@@ -50,7 +50,7 @@ def test_importing_the_package_imports_nothing_heavy_and_asks_for_no_device() ->
     assert subprocess.run(asking, env=no_device, capture_output=True, check=False).returncode != 0
 
 
-@pytest.mark.parametrize("script", ["train.py", "benchmark.py", "torture.py"])
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
 @pytest.mark.parametrize("argument", ["--help", "--nonsense"])
 def test_a_command_line_is_answered_before_jax_is_imported(script: str, argument: str) -> None:
     program = (

@@ -6,6 +6,7 @@ entry into an absolute one of its step, whose length is about the learning rate 
 agree to 1e-5 absolute, one percent of a single step.
 """
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,11 @@ from safetensors.numpy import load_file
 import ae_jax
 from tests.torch_case import LEARNING_RATE, WEIGHT_DECAY, make_case
 
-MODELS = {"linear": ae_jax.LinearAutoencoder(), "conv": ae_jax.ConvAutoencoder()}
+MODELS = {
+    "linear": ae_jax.LinearAutoencoder(),
+    "conv": ae_jax.ConvAutoencoder(),
+    "conv-pool": ae_jax.ConvPoolAutoencoder(),
+}
 Arrays = dict[str, np.ndarray]
 
 
@@ -46,10 +51,13 @@ def test_codes_and_reconstructions_are_pytorchs(arch: str, reference: Callable[[
     expected, model = reference(arch), MODELS[arch]
     state_dict, batches = load_case(arch)
     params = ae_jax.params_from_torch(model, state_dict)
-    latents = model.apply({"params": params}, batches[0], method="encode")
-    recons = model.apply({"params": params}, latents, method="decode")
+    code = model.apply({"params": params}, batches[0], method="encode")
+    recons = model.apply({"params": params}, code, method="decode")
+    latents, positions = code if arch == "conv-pool" else (code, ())
     assert relative_error(latents, expected["latents"]) <= 1e-5
     assert relative_error(recons, expected["recons"]) <= 1e-5
+    for i, found in enumerate(positions):
+        np.testing.assert_array_equal(found, expected[f"positions_{i}"])
 
 
 @pytest.mark.parametrize("arch", MODELS)
@@ -69,7 +77,7 @@ def test_every_gradient_is_pytorchs(arch: str, reference: Callable[[str], Arrays
 
 
 @pytest.mark.parametrize(("mode", "torch_name"), [("decoupled", "adamw"), ("l2", "adam_l2")])
-@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("arch", ["linear", "conv"])
 def test_twenty_steps_end_at_pytorchs_parameters(
     arch: str, mode: str, torch_name: str, reference: Callable[[str], Arrays]
 ) -> None:
@@ -92,14 +100,19 @@ def test_twenty_steps_end_at_pytorchs_parameters(
     assert max(errors.values()) <= 1e-5, errors
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("arch", MODELS)
-def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str) -> None:
+def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str, output: str) -> None:
     pytest.importorskip("torch")
     from tests.torch_reference import make_reference
 
-    model = MODELS[arch]
+    model = dataclasses.replace(MODELS[arch], output=output)
     _, batches = make_case(arch)
     params = ae_jax.create_train_state(model, jax.random.key(0)).params
-    expected = make_reference(arch, ae_jax.params_to_torch(model, params), batches)  # loads with strict=True
+    state_dict = ae_jax.params_to_torch(model, params)
     recons = model.apply({"params": params}, jnp.asarray(batches[0]))
-    assert relative_error(recons, expected["recons"]) <= 1e-5
+    if output == "tanh":  # behind Normalize(0.5, 0.5), PyTorch sees and makes images in [-1, 1]
+        expected = (make_reference(arch, state_dict, 2 * batches - 1, output)["recons"] + 1) / 2
+    else:
+        expected = make_reference(arch, state_dict, batches)["recons"]  # loads with strict=True
+    assert relative_error(recons, expected) <= 1e-5

@@ -7,7 +7,11 @@ import pytest
 import ae_jax
 from tests.torch_case import make_case
 
-MODELS = {"linear": ae_jax.LinearAutoencoder(), "conv": ae_jax.ConvAutoencoder()}
+MODELS = {
+    "linear": ae_jax.LinearAutoencoder(),
+    "conv": ae_jax.ConvAutoencoder(),
+    "conv-pool": ae_jax.ConvPoolAutoencoder(),
+}
 
 
 @pytest.mark.parametrize("arch", MODELS)

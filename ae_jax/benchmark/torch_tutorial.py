@@ -16,34 +16,80 @@ from torch import nn
 
 
 class Autoencoder(nn.Module):
-    """The tutorial's: two `nn.Sequential`s, `encoder` and `decoder`."""
+    """The tutorial's: two `nn.Sequential`s, `encoder` and `decoder`; with "conv-pool", its homework.
 
-    def __init__(self, arch: str) -> None:
+    Args:
+      arch: "linear", "conv" or "conv-pool".
+      output: the decoder's last step, "sigmoid" or, for images in [-1, 1], "tanh".
+    """
+
+    def __init__(self, arch: str, output: str = "sigmoid") -> None:
         super().__init__()
-        if arch == "linear":
-            self.encoder = nn.Sequential(
-                *(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()),
-                *(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3)),
-            )
-            self.decoder = nn.Sequential(
-                *(nn.Linear(3, 12), nn.ReLU(), nn.Linear(12, 64), nn.ReLU()),
-                *(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 784), nn.Sigmoid()),
-            )
-        else:
-            self.encoder = nn.Sequential(
-                *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
-                *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
-                nn.Conv2d(32, 64, 7),
-            )
-            self.decoder = nn.Sequential(
-                *(nn.ConvTranspose2d(64, 32, 7), nn.ReLU()),
-                *(nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1), nn.ReLU()),
-                *(nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1), nn.Sigmoid()),
-            )
+        layers = {"linear": _linear, "conv": _conv, "conv-pool": _conv_pool}[arch]
+        encoder, decoder = layers()
+        self.encoder = nn.Sequential(*encoder)
+        self.decoder = nn.Sequential(*decoder, nn.Tanh() if output == "tanh" else nn.Sigmoid())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`f32[batch, 784]` or `f32[batch, 1, 28, 28]` in [0, 1] → the same."""
-        return self.decoder(self.encoder(x))
+        """`f32[batch, 784]` or `f32[batch, 1, 28, 28]` → the same."""
+        return self.decode(*self.encode(x))
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The code, and for each pooling the positions of its maxima."""
+        positions = []
+        for layer in self.encoder:
+            x = layer(x)
+            if isinstance(layer, nn.MaxPool2d):
+                x, found = x
+                positions.append(found)
+        return x, positions
+
+    def decode(self, x: torch.Tensor, positions: list[torch.Tensor]) -> torch.Tensor:
+        """What a code shows; the last pooling is undone first."""
+        left = list(positions)
+        for layer in self.decoder:
+            x = layer(x, left.pop()) if isinstance(layer, nn.MaxUnpool2d) else layer(x)
+        return x
+
+
+def _linear() -> tuple[list[nn.Module], list[nn.Module]]:
+    encoder = [
+        *(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU()),
+        *(nn.Linear(64, 12), nn.ReLU(), nn.Linear(12, 3)),
+    ]
+    decoder = [
+        *(nn.Linear(3, 12), nn.ReLU(), nn.Linear(12, 64), nn.ReLU()),
+        *(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 784)),
+    ]
+    return encoder, decoder
+
+
+def _conv() -> tuple[list[nn.Module], list[nn.Module]]:
+    encoder = [
+        *(nn.Conv2d(1, 16, 3, stride=2, padding=1), nn.ReLU()),
+        *(nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()),
+        nn.Conv2d(32, 64, 7),
+    ]
+    decoder = [
+        *(nn.ConvTranspose2d(64, 32, 7), nn.ReLU()),
+        *(nn.ConvTranspose2d(32, 16, 3, stride=2, padding=1, output_padding=1), nn.ReLU()),
+        nn.ConvTranspose2d(16, 1, 3, stride=2, padding=1, output_padding=1),
+    ]
+    return encoder, decoder
+
+
+def _conv_pool() -> tuple[list[nn.Module], list[nn.Module]]:
+    encoder = [
+        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, return_indices=True)),
+        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, return_indices=True)),
+        nn.Conv2d(32, 64, 7),
+    ]
+    decoder = [
+        *(nn.ConvTranspose2d(64, 32, 7), nn.ReLU(), nn.MaxUnpool2d(2)),
+        *(nn.ConvTranspose2d(32, 16, 3, padding=1), nn.ReLU(), nn.MaxUnpool2d(2)),
+        nn.ConvTranspose2d(16, 1, 3, padding=1),
+    ]
+    return encoder, decoder
 
 
 class Trainer:

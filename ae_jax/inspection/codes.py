@@ -11,12 +11,12 @@ from jaxtyping import Float
 from ae_jax.batching import normalise
 from ae_jax.models import Autoencoder, Code, PooledCode
 from ae_jax.trained import TrainedModel
-from ae_jax.types import HostImages, Params
+from ae_jax.types import Batch, HostBatch, HostImages, Params, Pixels
 
 _CHUNK = 256  # images at a time: as many as caches hold
 
 
-def encode(trained: TrainedModel, images: HostImages) -> Any:
+def encode(trained: TrainedModel, images: HostImages | HostBatch) -> Any:
     """The codes of `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1], as the model's `encode` gives them."""
     return _in_chunks(functools.partial(_encode, trained.model, trained.params), images)
 
@@ -41,7 +41,7 @@ def with_latents(code: Any, new: Any) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(model: Autoencoder, params: Params, images: HostImages) -> Any:
+def _encode(model: Autoencoder, params: Params, images: Pixels | Batch) -> Any:
     if images.dtype == np.uint8:
         images = normalise(images)
     return model.apply({"params": params}, images, method="encode")

@@ -9,7 +9,7 @@ from tests.torch_case import make_case
 from tests.torch_reference import make_reference
 
 if __name__ == "__main__":
-    for arch in ("linear", "conv"):
+    for arch in ("linear", "conv", "conv-pool"):
         reference = make_reference(arch, *make_case(arch))
         assert reference["relu_margin"] > 1e-4, "choose another seed: see tests/torch_case.py"
         metadata = {"made_by": f"tests/golden/make.py with torch {torch.__version__}"}

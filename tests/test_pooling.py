@@ -1,0 +1,73 @@
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import numpy as jnp
+
+import ae_jax
+
+
+@pytest.mark.parametrize(("shape", "size"), [((5, 28, 28, 16), 2), ((1, 6, 9, 3), 3), ((2, 4, 4, 1), 1)])
+def test_values_and_gradients_are_flaxs(shape: tuple[int, ...], size: int) -> None:
+    x = jax.random.normal(jax.random.key(0), shape)
+    weights = jax.random.normal(jax.random.key(1), (shape[0], shape[1] // size, shape[2] // size, shape[3]))
+
+    def flax(x: jax.Array) -> jax.Array:
+        return nn.max_pool(x, (size, size), strides=(size, size))
+
+    def ours(x: jax.Array) -> jax.Array:
+        return ae_jax.max_pool2d(x, size)[0]
+
+    np.testing.assert_array_equal(ours(x), flax(x))
+    grads = [jax.grad(lambda x, pool=pool: jnp.sum(pool(x) * weights))(x) for pool in (ours, flax)]
+    np.testing.assert_array_equal(*grads)
+
+
+def test_positions_are_those_of_the_maxima_in_the_flat_image() -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 8, 6, 2))
+    y, positions = ae_jax.max_pool2d(x)
+    flat = x.reshape(3, 48, 2)
+    np.testing.assert_array_equal(jnp.take_along_axis(flat, positions.reshape(3, 12, 2), axis=1), y.reshape(3, 12, 2))
+
+
+def test_of_equal_maxima_the_first_counts_and_nan_is_the_largest() -> None:
+    x = jnp.array([[2.0, 2.0, 1.0, jnp.nan], [2.0, 0.0, 5.0, 7.0]])[None, :, :, None]
+    y, positions = ae_jax.max_pool2d(x)
+    np.testing.assert_array_equal(y.ravel(), [2.0, jnp.nan])
+    np.testing.assert_array_equal(positions.ravel(), [0, 3])
+
+
+def test_unpooling_puts_the_maxima_back_and_zeros_elsewhere() -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 8, 6, 2))
+    y, positions = ae_jax.max_pool2d(x)
+    back = ae_jax.max_unpool2d(y, positions)
+    is_maximum = np.isin(np.arange(48)[None, :, None], []) | (back.reshape(3, 48, 2) != 0)
+    assert is_maximum.sum(axis=1).tolist() == [[12, 12]] * 3
+    np.testing.assert_array_equal(jnp.where(back != 0, x, 0), back)
+    pooled_again, _ = ae_jax.max_pool2d(jnp.where(back != 0, back, -jnp.inf))
+    np.testing.assert_array_equal(pooled_again, y)
+
+
+def test_unpooling_is_the_adjoint_of_picking() -> None:
+    x = jax.random.normal(jax.random.key(0), (3, 8, 6, 2))
+    (y, positions), vjp = jax.vjp(ae_jax.max_pool2d, x)
+    g = jax.random.normal(jax.random.key(1), y.shape)
+    no_gradient = np.zeros(positions.shape, jax.dtypes.float0)
+    np.testing.assert_array_equal(vjp((g, no_gradient))[0], ae_jax.max_unpool2d(g, positions))
+
+
+def test_an_image_that_cannot_be_cut_into_windows_is_an_error() -> None:
+    with pytest.raises(ValueError, match="images of 7×6 pixels cannot be cut into windows of 2×2"):
+        ae_jax.max_pool2d(jnp.zeros((1, 7, 6, 1)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pytorch_pools_and_unpools_alike(seed: int) -> None:
+    torch = pytest.importorskip("torch")
+    x = np.maximum(np.random.default_rng(seed).normal(size=(2, 10, 6, 4)), 0).astype(np.float32)  # with ties at 0
+    y, positions = ae_jax.max_pool2d(jnp.asarray(x))
+    expected, found = torch.nn.functional.max_pool2d(torch.from_numpy(x).movedim(-1, 1), 2, return_indices=True)
+    np.testing.assert_array_equal(y, expected.movedim(1, -1))
+    np.testing.assert_array_equal(positions, found.movedim(1, -1))
+    back = torch.nn.functional.max_unpool2d(expected, found, 2)
+    np.testing.assert_array_equal(ae_jax.max_unpool2d(y, positions), back.movedim(1, -1))
