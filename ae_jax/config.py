@@ -95,6 +95,7 @@ def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
 _FASTEST: dict[str, Any] = {"schedule": "cosine", "warmup": 0.25, "beta2": 0.95}
 _FAST: dict[str, dict[str, Any]] = {
     "conv": _FASTEST | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
+    "conv-pool": _FASTEST | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
     "linear": _FASTEST | {"epochs": 3, "batch_size": 160, "learning_rate": 2e-2, "beta1": 0.85},
 }
 

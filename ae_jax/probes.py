@@ -21,6 +21,7 @@ Labels = Int[np.ndarray, "n"]
 _NEIGHBOURS = 5
 _CANDIDATES = 4 * _NEIGHBOURS  # nearest by float32, among which float64 decides
 _GROUP = 64  # codes whose nearest is found at once
+_ROWS = 400  # codes whose gradient is computed at once: as many as caches hold
 _CHUNK = 50  # codes whose distances to all others are there at once: as many as caches hold
 
 
@@ -67,17 +68,20 @@ def linear_probe(codes: Codes, labels: Labels, asked: Float[np.ndarray, "m d"]) 
     mean, spread = codes.mean(0, dtype=np.float64), codes.std(0, dtype=np.float64)
     spread[spread == 0] = 1
     x, x_asked = (np.insert((part - mean) / spread, 0, 1, axis=1) for part in (codes, asked))
-    truth = np.equal.outer(np.arange(len(classes)), numbers).astype(np.float64)
+    truth = np.eye(len(classes))[numbers].T  # classes by images: sums over classes add up long rows
+    chunks = [(x[i : i + _ROWS], truth[:, i : i + _ROWS].copy()) for i in range(0, len(x), _ROWS)]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = flat.reshape(len(classes), -1)  # the first column are the biases
-        decay = np.insert(weights[:, 1:], 0, 0, axis=1)
-        logits = weights @ x.T  # classes by images: sums over classes add up long rows
-        logits -= logits.max(axis=0)
-        likelihoods = np.exp(logits)
-        sums = likelihoods.sum(axis=0)
-        loss = np.log(sums).sum() - np.vdot(logits, truth) + np.sum(decay**2) / 2
-        gradient = (likelihoods / sums - truth) @ x + decay
+        gradient = np.insert(weights[:, 1:], 0, 0, axis=1)
+        loss = np.sum(gradient**2) / 2
+        for rows, row_truth in chunks:
+            logits = weights @ rows.T
+            logits -= logits.max(axis=0)
+            likelihoods = np.exp(logits)
+            sums = likelihoods.sum(axis=0)
+            loss += np.log(sums).sum() - np.vdot(logits, row_truth)
+            gradient += (likelihoods / sums - row_truth) @ rows
         return loss / len(x), gradient.ravel() / len(x)
 
     start = np.zeros(len(classes) * x.shape[1])

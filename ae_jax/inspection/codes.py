@@ -21,6 +21,11 @@ def encode(trained: TrainedModel, images: HostImages | HostBatch) -> Any:
     return _in_chunks(functools.partial(_encode, trained.model, trained.params), images)
 
 
+def encode_latents(trained: TrainedModel, images: HostImages) -> Float[np.ndarray, "n d"]:
+    """`latents` of the codes; positions, which are larger than the images, are not even computed."""
+    return _in_chunks(functools.partial(_encode_latents, trained.model, trained.params), images)
+
+
 def decode(trained: TrainedModel, code: Any) -> Float[np.ndarray, "n 28 28 1"]:
     """What the model makes of codes, in [0, 1]."""
     return _in_chunks(functools.partial(_decode, trained.model, trained.params), code)
@@ -45,6 +50,11 @@ def _encode(model: Autoencoder, params: Params, images: Pixels | Batch) -> Any:
     if images.dtype == np.uint8:
         images = normalise(images)
     return model.apply({"params": params}, images, method="encode")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_latents(model: Autoencoder, params: Params, images: Pixels) -> Any:
+    return latents(_encode(model, params, images))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from ae_jax.batching import normalise
 from ae_jax.data import Dataset, PathLike, find_dataset, is_at_hand, load_dataset
 from ae_jax.glyphs import draw_glyphs
-from ae_jax.inspection.codes import decode, encode, latents
+from ae_jax.inspection.codes import decode, encode, encode_latents, latents
 from ae_jax.losses import with_fixed_noise
 from ae_jax.pca import fit_pca
 from ae_jax.probes import auroc, linear_probe, nearest_neighbours
@@ -31,6 +32,7 @@ class Coder(NamedTuple):
 
     encode: Callable[[HostImages], Any]
     decode: Callable[[Any], Float[np.ndarray, "n 28 28 1"]]
+    numbers: Callable[[HostImages], Float[np.ndarray, "n d"]]  # of the codes, without what a decoder wants besides
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,11 +99,13 @@ def evaluate_model(
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     name = find_dataset(dataset or trained.record["dataset_used"] or "auto", **folders)
     train_set, test_set = (load_dataset(name, split, **folders) for split in ("train", "test"))
-    foreign = _foreign_images(test_set, folders)
-    pca = fit_pca(train_set.images, trained.model.latent_dim)
+    with ThreadPoolExecutor() as pool:  # the letters' program is compiled meanwhile
+        foreign_images = pool.submit(_foreign_images, test_set, folders)
+        pca = fit_pca(train_set.images, trained.model.latent_dim)
+    foreign = foreign_images.result()
     coders = (
-        Coder(functools.partial(encode, trained), functools.partial(decode, trained)),
-        Coder(pca.encode, pca.decode),
+        Coder(*(functools.partial(function, trained) for function in (encode, decode, encode_latents))),
+        Coder(pca.encode, pca.decode, pca.encode),
     )
     model, baseline = (_measure(coder, train_set, test_set, foreign) for coder in coders)
     return Evaluation(trained, test_set, model, baseline, _denoising_mse(trained, test_set.images))
@@ -112,11 +116,13 @@ def _measure(coder: Coder, train_set: Dataset, test_set: Dataset, foreign: Mappi
     values = image_quality(_pixels(test_set.images), coder.decode(codes))._asdict()
     if train_set.labels is not None and test_set.labels is not None:
         learned, asked = _spread(len(train_set.images)), _spread(len(test_set.images))
-        known, truth = latents(coder.encode(train_set.images[learned])), test_set.labels[asked]
-        for name, probe in _PROBES.items():
-            is_right = np.full(len(test_set.images), np.nan)
-            is_right[asked] = probe(known, train_set.labels[learned], latents(codes)[asked]) == truth
-            values[f"{name}_accuracy"] = is_right
+        known, truth = coder.numbers(train_set.images[learned]), test_set.labels[asked]
+        with ThreadPoolExecutor() as pool:
+            arguments = known, train_set.labels[learned], latents(codes)[asked]
+            predicted = {name: pool.submit(probe, *arguments) for name, probe in _PROBES.items()}
+        for name, labels in predicted.items():
+            values[f"{name}_accuracy"] = np.full(len(test_set.images), np.nan)
+            values[f"{name}_accuracy"][asked] = labels.result() == truth
     foreign_mse = {
         name: squared_error(_pixels(images), coder.decode(coder.encode(images))) for name, images in foreign.items()
     }

@@ -29,7 +29,10 @@ _PATHS = ("own.npy/x", "/proc/none", "/dev/null", "/dev/full", "no/such/folder",
 # Values that some flag takes, besides those that none does. Left out is what would be right and never end (many epochs)
 # or fail for its own reason (a learning rate so large that the loss is infinite).
 _VALUES = {
-    "--arch": ("conv", "linear", *_WORDS),
+    "--arch": ("conv", "linear", "conv-pool", *_WORDS),
+    "--latent-dim": ("1", "2", "784", "785", *_NUMBERS, *_HUGE),
+    "--output": ("sigmoid", "tanh", *_WORDS),
+    "--noise": ("0", "0.3", "10", "10.1", *_NUMBERS),
     "--dataset": ("own.npy", "tiny.npy", *_WORDS[3:], *_PATHS[:-2]),
     "--epochs": ("1", "2", "0", "-1", "1.5", "", "ten", "1e1"),
     "--batch-size": ("1", "7", "64", "1000", *_NUMBERS, *_HUGE),
@@ -53,6 +56,7 @@ _VALUES = {
 }
 _ALONE = (
     "--resume",
+    "--tensorboard",
     "--help",
     "--version",
     "--",
