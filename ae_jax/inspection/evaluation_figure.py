@@ -38,7 +38,8 @@ def _draw_labels(axes: Axes, summary: dict[str, Any]) -> None:
         axes.bar(places + shift, [row[key]["mse"] for row in summary["labels"].values()], 0.4, color=color, label=name)
     axes.set_xticks(places, list(summary["labels"]))
     axes.set(title="Error by label", xlabel="label", ylabel="mean squared error per pixel")
-    axes.legend()
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(loc="upper center", ncols=2)
 
 
 def _draw_accuracies(axes: Axes, summary: dict[str, Any]) -> None:
