@@ -20,6 +20,13 @@ def check_output(path: str, flag: str, suffixes: Sequence[str] = (), *, replace:
         raise InputError(f"{path} is there already, and nothing is overwritten; give another file.")
 
 
+def check_folder(folder: Path) -> None:
+    """Raise `InputError` where files cannot be written into `folder`, or into one that is made there."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.lexists(path))
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(f"{folder} is no folder that can be written; give another one.")
+
+
 def write_output(path: str | Path, content: bytes) -> None:
     """Write a file whole; `RunError` where that fails after all."""
     try:

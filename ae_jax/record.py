@@ -73,10 +73,15 @@ def recorded_config(record: Record) -> TrainConfig:
 def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig:
     """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
 
+    Of a run that was imported and not trained yet, `settings` may say all but what the model is.
+
     Raises:
       InputError: another of the `settings` is not the run's, or another version of the package began it.
     """
     config = recorded_config(record)
+    if record["dataset_used"] is None:  # nothing has been trained yet, and all but the model can still be chosen
+        chosen = settings.keys() - {"arch", "latent_dim", "output"}
+        config = dataclasses.replace(config, **{name: settings[name] for name in chosen})
     config = dataclasses.replace(config, **{name: settings[name] for name in _MAY_CHANGE & settings.keys()})
     for name in settings.keys() - _MAY_CHANGE:
         given, own = settings[name], getattr(config, name)

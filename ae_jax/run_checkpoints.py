@@ -9,7 +9,14 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ae_jax.checkpoint import checkpoint_path, checkpoint_step, list_checkpoints, read_checkpoint, save_checkpoint
+from ae_jax.checkpoint import (
+    checkpoint_path,
+    checkpoint_step,
+    list_checkpoints,
+    read_checkpoint,
+    read_params,
+    save_checkpoint,
+)
 from ae_jax.errors import InputError, RunError
 from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.parallel import replicate
@@ -59,17 +66,17 @@ def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Progr
       DamagedFileError: the file is not what was written.
       InputError: the state has another structure here.
     """
+    params, _, info = read_params(path)
+    if "shuffle_key_impl" not in info:  # nothing has been trained on
+        return program, Progress(like.replace(params=replicate(program.mesh, params)), program.no_losses())
     try:
         state, arrays, info = read_checkpoint(path, like)
     except InputError:  # it says what to do
         raise
     except ValueError as error:
         raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
-    state = replicate(program.mesh, state)
-    if not arrays:  # nothing has been trained on
-        return program, Progress(state, program.no_losses())
     key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
-    losses = replicate(program.mesh, arrays["losses"])
+    state, losses = replicate(program.mesh, (state, arrays["losses"]))
     step = info["epochs"] * len(program.sizes) + info["steps_in_epoch"]
     history = tuple(EpochMetrics(**metrics) for metrics in info["history"])
     program = dataclasses.replace(program, shuffle_key=key)

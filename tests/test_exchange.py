@@ -14,6 +14,7 @@ from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
 from ae_jax.inspection.config import EvaluateConfig
 from ae_jax.inspection.evaluate import evaluate_run
+from ae_jax.run import resume
 
 ARCHS = ["conv", "linear", "conv-pool"]
 
@@ -82,6 +83,14 @@ def test_a_run_from_pytorch_is_a_run(untrained_run: Callable[..., Path], labelle
     convert(ConvertConfig("from-torch", str(source), str(run_dir), output="tanh"))
     assert ae_jax.load_model(run_dir).model.output == "tanh"
     evaluate_run(EvaluateConfig(str(run_dir), dataset=str(labelled_images)))
+    before = ae_jax.load_model(run_dir).params
+    resume(run_dir, dataset=str(labelled_images), epochs=1, learning_rate=1e-30, batch_size=30)
+    trained = ae_jax.load_model(run_dir)
+    assert (trained.step, trained.record["dataset_used"]) == (9, str(labelled_images))
+    for after, given in zip(jax.tree.leaves(trained.params), jax.tree.leaves(before), strict=True):
+        np.testing.assert_allclose(after, given, atol=1e-25)  # from these weights, at a rate of nothing
+    with pytest.raises(ae_jax.InputError, match=r"--learning-rate 0\.1 contradicts"):
+        resume(run_dir, learning_rate=0.1)  # now that it has been trained
     with pytest.raises(ae_jax.InputError, match="is taken, and nothing is overwritten"):
         convert(ConvertConfig("from-torch", str(source), str(run_dir)))
 

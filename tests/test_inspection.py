@@ -221,7 +221,9 @@ def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
     assert not (tmp_path / "out.npy").exists()
 
 
-def test_files_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
+def test_files_that_cannot_be_written_are_refused_before_the_work(
+    untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
     (tmp_path / "there.npy").touch()
     cases = [
         ({}, "nothing to write; give --out, --codes or both"),
@@ -234,6 +236,9 @@ def test_files_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path
     for settings, message in cases:
         with pytest.raises(ae_jax.InputError, match=message):
             ReconstructConfig("runs/conv", "in.npy", **settings)
+    run_dir = str(untrained_run("linear"))
+    with pytest.raises(ae_jax.InputError, match=r"there\.npy is no folder that can be written"):
+        visualize_run(VisualizeConfig(run_dir, out=str(tmp_path / "there.npy")))
     with pytest.raises(ae_jax.InputError, match=r"--figure must end in \.png"):
         EvaluateConfig("runs/conv", figure="figure.txt")
     with pytest.raises(ae_jax.InputError, match="cannot be written"):

@@ -122,4 +122,4 @@ def principal_axes(codes: Codes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarr
     """Along their principal axes the codes' standard deviations, the axes as columns, and shares of the variance."""
     variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False).reshape(codes.shape[1], -1))
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
-    return np.sqrt(variances), axes, variances / variances.sum()
+    return np.sqrt(variances), axes, variances / max(variances.sum(), 1e-12)

@@ -8,7 +8,7 @@ from ae_jax.inspection.config import EvaluateConfig
 from ae_jax.inspection.evaluation import evaluate_model
 from ae_jax.inspection.evaluation_figure import evaluation_figure
 from ae_jax.inspection.tables import evaluation_table
-from ae_jax.outputs import write_output
+from ae_jax.outputs import check_folder, write_output
 from ae_jax.trained import load_model
 
 
@@ -20,11 +20,12 @@ def evaluate_run(config: EvaluateConfig) -> None:
       RunError: a file cannot be written.
     """
     trained = load_model(config.run)
+    path = Path(config.figure) if config.figure else trained.figure_path("evaluation")
+    check_folder(path.parent)
     evaluation = evaluate_model(trained, config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
     summary = evaluation.summary()
     print(f"{trained.checkpoint}, step {trained.step:,}\n\n{evaluation_table(summary)}\n")
     if config.json:
         write_output(config.json, (json.dumps(summary, indent=2) + "\n").encode())
-    path = Path(config.figure) if config.figure else trained.figure_path("evaluation")
     write_output(path, figure_bytes(evaluation_figure(evaluation), path.suffix))
     print(f"The picture is {path}")

@@ -13,13 +13,14 @@ from matplotlib.figure import Figure
 
 from ae_jax.batching import normalise
 from ae_jax.data import Dataset, find_dataset, load_dataset
+from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection.code_figures import code_images_figure, principal_axes, scatter_figure
 from ae_jax.inspection.codes import decode, encode, latents, with_latents
 from ae_jax.inspection.config import VisualizeConfig
 from ae_jax.inspection.decoder_figures import axes_figure, extremes_figure, filters_figure, map_figure, walks_figure
 from ae_jax.models import PooledCode
-from ae_jax.outputs import write_output
+from ae_jax.outputs import check_folder, write_output
 from ae_jax.quality import squared_error
 from ae_jax.trained import TrainedModel, load_model
 from ae_jax.types import HostImages, HostLabels
@@ -42,9 +43,12 @@ def visualize_run(config: VisualizeConfig) -> None:
       RunError: a picture cannot be written.
     """
     trained = load_model(config.run)
+    check_folder(Path(config.out) if config.out else trained.figure_path("").parent)
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
     name = find_dataset(config.dataset or trained.record["dataset_used"] or "auto", **folders)
     test_set = load_dataset(name, "test", **folders)
+    if len(test_set.images) < 2:
+        raise InputError(f"{name} has one test image; pictures of codes need at least two.")
     for name, figure in figures(trained, test_set):
         path = Path(config.out) / f"{name}.png" if config.out else trained.figure_path(name)
         write_output(path, figure_bytes(figure, ".png"))
@@ -123,7 +127,7 @@ def _map(coded: _Coded) -> Figure | None:
     if coded.numbers.shape[1] < 2:
         return None
     deviations, axes, _ = principal_axes(coded.numbers)
-    extents = _MAP_DEVIATIONS * deviations[:2]
+    extents = _MAP_DEVIATIONS * np.maximum(deviations[:2], 1e-6)
     ticks = np.linspace(-1, 1, _MAP_SIZE)
     across, up = np.meshgrid(ticks * extents[0], -ticks * extents[1])  # the first row is the top
     points = np.stack([across, up], axis=-1).reshape(-1, 2) @ axes[:, :2].T + coded.numbers.mean(0)
