@@ -29,7 +29,7 @@ def largest_difference(a: object, b: object) -> float:
     )
 
 
-@pytest.mark.parametrize("arch", MODELS)
+@pytest.mark.parametrize("arch", ["conv", "linear"])
 @pytest.mark.parametrize("num_devices", [1, 2, 3])  # 64 and the last batch's 44 are no multiples of 3
 def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: int, digits: np.ndarray) -> None:
     mesh = mesh_of(num_devices)
