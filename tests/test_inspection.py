@@ -18,6 +18,7 @@ from ae_jax.inspection.visualize import visualize_run
 from ae_jax.pca import fit_pca
 from ae_jax.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.quality import image_quality
+from ae_jax.tensorfile import write_tensors
 from tests.bad_array_files import bad_array_files
 from tests.conftest import Script
 
@@ -88,12 +89,18 @@ def test_an_evaluations_numbers_are_those_of_the_model_and_of_pca(
         assert f" {value} |" in table
 
 
-def test_without_labels_what_needs_them_is_left_out(untrained_run: Callable[..., Path], own_images: Path) -> None:
-    evaluation = evaluate_model(ae_jax.load_model(untrained_run("linear")), str(own_images))
-    summary = evaluation.summary()
+def test_without_labels_what_needs_them_is_left_out_and_fashion_is_foreign_where_it_is_at_hand(
+    untrained_run: Callable[..., Path], own_images: Path, digits: np.ndarray, tmp_path: Path
+) -> None:
+    arrays = {"images": 255 - digits[:50], "labels": np.zeros(50, np.int32)}
+    for split in ("train", "test"):  # as if it had been prepared
+        write_tensors(tmp_path / "ae_jax" / f"fashion_mnist-{split}.safetensors", arrays, {})
+    trained = ae_jax.load_model(untrained_run("linear"))
+    summary = evaluate_model(trained, str(own_images), data_dir=tmp_path).summary()
     assert summary["labels"] == {}
     assert summary["denoising_mse"] is None
     assert set(summary["model"]) == {"mse", "psnr", "ssim", "auroc"}
+    assert set(summary["model"]["auroc"]) == {"letters", "turned by 90°", "fashion_mnist"}
 
 
 def test_a_denoising_model_is_measured_on_noise_too(trained_run: Callable[..., Path], labelled_images: Path) -> None:
