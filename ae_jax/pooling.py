@@ -13,7 +13,8 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-Image: TypeAlias = Float[Array, "n h w c"]
+from ae_jax.windows import Image
+
 Pooled: TypeAlias = Float[Array, "n h_out w_out c"]
 Positions: TypeAlias = Int32[Array, "n h_out w_out c"]  # row · w + column in the image
 

@@ -51,7 +51,8 @@ def _nearest(codes: Any, asked: Any, k: int) -> Int[Array, "m k"]:
     num_groups = -(-len(codes) // _GROUP)
     filling = num_groups * _GROUP - len(codes)
     squares = jnp.pad(jnp.sum(jnp.square(codes), axis=1), (0, filling), constant_values=jnp.inf)[None]
-    closeness = 2 * asked @ jnp.pad(codes, ((0, filling), (0, 0))).T - squares
+    padded = jnp.pad(codes, ((0, filling), (0, 0)))
+    closeness = 2 * jnp.matmul(asked, padded.T, precision=lax.Precision.HIGHEST) - squares  # GPUs' own is not float32
     groups = closeness.reshape(len(asked), _GROUP, num_groups)
     _, chosen = lax.top_k(groups.max(axis=1), min(k, num_groups))
     _, places = lax.top_k(jnp.take_along_axis(groups, chosen[:, None], axis=2).reshape(len(asked), -1), k)
