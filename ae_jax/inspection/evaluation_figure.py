@@ -26,8 +26,10 @@ def evaluation_figure(evaluation: Evaluation) -> Figure:
     else:
         errors = figure.subplots()
     _draw_errors(errors, evaluation, summary)
-    title = f"{summary['arch']} on {dataset_title(summary['dataset'])}, code of {summary['latent_dim']} numbers"
-    figure.suptitle(f"{title}, step {summary['step']:,}: test MSE {summary['model']['mse']:.5f}")
+    trained, dataset = evaluation.trained, summary["dataset"]
+    tested = "" if dataset == trained.record["dataset_used"] else f" of {dataset_title(dataset)}"
+    title = f"{trained.title}, step {trained.step:,}, code of {summary['latent_dim']} numbers"
+    figure.suptitle(f"{title}: test MSE{tested} {summary['model']['mse']:.5f}")
     return figure
 
 
