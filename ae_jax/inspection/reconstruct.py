@@ -66,7 +66,7 @@ def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
     """A `.npz` file of the arrays, or a `.npy` file of the only one."""
     content = io.BytesIO()
     if suffix == ".npz":
-        np.savez(content, allow_pickle=False, **arrays)
+        np.savez(content, **arrays)
     else:
         (array,) = arrays.values()
         np.save(content, array, allow_pickle=False)
