@@ -50,19 +50,17 @@ def apply(model: nn.Module, params: Params, images: Batch) -> Batch:
 
 
 def losses(
-    loss_fn: LossFn, model: nn.Module, params: Params, images: Batch, keys: Callable[[], PerImageKeys] | None
+    loss_fn: LossFn, model: nn.Module, params: Params, images: Batch, keys: PerImageKeys | None = None
 ) -> PerImage:
-    """The loss of each image; `keys` makes a random key for each, and is asked only where `loss_fn` wants them.
+    """The loss of each image; `keys` are for a `loss_fn` that wants them.
 
     Raises:
       ValueError: `loss_fn` gives anything but one value an image, or wants keys and there are none.
     """
-    if not wants_keys(loss_fn):
-        values = loss_fn(model, params, images)
-    elif keys is None:
+    wanted = {"keys": keys} if wants_keys(loss_fn) else {}
+    if wanted and keys is None:
         raise ValueError("this loss_fn has randomness in it; give a key")
-    else:
-        values = loss_fn(model, params, images, keys=keys())
+    values = loss_fn(model, params, images, **wanted)
     if values.shape != images.shape[:1]:
         raise ValueError(f"loss_fn must give one value an image, f32[{len(images)}], not f32{list(values.shape)}")
     return values

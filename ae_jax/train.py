@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ae_jax.batching import batch_sizes, epoch_order, normalise, take_batch
-from ae_jax.losses import LossFn, apply, losses, reconstruction_loss
+from ae_jax.losses import LossFn, apply, losses, reconstruction_loss, wants_keys
 from ae_jax.state import TrainState
 from ae_jax.types import (
     Batch,
@@ -67,7 +67,7 @@ def eval_step(
     state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
 ) -> Metrics:
     """`{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]; `key` as for `make_train_step`."""
-    keys = _per_image(key, state.step, len(images))
+    keys = _per_image(loss_fn, key, state.step, len(images))
     return {"loss": jnp.mean(losses(loss_fn, state.model, state.params, images, keys))}
 
 
@@ -160,7 +160,7 @@ def mean_loss(
 
     def body(i: Step, total: Scalar) -> Scalar:
         batch, weights = take_batch(images, order, i, int(sizes[0]), **_shard(axis_name))
-        loss = jnp.sum(losses(loss_fn, state.model, state.params, batch, None) * weights)
+        loss = jnp.sum(losses(loss_fn, state.model, state.params, batch) * weights)
         return total + loss * jnp.asarray(sizes)[i] / len(images)
 
     mean = lax.fori_loop(0, len(sizes), body, jnp.float32(0))
@@ -178,14 +178,13 @@ def _shard(axis_name: str | None) -> dict[str, Any]:
 
 
 def _per_image(
-    key: RandomKey | None, step: Step, size: int, axis_name: str | None = None
-) -> Callable[[], PerImageKeys] | None:
-    """What makes a key for each image of a batch, or of this device's shard of it; None without `key`."""
-    if key is None:
+    loss_fn: LossFn, key: RandomKey | None, step: Step, size: int, axis_name: str | None = None
+) -> PerImageKeys | None:
+    """A key for each image of a batch, or of this device's shard of it, where `loss_fn` wants them and there is one."""
+    if key is None or not wants_keys(loss_fn):
         return None
     first = lax.axis_index(axis_name) * size if axis_name else 0
-    fold_in = jax.vmap(jax.random.fold_in, (None, 0))
-    return lambda: fold_in(jax.random.fold_in(key, step), first + jnp.arange(size))
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), first + jnp.arange(size))
 
 
 def _step(
@@ -197,7 +196,7 @@ def _step(
     axis_name: str | None = None,
 ) -> tuple[TrainState, Scalar]:
     """One optimizer step on the sum of `weights · losses`, over all devices of `axis_name`."""
-    keys = _per_image(key, state.step, len(images), axis_name)
+    keys = _per_image(loss_fn, key, state.step, len(images), axis_name)
 
     def objective(params: Params) -> Scalar:
         return jnp.sum(losses(loss_fn, state.model, params, images, keys) * weights)

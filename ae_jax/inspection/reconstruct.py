@@ -66,7 +66,7 @@ def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
     """A `.npz` file of the arrays, or a `.npy` file of the only one."""
     content = io.BytesIO()
     if suffix == ".npz":
-        np.savez(content, **arrays)
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # its flag, NumPy 2.1's, has no array's name
     else:
         (array,) = arrays.values()
         np.save(content, array, allow_pickle=False)
