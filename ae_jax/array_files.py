@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ae_jax.errors import InputError
 from ae_jax.types import HostImages, HostLabels
@@ -63,11 +63,11 @@ def _read_png(path: Path) -> HostImages:
                     "an image must be 28×28 pixels of 8 bits, a white digit on black."
                 )
             return np.asarray(image.convert("L")).reshape(1, 28, 28, 1)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a .npy, .npz or .png file.") from error
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as a picture: {str(error).splitlines()[0]}.") from error
 
 

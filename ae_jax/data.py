@@ -37,6 +37,13 @@ class Dataset:
     labels: HostLabels | None  # i32[n]; None for files without labels
 
 
+def dataset_title(name: str) -> str:
+    """What a title calls a dataset."""
+    if name == "glyphs":
+        return "embedded glyphs (NOT MNIST)"
+    return Path(name).name if _is_array_file(name) else name
+
+
 def load_dataset(
     name: str = "auto",
     split: Split = "train",

@@ -40,6 +40,11 @@ def imported_record(config: TrainConfig, source: str) -> Record:
     return {"config": dataclasses.asdict(config), "imported_from": source, **nowhere, "resumed": []}
 
 
+def is_untrained(record: Record) -> bool:
+    """Whether a run was imported, and nothing has been trained yet."""
+    return record["dataset_used"] is None
+
+
 def on_dataset(record: Record, train_set: Dataset, test_set: Dataset, run_dir: Path) -> Record:
     """The record of a run that goes on with these images.
 
@@ -79,7 +84,7 @@ def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig
       InputError: another of the `settings` is not the run's, or another version of the package began it.
     """
     config = recorded_config(record)
-    if record["dataset_used"] is None:  # nothing has been trained yet, and all but the model can still be chosen
+    if is_untrained(record):  # all but the model can still be chosen
         chosen = settings.keys() - {"arch", "latent_dim", "output"}
         config = dataclasses.replace(config, **{name: settings[name] for name in chosen})
     config = dataclasses.replace(config, **{name: settings[name] for name in _MAY_CHANGE & settings.keys()})
@@ -116,13 +121,6 @@ def dataset_digest(train_set: Dataset, test_set: Dataset) -> str:
         digest.update(str(dataset.images.shape).encode())
         digest.update(dataset.images.tobytes())
     return digest.hexdigest()
-
-
-def dataset_title(name: str) -> str:
-    """What a title calls a dataset."""
-    if name == "glyphs":
-        return "embedded glyphs (NOT MNIST)"
-    return Path(name).name if Path(name).suffix else name
 
 
 def _here(devices: Iterable[jax.Device]) -> Record:

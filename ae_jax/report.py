@@ -4,24 +4,20 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
 from ae_jax.batching import normalise
 from ae_jax.config import TrainConfig
-from ae_jax.data import Dataset
+from ae_jax.data import Dataset, dataset_title
 from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.losses import with_fixed_noise
 from ae_jax.models import make_model
 from ae_jax.pca import pca_mse
-from ae_jax.record import Record, dataset_title
-from ae_jax.run_dir import append_metrics, save_figure
+from ae_jax.record import Record
+from ae_jax.run_dir import append_metrics, save_picture
 from ae_jax.train import reconstruct
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _NUM_PICTURED = 9
 
@@ -59,7 +55,7 @@ def reporter(run: Run, step: int) -> Iterator[Callable[[Progress], None]]:
 
 def conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
     """Compare with PCA: a curve, and the last line on the terminal."""
-    from ae_jax.figures import loss_figure  # here: matplotlib takes a second to import
+    from ae_jax.figures import figure_bytes, loss_figure  # here: matplotlib takes a second to import
 
     latent_dim = make_model(run.config.arch, run.config.latent_dim).latent_dim
     pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
@@ -68,7 +64,7 @@ def conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
     test_losses = [metrics.test_loss for metrics in history]
     name = f"{pca_name}, test images"
     figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=name, title=run.title)
-    save_figure(run.run_dir, "loss", figure)
+    save_picture(run.run_dir, "loss", figure_bytes(figure, ".png"))
     test_mse = test_losses[-1]
     comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
     than = f"{comparison} than {pca_name} ({pca:.5f})"
@@ -86,21 +82,22 @@ def _report(run: Run, progress: Progress, write: Callable[..., None] | None = No
     metrics = progress.history[-1]
     tqdm.write(_line(metrics))
     append_metrics(run.run_dir, metrics)
-    figures = {}
+    pictures = {}
     every = run.config.figure_every
     if metrics.epoch == run.config.epochs or (every and metrics.epoch % every == 0):
-        figures["reconstructions"] = _reconstructions(run, progress)
-        save_figure(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", figures["reconstructions"])
+        pictures["reconstructions"] = _reconstructions(run, progress)
+        save_picture(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", pictures["reconstructions"])
     if write:
         scalars = {"loss/train": metrics.train_loss, "loss/test": metrics.test_loss}
-        write(metrics.step, {**scalars, "images_per_second": metrics.images_per_second}, figures)
+        write(metrics.step, {**scalars, "images_per_second": metrics.images_per_second}, pictures)
 
 
-def _reconstructions(run: Run, progress: Progress) -> "Figure":
-    from ae_jax.figures import reconstruction_figure
+def _reconstructions(run: Run, progress: Progress) -> bytes:
+    """A picture of what the model makes of some test images, as PNG."""
+    from ae_jax.figures import figure_bytes, reconstruction_figure
 
     images = run.test_set.images[:_NUM_PICTURED]
     noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
     recons = np.asarray(reconstruct(progress.state, images if noisy is None else noisy))
     caption = f"{run.title}, epoch {len(progress.history)}, test MSE {progress.history[-1].test_loss:.5f}"
-    return reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy)
+    return figure_bytes(reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy), ".png")

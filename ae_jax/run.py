@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from ae_jax.program import Program, make_program
 from ae_jax.record import (
     continued,
     continued_config,
+    is_untrained,
     new_record,
     on_dataset,
     what_differs,
 )
 from ae_jax.report import Run, conclude, reporter
-from ae_jax.run_checkpoints import load_progress, remove_old_checkpoints, save_progress, set_aside
+from ae_jax.run_checkpoints import load_imported, load_progress, remove_old_checkpoints, save_progress, set_aside
 from ae_jax.run_dir import (
     default_run_dir,
     held_run_dir,
@@ -88,13 +90,14 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         config = continued_config(record, settings)
         _require_installed(config)
         train_set, test_set = _load(config, record["dataset_used"] or config.dataset)
+        load = load_imported if is_untrained(record) else load_progress
         record = on_dataset(record, train_set, test_set, run_dir)
         run = Run(run_dir, config, record, train_set, test_set)
         with _explained(run_dir):
             set_aside(newer for newer in list_checkpoints(run_dir) if checkpoint_step(newer) > checkpoint_step(path))
             rewrite_metrics(run_dir, done)
             if len(done) < config.epochs:
-                done = _continue(run, path)
+                done = _continue(run, functools.partial(load, path))
             else:
                 print(f"The run in {run_dir} has had its {config.epochs} epochs; more --epochs extend it.")
             conclude(run, done)
@@ -112,9 +115,9 @@ def _load(config: TrainConfig, dataset: str) -> tuple[Dataset, Dataset]:
     return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
 
 
-def _continue(run: Run, path: Path) -> tuple[EpochMetrics, ...]:
+def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[EpochMetrics, ...]:
     program, fresh = make_program(run.config, run.train_set.images)
-    program, progress = load_progress(path, program, fresh)
+    program, progress = load(program, fresh)
     devices = list(program.mesh.devices.flat)
     if differences := what_differs(run.record, devices):
         print(f"With {', '.join(differences)}: the rest may differ in bits from that of an uninterrupted run.")

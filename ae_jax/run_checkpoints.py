@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -54,9 +53,15 @@ def save_progress(run_dir: Path, program: Program, progress: Progress, record: R
     )
 
 
-def untrained_info(record: Record) -> dict[str, Any]:
-    """What stands beside a state from which no run has taken a step, and which has no order of images yet."""
-    return {"epochs": 0, "steps_in_epoch": 0, "seconds_in_epoch": 0.0, "history": [], "record": record}
+def save_imported(run_dir: Path, state: TrainState, record: Record) -> None:
+    """Write a state that comes from elsewhere, for a run that has no images yet and so no order of them."""
+    save_checkpoint(checkpoint_path(run_dir, 0), state, info={"history": [], "record": record})
+
+
+def load_imported(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
+    """The beginning of a run on what `save_imported` wrote: its parameters, the rest as in `program` and `like`."""
+    params, _, _ = read_params(path)
+    return program, Progress(like.replace(params=replicate(program.mesh, params)), program.no_losses())
 
 
 def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
@@ -66,9 +71,6 @@ def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Progr
       DamagedFileError: the file is not what was written.
       InputError: the state has another structure here.
     """
-    params, _, info = read_params(path)
-    if "shuffle_key_impl" not in info:  # nothing has been trained on
-        return program, Progress(like.replace(params=replicate(program.mesh, params)), program.no_losses())
     try:
         state, arrays, info = read_checkpoint(path, like)
     except InputError:  # it says what to do

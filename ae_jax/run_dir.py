@@ -8,21 +8,17 @@ figures/         reconstructions_epoch_0004.png, loss.png
 
 import contextlib
 import dataclasses
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ae_jax.atomic import append_line, remove_temporaries, sync_folder, write_whole
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
 from ae_jax.lock import LOCK_FILE, lock, refuse_in_use
 from ae_jax.loop import EpochMetrics
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _FOLDERS = ("checkpoints", "figures")
 
@@ -117,11 +113,9 @@ def metrics_lines(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def save_figure(run_dir: Path, name: str, figure: "Figure") -> None:
+def save_picture(run_dir: Path, name: str, png: bytes) -> None:
     """Write `figures/<name>.png`."""
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_whole(run_dir / "figures" / f"{name}.png", content.getvalue())
+    write_whole(run_dir / "figures" / f"{name}.png", png)
 
 
 def _line(metrics: EpochMetrics) -> str:

@@ -1,20 +1,19 @@
 """A run's numbers and pictures for TensorBoard, written without TensorFlow. Import it only where they are asked for."""
 
 import contextlib
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from matplotlib.figure import Figure
+from PIL import Image
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from ae_jax.figures import figure_bytes
-
-Write: TypeAlias = Callable[[int, Mapping[str, float], Mapping[str, Figure]], None]
+Write: TypeAlias = Callable[[int, Mapping[str, float], Mapping[str, bytes]], None]
 
 
 @contextlib.contextmanager
@@ -22,15 +21,15 @@ def event_file(folder: Path, step: int) -> Iterator[Write]:
     """A new event file in `folder`, for a run that goes on after `step`: what was written of later steps is void.
 
     Yields:
-      What writes the numbers and pictures of a step, which are in the file when it returns.
+      What writes the numbers and pictures (PNG) of a step, which are in the file when it returns.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{step}")
     writer.write_event(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-    def write(step: int, scalars: Mapping[str, float], figures: Mapping[str, Figure]) -> None:
+    def write(step: int, scalars: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        values += [Summary.Value(tag=tag, image=_image(figure)) for tag, figure in figures.items()]
+        values += [Summary.Value(tag=tag, image=_image(png)) for tag, png in pictures.items()]
         writer.write_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
         writer.flush()
 
@@ -40,6 +39,7 @@ def event_file(folder: Path, step: int) -> Iterator[Write]:
         writer.close()
 
 
-def _image(figure: Figure) -> Summary.Image:
-    width, height = (round(side * figure.dpi) for side in figure.get_size_inches())
-    return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=figure_bytes(figure, ".png"))
+def _image(png: bytes) -> Summary.Image:
+    with Image.open(io.BytesIO(png)) as picture:
+        width, height = picture.size
+    return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)

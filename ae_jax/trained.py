@@ -8,9 +8,10 @@ from jax import numpy as jnp
 
 from ae_jax.checkpoint import PathLike, latest_checkpoint, read_params
 from ae_jax.config import TrainConfig
+from ae_jax.data import dataset_title, find_dataset
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.models import Autoencoder, make_model
-from ae_jax.record import Record, dataset_title, recorded_config
+from ae_jax.record import Record, recorded_config
 from ae_jax.types import Params
 
 
@@ -33,8 +34,13 @@ class TrainedModel:
 
     @property
     def title(self) -> str:
-        """The model and what it was trained on."""
-        return f"{self.config.arch} on {dataset_title(self.record['dataset_used'] or 'unknown data')}"
+        """The model, what it was trained on and for how long."""
+        dataset = dataset_title(self.record["dataset_used"] or "unknown data")
+        return f"{self.config.arch} on {dataset}, step {self.step:,}"
+
+    def find_dataset(self, name: str | None, **folders: PathLike | None) -> str:
+        """The dataset that is asked for, by default the one that it was trained on; `folders` as for `load_dataset`."""
+        return find_dataset(name or self.record["dataset_used"] or "auto", **folders)
 
     def figure_path(self, name: str) -> Path:
         """Where a picture of this checkpoint belongs."""

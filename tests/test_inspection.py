@@ -15,6 +15,7 @@ from ae_jax.inspection.evaluate import evaluate_run
 from ae_jax.inspection.evaluation import evaluate_model
 from ae_jax.inspection.reconstruct import reconstruct_images
 from ae_jax.inspection.visualize import visualize_run
+from ae_jax.losses import with_fixed_noise
 from ae_jax.pca import fit_pca
 from ae_jax.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.quality import image_quality
@@ -107,8 +108,6 @@ def test_a_denoising_model_is_measured_on_noise_too(trained_run: Callable[..., P
     trained = ae_jax.load_model(trained_run("linear", noise=0.4))
     summary = evaluate_model(trained).summary()
     test = ae_jax.load_dataset(str(labelled_images), "test")
-    from ae_jax.losses import with_fixed_noise
-
     noisy = with_fixed_noise(test.images, 0.4)
     recons = trained.model.apply({"params": trained.params}, noisy)
     assert summary["denoising_mse"] == pytest.approx(float(np.mean((recons - pixels(test.images)) ** 2)), rel=1e-4)

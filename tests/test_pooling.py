@@ -41,8 +41,7 @@ def test_unpooling_puts_the_maxima_back_and_zeros_elsewhere() -> None:
     x = jax.random.normal(jax.random.key(0), (3, 8, 6, 2))
     y, positions = ae_jax.max_pool2d(x)
     back = ae_jax.max_unpool2d(y, positions)
-    is_maximum = np.isin(np.arange(48)[None, :, None], []) | (back.reshape(3, 48, 2) != 0)
-    assert is_maximum.sum(axis=1).tolist() == [[12, 12]] * 3
+    assert (back != 0).sum(axis=(1, 2)).tolist() == [[12, 12]] * 3  # one in each window
     np.testing.assert_array_equal(jnp.where(back != 0, x, 0), back)
     pooled_again, _ = ae_jax.max_pool2d(jnp.where(back != 0, back, -jnp.inf))
     np.testing.assert_array_equal(pooled_again, y)

@@ -240,6 +240,7 @@ def test_help_has_one_line_a_flag_with_its_default(train_script: Script) -> None
     assert lines.keys() == fields.keys()
     for name, default in fields.items():
         assert f"({default})" in lines[name] or (default is None and "default" in lines[name]) or default is False
+        assert lines[name].strip()
 
 
 def test_devices_share_the_work_and_agree(train_script: Script, own_images: Path) -> None:

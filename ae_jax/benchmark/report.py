@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ae_jax.benchmark.config import BenchmarkConfig
 from ae_jax.benchmark.measure import measure
+from ae_jax.outputs import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,9 +19,11 @@ def report(config: BenchmarkConfig) -> None:
     results = measure(config)
     print(table(results))
     if config.json:
-        Path(config.json).write_text(json.dumps(results, indent=2) + "\n")
+        write_output(config.json, (json.dumps(results, indent=2) + "\n").encode())
     if config.figure:
-        benchmark_figure(results).savefig(config.figure)
+        from ae_jax.figures import figure_bytes
+
+        write_output(config.figure, figure_bytes(benchmark_figure(results), Path(config.figure).suffix))
 
 
 def table(results: dict[str, Any]) -> str:

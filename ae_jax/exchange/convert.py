@@ -3,20 +3,18 @@
 from pathlib import Path
 
 import jax
-import numpy as np
 from safetensors.numpy import save
 
-from ae_jax.checkpoint import checkpoint_path, save_checkpoint
 from ae_jax.choices import Output
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
 from ae_jax.exchange.config import ConvertConfig
 from ae_jax.exchange.torch_files import read_state_dict
-from ae_jax.models import MODELS, make_model
+from ae_jax.models import make_model
 from ae_jax.outputs import write_output
 from ae_jax.program import initial_state
 from ae_jax.record import imported_record
-from ae_jax.run_checkpoints import untrained_info
+from ae_jax.run_checkpoints import save_imported
 from ae_jax.run_dir import new_run_dir, refuse_taken, write_record
 from ae_jax.torch_weights import params_from_torch, params_to_torch, recognise
 from ae_jax.trained import load_model
@@ -55,15 +53,15 @@ def from_torch(source: str, target: str, output: Output) -> None:
         params = params_from_torch(model, state_dict)
     except ValueError as error:
         raise InputError(f"{source} is of none of the models here; as {arch}, {error}.") from error
-    own_dim = MODELS[arch]().latent_dim
-    config = TrainConfig(arch, None if latent_dim == own_dim else latent_dim, output, run_dir=target)
+    config = TrainConfig(arch, latent_dim, output, run_dir=target)
     record = imported_record(config, source)
     _refuse_taken(Path(target))
     with new_run_dir(config) as run_dir:
         state = initial_state(config, jax.random.key(config.seed), num_steps=1, params=params)
-        save_checkpoint(checkpoint_path(run_dir, 0), state, info=untrained_info(record))
+        save_imported(run_dir, state, record)
         write_record(run_dir, record)
-    print(f"{target}: {arch}, a code of {model.latent_dim} numbers, {_count(state_dict):,} parameters")
+    num_params = sum(array.size for array in state_dict.values())
+    print(f"{target}: {arch}, a code of {latent_dim} numbers, {num_params:,} parameters")
 
 
 def _refuse_taken(path: Path) -> None:
@@ -71,7 +69,3 @@ def _refuse_taken(path: Path) -> None:
         refuse_taken(path)
     except InputError as error:
         raise InputError(f"{path} is taken, and nothing is overwritten; give another folder.") from error
-
-
-def _count(state_dict: dict[str, np.ndarray]) -> int:
-    return sum(array.size for array in state_dict.values())

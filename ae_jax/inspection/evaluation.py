@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ae_jax.batching import normalise
-from ae_jax.data import Dataset, PathLike, find_dataset, is_at_hand, load_dataset
+from ae_jax.data import Dataset, PathLike, is_at_hand, load_dataset
 from ae_jax.glyphs import draw_glyphs
 from ae_jax.inspection.codes import decode, encode, encode_latents, latents
 from ae_jax.losses import with_fixed_noise
@@ -97,7 +97,7 @@ def evaluate_model(
       InputError: the data cannot be had.
     """
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
-    name = find_dataset(dataset or trained.record["dataset_used"] or "auto", **folders)
+    name = trained.find_dataset(dataset, **folders)
     train_set, test_set = (load_dataset(name, split, **folders) for split in ("train", "test"))
     with ThreadPoolExecutor() as pool:  # the letters' program is compiled meanwhile
         foreign_images = pool.submit(_foreign_images, test_set, folders)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ae_jax.data import dataset_title
 from ae_jax.figures import DPI
 from ae_jax.inspection.evaluation import Evaluation
-from ae_jax.record import dataset_title
 
 _FOREIGN_COLORS = ("#e69f00", "#cc79a7", "#009e73")  # Okabe & Ito 2008, told apart by the colour-blind too
 _MODEL_COLOR, _PCA_COLOR = "#0072b2", "#999999"
@@ -28,7 +28,7 @@ def evaluation_figure(evaluation: Evaluation) -> Figure:
     _draw_errors(errors, evaluation, summary)
     trained, dataset = evaluation.trained, summary["dataset"]
     tested = "" if dataset == trained.record["dataset_used"] else f" of {dataset_title(dataset)}"
-    title = f"{trained.title}, step {trained.step:,}, code of {summary['latent_dim']} numbers"
+    title = f"{trained.title}, code of {summary['latent_dim']} numbers"
     figure.suptitle(f"{title}: test MSE{tested} {summary['model']['mse']:.5f}")
     return figure
 

@@ -15,6 +15,7 @@ from ae_jax.inspection.codes import decode, encode, latents
 from ae_jax.inspection.config import ReconstructConfig
 from ae_jax.models import PooledCode
 from ae_jax.outputs import write_output
+from ae_jax.quality import squared_error
 from ae_jax.trained import TrainedModel, load_model
 from ae_jax.types import HostImages
 
@@ -39,8 +40,8 @@ def reconstruct_images(config: ReconstructConfig) -> None:
     if config.out:
         recons = decode(trained, code)
         write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
-        errors = np.square(recons - np.asarray(normalise(images)))
-        print(f"{len(images):,} reconstructions, mean squared error {errors.mean(dtype=np.float64):.5f}: {config.out}")
+        error = squared_error(np.asarray(normalise(images)), recons).mean()
+        print(f"{len(images):,} reconstructions, mean squared error {error:.5f}: {config.out}")
 
 
 def _recons_bytes(
@@ -49,7 +50,7 @@ def _recons_bytes(
     if suffix in (".npy", ".npz"):
         return _array_bytes({"reconstructions": recons}, suffix)
     drawn = slice(_MOST_DRAWN)
-    title = f"{trained.title}, step {trained.step:,}"
+    title = trained.title
     if len(images) > _MOST_DRAWN:
         title += f": the first {_MOST_DRAWN} of {len(images):,} images"
     return figure_bytes(reconstruction_figure(np.asarray(normalise(images[drawn])), recons[drawn], title), suffix)

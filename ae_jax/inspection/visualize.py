@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from ae_jax.batching import normalise
-from ae_jax.data import Dataset, find_dataset, load_dataset
+from ae_jax.data import Dataset, load_dataset
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection.code_figures import code_images_figure, principal_axes, scatter_figure
@@ -45,7 +45,7 @@ def visualize_run(config: VisualizeConfig) -> None:
     trained = load_model(config.run)
     check_folder(Path(config.out) if config.out else trained.figure_path("").parent)
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    name = find_dataset(config.dataset or trained.record["dataset_used"] or "auto", **folders)
+    name = trained.find_dataset(config.dataset, **folders)
     test_set = load_dataset(name, "test", **folders)
     if len(test_set.images) < 2:
         raise InputError(f"{name} has one test image; pictures of codes need at least two.")
@@ -78,9 +78,8 @@ class _Coded:
 
     def title(self, what: str, positions: str = "") -> str:
         """What a picture shows, and of which run."""
-        run = f"{self.trained.title}, step {self.trained.step:,}"
         added = f", positions {positions}" if positions and isinstance(self.code, PooledCode) else ""
-        return f"{run}: {what}{added}"
+        return f"{self.trained.title}: {what}{added}"
 
 
 def figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str, Figure]]:
@@ -104,8 +103,8 @@ def _code_images(coded: _Coded) -> Figure:
 
 
 def _walks(coded: _Coded) -> Figure:
-    (*rows,), names = _examples(coded, 1)
-    ends = [int(row[0]) for row in rows]
+    rows, names = _examples(coded, 1)
+    ends = rows[:, 0].tolist()
     pairs = list(itertools.pairwise(ends))[:_NUM_WALKS] or [(0, len(coded.images) - 1)]
     shares = np.linspace(0, 1, _WALK_LENGTH)[:, None]
     walks = [coded.decode((1 - shares) * coded.numbers[a] + shares * coded.numbers[b], a) for a, b in pairs]
