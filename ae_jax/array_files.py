@@ -8,17 +8,20 @@ import numpy as np
 from PIL import Image
 
 from ae_jax.errors import InputError
+from ae_jax.stored_images import AnyImages, StoredImages
 from ae_jax.types import HostImages, HostLabels
 
+_NPY = np.lib.format.MAGIC_PREFIX
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 
-def read_array_file(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
+def read_array_file(path: Path, split: str) -> tuple[AnyImages, HostLabels | None]:
     """One split, "train" or "test", of the images in a file, and their labels where it has any.
 
     A `.npy` file holds the images. A `.npz` file holds them as `images` (with or without `labels`), as its only array,
     or split already, under the names of Keras's `mnist.npz`: `x_train`, `y_train`, `x_test`, `y_test`. Where the file
-    does not say which are for testing, it is every tenth image, from the first on.
+    does not say which are for testing, it is every tenth image, from the first on. A `.npy` file's images are not read
+    yet.
 
     Raises:
       InputError: the file is missing or damaged, needs pickle, or holds something else.
@@ -33,7 +36,9 @@ def read_array_file(path: Path, split: str) -> tuple[HostImages, HostLabels | No
     if len(images) < 2:
         raise InputError(f"{path} holds one image; at least two are needed, one of them for testing.")
     is_test = np.arange(len(images)) % 10 == 0
-    chosen = is_test if split == "test" else ~is_test
+    chosen = np.flatnonzero(is_test if split == "test" else ~is_test)
+    if isinstance(images, np.memmap) and images.flags.c_contiguous:
+        return StoredImages(path, images.offset, chosen), None
     return images[chosen], None if labels is None else labels[chosen]
 
 
@@ -50,7 +55,7 @@ def read_images(path: Path) -> HostImages:
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"{path} is no .npy, .npz or .png file; save the images as one.")
     arrays = _load(path)
-    return _check_images(path, arrays["x_test"] if "x_test" in arrays else _the_images(path, arrays))
+    return np.array(_check_images(path, arrays["x_test"] if "x_test" in arrays else _the_images(path, arrays)))
 
 
 def _read_png(path: Path) -> HostImages:
@@ -74,8 +79,10 @@ def _read_png(path: Path) -> HostImages:
 def _load(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with path.open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            return dict(content) if isinstance(content, np.lib.npyio.NpzFile) else {"images": content}
+            if file.read(len(_NPY)) == _NPY:
+                return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+            file.seek(0)
+            return dict(np.load(file, allow_pickle=False))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a .npy or .npz file.") from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Int32
+from jaxtyping import Array, Int, Int32
 
 from ae_jax.types import Batch, Order, PerImage, Pixels, RandomKey, Step
 
@@ -50,22 +51,62 @@ def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
     return np.minimum(n - starts, size)
 
 
-def take_batch(
-    images: Pixels, order: Order, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
-) -> tuple[Batch, PerImage]:
-    """Batch `i` of `images` in `order`, or one of the equal shards that it is split into, always of full size.
+class Resident(NamedTuple):
+    """An epoch's batches where a device holds all images."""
 
-    Returns:
-      `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the images' weights in the mean over the whole batch:
-      1 / (images in the batch), 0 for rows that only fill the shape up.
-    """
+    images: Pixels  # u8[n, …]
+    order: Order  # i32[n]
+
+    def batch(
+        self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
+    ) -> tuple[Batch, PerImage]:
+        """Batch `i`, or one of the equal shards that it is split into, always of full size.
+
+        Returns:
+          `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the images' weights in the mean over the whole batch:
+          1 / (images in the batch), 0 for rows that only fill the shape up.
+        """
+        positions, weights = _places(len(self.order), i, batch_size, shard, num_shards)
+        rows = self.order.at[positions].get(mode="clip")
+        return normalise(jnp.asarray(self.images)[rows]), weights
+
+
+class Chunk(NamedTuple):
+    """An epoch's batches where a device holds its shard of some of them: `chunk_rows` of its images."""
+
+    images: Pixels  # u8[1, steps, ceil(batch_size / num_shards), …], of each device its own
+    first: Step | np.int32  # the first of the batches
+    num_images: Step | np.int32  # in the epoch
+
+    def batch(
+        self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
+    ) -> tuple[Batch, PerImage]:
+        """As `Resident.batch`, for a batch of the chunk."""
+        _, weights = _places(self.num_images, i, batch_size, shard, num_shards)
+        return normalise(jnp.asarray(self.images)[0, i - self.first]), weights
+
+
+Feed: TypeAlias = Resident | Chunk
+
+
+def chunk_rows(
+    order: Int[np.ndarray, "n"], first: int, steps: int, batch_size: int, *, shards: range, num_shards: int
+) -> Int[np.ndarray, "shards steps size"]:
+    """The rows of a dataset's images that make up `Chunk.images` from batch `first` on, for some of the devices."""
+    size = -(-batch_size // num_shards)
+    starts = batch_size * (first + np.arange(steps)) + size * np.array(shards)[:, None]
+    return order[np.minimum(starts[:, :, None] + np.arange(size), len(order) - 1)]
+
+
+def _places(
+    n: int | Step | np.int32, i: int | Step, batch_size: int, shard: int | Step, num_shards: int
+) -> tuple[Int32[Array, "size"], PerImage]:
+    """Where in an epoch of `n` images a shard of batch `i` lies, and its images' weights in the batch's mean."""
     size = -(-batch_size // num_shards)
     places = shard * size + jnp.arange(size)
     positions = i * batch_size + places
-    rows = order.at[positions].get(mode="clip")
-    is_image = (places < batch_size) & (positions < len(order))
-    num_images = jnp.minimum(batch_size, len(order) - i * batch_size)
-    return normalise(jnp.asarray(images)[rows]), is_image.astype(jnp.float32) / num_images
+    is_image = (places < batch_size) & (positions < n)
+    return positions, is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
 
 
 @jax.jit

@@ -4,4 +4,5 @@ from typing import Literal, TypeAlias
 
 Arch: TypeAlias = Literal["conv", "linear", "conv-pool"]
 Output: TypeAlias = Literal["sigmoid", "tanh"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
 WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]

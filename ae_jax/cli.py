@@ -90,7 +90,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
 
 def _leave(code: int, message: str) -> NoReturn:
     _say(message)
-    sys.exit(code)
+    os._exit(code)  # at once: threads may be at work, and other processes of the run waiting for this one
 
 
 def _say(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ae_jax.choices import Arch, Output, WeightDecayMode
+from ae_jax.choices import Arch, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
 
 _EVERY = re.compile(r"([0-9]{1,18})(steps)?")
@@ -42,7 +42,9 @@ class TrainConfig:
     weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
     weight_decay_mode: WeightDecayMode = setting("decoupled", "as in AdamW, or l2: added to the gradient")
     init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
+    precision: Precision = setting("float32", "of the arithmetic; parameters and loss are float32 with either")
     devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share each batch; auto: as is fastest")
+    stream: bool = setting(False, "feed the images chunk by chunk; by itself only where they do not fit the device")
     seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
     figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
     checkpoint_every: str = setting("1", "epochs between checkpoints or, as 200steps, steps; 0: only the last")
@@ -51,6 +53,12 @@ class TrainConfig:
     run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
     data_dir: str | None = setting(None, "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets")
     manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
+    distributed: bool = setting(False, "one of several processes, on a cluster that JAX knows or as said below")
+    coordinator: str | None = setting(None, "HOST:PORT at which process 0 listens; default the cluster's")
+    num_processes: int | None = setting(
+        None, "processes that train together, each with its own --devices; default the cluster's"
+    )
+    process_id: int | None = setting(None, "which of them this is, from 0; default the cluster's")
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -71,6 +79,7 @@ class TrainConfig:
         self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
+        self._check_processes()
 
     @property
     def num_devices(self) -> int | None:
@@ -81,6 +90,17 @@ class TrainConfig:
         """The optimizer steps between two checkpoints, 0 for none."""
         number, steps = _EVERY.fullmatch(self.checkpoint_every).groups()  # type: ignore[union-attr]  # it was checked
         return int(number) * (1 if steps else steps_per_epoch)
+
+    def _check_processes(self) -> None:
+        by_hand = (self.coordinator, self.num_processes, self.process_id)
+        if by_hand.count(None) not in (0, 3):
+            raise InputError("--coordinator, --num-processes and --process-id go together: give all three, or none.")
+        if self.coordinator is not None and self.num_processes is not None and self.process_id is not None:
+            host, _, port = self.coordinator.rpartition(":")
+            is_address = bool(host) and bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 2**16
+            self._require("coordinator", is_address, "HOST:PORT")
+            self._require("num_processes", self.num_processes >= 1, "at least 1")
+            self._require("process_id", 0 <= self.process_id < self.num_processes, "from 0 to below --num-processes")
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:

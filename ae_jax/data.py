@@ -16,6 +16,7 @@ from ae_jax.array_files import read_array_file
 from ae_jax.atomic import ABANDONED_SECONDS, remove_temporaries
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.glyphs import draw_glyphs
+from ae_jax.stored_images import AnyImages
 from ae_jax.tensorfile import read_tensors, write_tensors
 from ae_jax.types import HostImages, HostLabels
 
@@ -29,12 +30,19 @@ _log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Dataset:
-    """One split of a dataset, in host memory."""
+class OpenDataset:
+    """One split of a dataset, which may lie in a file until its images are indexed."""
 
     name: str  # what it really is: never "auto"
-    images: HostImages  # u8[n, 28, 28, 1]
+    images: AnyImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset(OpenDataset):
+    """One split of a dataset, in host memory."""
+
+    images: HostImages  # u8[n, 28, 28, 1]
 
 
 def dataset_title(name: str) -> str:
@@ -65,14 +73,22 @@ def load_dataset(
     Raises:
       InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
     """
+    dataset = open_dataset(name, split, data_dir=data_dir, manual_dir=manual_dir)
+    return Dataset(dataset.name, np.asarray(dataset.images), dataset.labels)
+
+
+def open_dataset(
+    name: str, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+) -> OpenDataset:
+    """As `load_dataset`, but that the images of a `.npy` file stay there until they are indexed."""
     if split not in get_args(Split):
         raise InputError(f"unknown split {split!r}; choose train or test.")
     folder, manual = _folders(data_dir, manual_dir)
     name = find_dataset(name, data_dir=folder, manual_dir=manual)
     if _is_array_file(name):
-        return Dataset(name, *read_array_file(Path(name).expanduser(), split))
+        return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
     make = _draw if name == "glyphs" else functools.partial(_from_tfds, name, folder, manual)
-    return Dataset(name, *_cached(_cache_file(folder, name, split), functools.partial(make, split)))
+    return OpenDataset(name, *_cached(_cache_file(folder, name, split), functools.partial(make, split)))
 
 
 def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:

@@ -11,3 +11,7 @@ class DamagedFileError(InputError):
 
 class RunError(RuntimeError):
     """A run could not go on; the message says why and what to do. Scripts exit with 1."""
+
+
+class DivergedError(RunError):
+    """A loss or a parameter is not finite."""

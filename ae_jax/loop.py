@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ae_jax.errors import RunError
+from ae_jax.errors import DivergedError
+from ae_jax.hosts import largest
 from ae_jax.program import Program
 from ae_jax.state import TrainState
 from ae_jax.types import StepLosses
@@ -55,7 +56,7 @@ def train_pieces(
       is cut into pieces changes nothing.
 
     Raises:
-      RunError: a loss is not finite.
+      DivergedError: a loss is not finite.
     """
     num_steps, size = len(program.sizes), 1
     for epoch in range(progress.step // num_steps + 1, num_epochs + 1):
@@ -68,7 +69,7 @@ def train_pieces(
             state, losses = program.take_steps(progress.state, progress.losses, order, first, first + length)
             _require_finite(np.asarray(losses)[first : first + length], progress.step)
             seconds = time.perf_counter() - start
-            size = max(1, int(length / seconds * _PIECE_SECONDS))
+            size = largest(max(1, int(length / seconds * _PIECE_SECONDS)))  # the same for all processes
             progress = dataclasses.replace(
                 progress, state=state, losses=losses, step=progress.step + length, seconds=progress.seconds + seconds
             )
@@ -81,13 +82,13 @@ def train_pieces(
 def _end_epoch(program: Program, progress: Progress, epoch: int, test_loss: float) -> Progress:
     _require_finite(np.asarray([test_loss]), progress.step - 1)
     train_loss = float(np.average(progress.losses, weights=program.sizes))
-    rate = len(program.images) / progress.seconds
+    rate = len(program.feeding) / progress.seconds
     metrics = EpochMetrics(epoch, progress.step, train_loss, test_loss, progress.seconds, rate)
     return dataclasses.replace(progress, losses=program.no_losses(), seconds=0.0, history=(*progress.history, metrics))
 
 
 def _require_finite(losses: np.ndarray, step: int) -> None:
-    """Raise `RunError` where one of the losses of the steps after `step` is not finite."""
+    """Raise `DivergedError` where one of the losses of the steps after `step` is not finite."""
     bad = ~np.isfinite(losses)
     if bad.any():
-        raise RunError(f"the loss is not finite at step {step + int(bad.argmax()) + 1}")
+        raise DivergedError(f"the loss is not finite at step {step + int(bad.argmax()) + 1}")

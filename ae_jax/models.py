@@ -2,8 +2,11 @@
 
 Images are pixels in [0, 1] everywhere outside. With `output="tanh"` a model itself works in [-1, 1]: it computes what a
 PyTorch model that ends in `Tanh` does behind `Normalize(0.5, 0.5)`, and gives its outputs back as pixels.
+
+Parameters, codes and outputs are float32 with any `precision`, which is that of the arithmetic between them.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,7 +15,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 from jaxtyping import Array, Int32
 
-from ae_jax.choices import Arch, Output
+from ae_jax.choices import Arch, Output, Precision
 from ae_jax.layers import Conv, ConvTranspose, activate, to_output_range
 from ae_jax.pooling import max_pool2d, max_unpool2d
 from ae_jax.types import Images, Latents
@@ -23,15 +26,17 @@ class LinearAutoencoder(nn.Module):
 
     latent_dim: int = 3
     output: Output = "sigmoid"
+    precision: Precision = "float32"
 
     def setup(self) -> None:
-        self.encoder = [nn.Dense(128), nn.Dense(64), nn.Dense(12), nn.Dense(self.latent_dim)]
-        self.decoder = [nn.Dense(12), nn.Dense(64), nn.Dense(128), nn.Dense(784)]
+        dense = functools.partial(nn.Dense, dtype=self.precision)
+        self.encoder = [dense(128), dense(64), dense(12), dense(self.latent_dim)]
+        self.decoder = [dense(12), dense(64), dense(128), dense(784)]
 
     def encode(self, images: Images) -> Latents:
         """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
         _check("images", images, (28, 28, 1))
-        return _apply(self.encoder, to_output_range(images, self.output).reshape(-1, 784))
+        return _apply(self.encoder, to_output_range(images, self.output).reshape(-1, 784)).astype(jnp.float32)
 
     def decode(self, latents: Latents) -> Images:
         """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
@@ -47,23 +52,27 @@ class ConvAutoencoder(nn.Module):
 
     latent_dim: int = 64
     output: Output = "sigmoid"
+    precision: Precision = "float32"
 
     def setup(self) -> None:
+        conv = functools.partial(Conv, dtype=self.precision)
+        transpose = functools.partial(ConvTranspose, dtype=self.precision)
         self.encoder = [
-            Conv(16, kernel_size=3, stride=2, padding=1),
-            Conv(32, kernel_size=3, stride=2, padding=1),
-            Conv(self.latent_dim, kernel_size=7),
+            conv(16, kernel_size=3, stride=2, padding=1),
+            conv(32, kernel_size=3, stride=2, padding=1),
+            conv(self.latent_dim, kernel_size=7),
         ]
         self.decoder = [
-            ConvTranspose(32, kernel_size=7),
-            ConvTranspose(16, kernel_size=3, stride=2, padding=1, output_padding=1),
-            ConvTranspose(1, kernel_size=3, stride=2, padding=1, output_padding=1),
+            transpose(32, kernel_size=7),
+            transpose(16, kernel_size=3, stride=2, padding=1, output_padding=1),
+            transpose(1, kernel_size=3, stride=2, padding=1, output_padding=1),
         ]
 
     def encode(self, images: Images) -> Latents:
         """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
         _check("images", images, (28, 28, 1))
-        return _apply(self.encoder, to_output_range(images, self.output)).reshape(-1, self.latent_dim)
+        latents = _apply(self.encoder, to_output_range(images, self.output)).astype(jnp.float32)
+        return latents.reshape(-1, self.latent_dim)
 
     def decode(self, latents: Latents) -> Images:
         """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
@@ -89,17 +98,20 @@ class ConvPoolAutoencoder(nn.Module):
 
     latent_dim: int = 64
     output: Output = "sigmoid"
+    precision: Precision = "float32"
 
     def setup(self) -> None:
+        conv = functools.partial(Conv, dtype=self.precision)
+        transpose = functools.partial(ConvTranspose, dtype=self.precision)
         self.encoder = [
-            Conv(16, kernel_size=3, padding=1),
-            Conv(32, kernel_size=3, padding=1),
-            Conv(self.latent_dim, kernel_size=7),
+            conv(16, kernel_size=3, padding=1),
+            conv(32, kernel_size=3, padding=1),
+            conv(self.latent_dim, kernel_size=7),
         ]
         self.decoder = [
-            ConvTranspose(32, kernel_size=7),
-            ConvTranspose(16, kernel_size=3, padding=1),
-            ConvTranspose(1, kernel_size=3, padding=1),
+            transpose(32, kernel_size=7),
+            transpose(16, kernel_size=3, padding=1),
+            transpose(1, kernel_size=3, padding=1),
         ]
 
     def encode(self, images: Images) -> PooledCode:
@@ -108,7 +120,7 @@ class ConvPoolAutoencoder(nn.Module):
         first, second, last = self.encoder
         x, outer = max_pool2d(nn.relu(first(to_output_range(images, self.output))))
         x, inner = max_pool2d(nn.relu(second(x)))
-        return PooledCode(last(x).reshape(-1, self.latent_dim), (outer, inner))
+        return PooledCode(last(x).astype(jnp.float32).reshape(-1, self.latent_dim), (outer, inner))
 
     def decode(self, code: PooledCode) -> Images:
         """A code of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
@@ -133,10 +145,12 @@ MODELS: dict[Arch, type[Autoencoder]] = {
 }
 
 
-def make_model(arch: Arch, latent_dim: int | None = None, output: Output = "sigmoid") -> Autoencoder:
+def make_model(
+    arch: Arch, latent_dim: int | None = None, output: Output = "sigmoid", precision: Precision = "float32"
+) -> Autoencoder:
     """The model of that name; `latent_dim` None: as many numbers as it has by itself."""
     size: dict[str, Any] = {} if latent_dim is None else {"latent_dim": latent_dim}
-    return MODELS[arch](output=output, **size)
+    return MODELS[arch](output=output, precision=precision, **size)
 
 
 def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Several devices: each has the whole state and all images, and takes its shard of every batch."""
+"""Several devices, of one host or more: each has the whole state, and takes its shard of every batch."""
 
 import contextlib
 import functools
@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
+from jax import numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ae_jax.batching import Chunk
 from ae_jax.errors import InputError
 from ae_jax.losses import LossFn, reconstruction_loss
 from ae_jax.state import TrainState
@@ -22,13 +25,14 @@ TrainSteps: TypeAlias = Callable[..., tuple[TrainState, StepLosses]]
 
 
 def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int | None) -> Mesh:
-    """The devices to train on: GPUs or TPU cores where JAX has them, otherwise the CPU's cores.
+    """The devices to train on, of all hosts: GPUs or TPU cores where JAX has them, otherwise the CPU's cores.
 
     JAX takes a CPU for one device unless it is told otherwise before it is first used; this tells it.
 
     Args:
-      num_devices: how many, or None for as many as make training fastest. Where it is 1 and this is JAX's first use,
-        XLA gets as many threads on every machine, so that machines with other numbers of cores compute the same bits.
+      num_devices: how many on each host, or None for as many as make training fastest. Where it is 1 and this is JAX's
+        first use, XLA gets as many threads on every machine, so that machines with other numbers of cores compute the
+        same bits.
       batch_size: images a step; no more devices than that.
       images_per_core: the least that a core's shard of a batch has to be for a further core to pay off, or None for
         never: splitting costs an all-reduce and an optimizer step a core.
@@ -36,40 +40,81 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
     Raises:
       InputError: there are fewer devices than `num_devices`, or fewer images in a batch.
     """
-    if num_devices is not None and num_devices > batch_size:
-        raise InputError(f"--devices {num_devices} cannot share a batch of {batch_size}; make --batch-size larger.")
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
-    _ask_for_cpu_devices(num_devices or cores)
+    if num_devices is None or num_devices <= batch_size:  # otherwise that many need not even be made
+        ask_for_cpu_devices(num_devices or cores)
     with _as_many_threads_everywhere() if num_devices == 1 else contextlib.nullcontext():
-        devices = jax.local_devices()
+        of_hosts = [jax.local_devices(host) for host in range(jax.process_count())]
+    present, is_cpu = min(map(len, of_hosts)), of_hosts[0][0].platform == "cpu"
     if num_devices is None:
-        num_devices = min(len(devices), cores if devices[0].platform == "cpu" else batch_size)
-    if num_devices > len(devices):
-        kind = devices[0].platform.upper()
-        raise InputError(f"--devices {num_devices}: JAX has {len(devices)} here ({kind}); ask for no more.")
-    return jax.make_mesh((num_devices,), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices[:num_devices])
+        most = cores if is_cpu else batch_size
+        num_devices = max(1, min(present, most // len(of_hosts)))
+    if num_devices * len(of_hosts) > batch_size:
+        on_hosts = f" on {len(of_hosts)} hosts" if len(of_hosts) > 1 else ""
+        raise InputError(
+            f"--devices {num_devices}{on_hosts} cannot share a batch of {batch_size}; make --batch-size larger."
+        )
+    if num_devices > present:
+        kind = of_hosts[0][0].platform.upper()
+        raise InputError(f"--devices {num_devices}: JAX has {present} here ({kind}); ask for no more.")
+    devices = [device for host in of_hosts for device in host[:num_devices]]
+    return jax.make_mesh((len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
-    """Every array of `tree` on each device of `mesh`; where it is already, its memory is shared, so donate only one."""
-    return jax.device_put(tree, NamedSharding(mesh, P()))
+    """Every array of `tree` on each device of `mesh`; where it is already, its memory is shared, so donate only one.
+
+    Each of several processes has to give the same.
+    """
+    everywhere = NamedSharding(mesh, P())
+    if not is_shared(mesh):
+        return jax.device_put(tree, everywhere)
+    return jax.tree.map(lambda leaf: _put(leaf, everywhere), tree)
+
+
+def split(mesh: Mesh, shards: np.ndarray) -> jax.Array:
+    """An array `[mesh.size, …]` of which each device has its own part, from those of `local_shards`, in their order."""
+    return jax.make_array_from_process_local_data(NamedSharding(mesh, P(_AXIS)), shards, (mesh.size, *shards.shape[1:]))
+
+
+def local_shards(mesh: Mesh) -> range:
+    """Which shards of a batch are those of this process's devices."""
+    mine = [place for place, device in enumerate(mesh.devices.flat) if device.process_index == jax.process_index()]
+    return range(mine[0], mine[-1] + 1)
+
+
+def on_one_device(tree: Any) -> Any:
+    """Of replicated arrays the copies on this process's first device: computing with them is no affair of others."""
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+
+
+def is_shared(mesh: Mesh) -> bool:
+    """Whether other processes have devices in it."""
+    return any(device.process_index != jax.process_index() for device in mesh.devices.flat)
 
 
 @functools.cache
-def make_train_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss) -> TrainSteps:
+def make_train_steps(
+    mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss, *, stream: bool = False
+) -> TrainSteps:
     """`train_steps` over the devices of `mesh`, compiled, with its arguments from `state` to `key`.
 
-    All arguments are replicated. `state` and `losses` are donated: the caller must not use them again.
+    All arguments are replicated, but for the images of a `Chunk`, which `stream` says that the feed is. `state` and
+    `step_losses` are donated: the caller must not use them again.
     """
     steps = functools.partial(train_steps, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
-    return jax.jit(_on_each_device(mesh, steps), donate_argnums=(0, 1))
+    in_specs = (P(), P(), _feed_spec(stream), P(), P(), P())
+    return jax.jit(_on_each_device(mesh, steps, in_specs), donate_argnums=(0, 1))
 
 
 @functools.cache
-def make_evaluate(mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss) -> Callable[..., jax.Array]:
-    """The mean loss over all images, over the devices of `mesh`, compiled: `(state, images) → f32[]`."""
-    mean = functools.partial(mean_loss, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
-    return jax.jit(_on_each_device(mesh, mean))
+def make_mean_loss(
+    mesh: Mesh, num_images: int, batch_size: int, loss_fn: LossFn = reconstruction_loss, *, stream: bool = False
+) -> Callable[..., jax.Array]:
+    """`mean_loss` over the devices of `mesh`, compiled, with its arguments from `state` to `last`."""
+    mean = functools.partial(mean_loss, num_images=num_images, batch_size=batch_size, loss_fn=loss_fn)
+    mean = functools.partial(mean, axis_name=_axis_name(mesh))
+    return jax.jit(_on_each_device(mesh, mean, (P(), P(), _feed_spec(stream), P(), P())))
 
 
 def num_cores() -> int:
@@ -77,17 +122,7 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _axis_name(mesh: Mesh) -> str | None:
-    """The axis to sum over; of a single device, none: its all-reduce would still copy every gradient."""
-    return _AXIS if mesh.size > 1 else None
-
-
-def _on_each_device(mesh: Mesh, function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` with everything replicated; what differs between the devices is up to it."""
-    return jax.shard_map(function, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
-
-
-def _ask_for_cpu_devices(num_devices: int) -> None:
+def ask_for_cpu_devices(num_devices: int) -> None:
     """Have JAX treat the CPU as `num_devices` devices, unless the user or an earlier use of JAX has decided already."""
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
@@ -95,6 +130,28 @@ def _ask_for_cpu_devices(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
     except RuntimeError:  # JAX is in use; then it has what it has
         return
+
+
+def _axis_name(mesh: Mesh) -> str | None:
+    """The axis to sum over; of a single device, none: its all-reduce would still copy every gradient."""
+    return _AXIS if mesh.size > 1 else None
+
+
+def _feed_spec(stream: bool) -> Any:
+    """Of an epoch's feed, what each device has."""
+    return Chunk._make((P(_AXIS), P(), P())) if stream else P()
+
+
+def _on_each_device(mesh: Mesh, function: Callable[..., Any], in_specs: Any) -> Callable[..., Any]:
+    """`function` on each device, with replicated results; what differs between the devices is up to it."""
+    return jax.shard_map(function, mesh=mesh, in_specs=in_specs, out_specs=P(), check_vma=False)
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    array = np.asarray(leaf)
+    return jax.make_array_from_process_local_data(sharding, array, array.shape)
 
 
 @contextlib.contextmanager

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 
+from ae_jax.stored_images import AnyImages, pieces
 from ae_jax.types import HostImages
 
-_CHUNK = 10_000  # images in float32 at a time
+_PIECE = 2000  # images in float32 at a time
 
 
 class Pca(NamedTuple):
@@ -22,22 +23,23 @@ class Pca(NamedTuple):
 
     def encode(self, images: HostImages) -> Float32[np.ndarray, "n k"]:
         """`u8[n, 28, 28, 1]` → `f32[n, k]`."""
-        return np.concatenate([chunk @ self.components for chunk in _centred(images, self.mean)])
+        return np.concatenate([piece @ self.components for piece in _centred(images, self.mean)])
 
     def decode(self, codes: Float32[np.ndarray, "n k"]) -> Float32[np.ndarray, "n 28 28 1"]:
         """`f32[n, k]` → `f32[n, 28, 28, 1]`, which may leave [0, 1] a little."""
         return (codes @ self.components.T + self.mean).reshape(-1, 28, 28, 1)
 
 
-def fit_pca(train: HostImages, num_components: int) -> Pca:
+def fit_pca(train: AnyImages, num_components: int) -> Pca:
     """The first `num_components` (at most 784) principal components of `u8[n, 28, 28, 1]`, pixels in [0, 1]."""
-    mean = (train.mean(0, dtype=np.float64).ravel() / 255).astype(np.float32)
-    covariance = sum(chunk.T @ chunk for chunk in _centred(train, mean))
+    total = sum(piece.sum(0, dtype=np.int64) for piece in pieces(train, _PIECE))
+    mean = (np.ravel(total) / len(train) / 255).astype(np.float32)
+    covariance = sum(piece.T @ piece for piece in _centred(train, mean))
     _, vectors = np.linalg.eigh(covariance)
     return Pca(mean, vectors[:, : -num_components - 1 : -1])
 
 
-def pca_mse(train: HostImages, test: UInt8[np.ndarray, "m 28 28 1"], num_components: int) -> float:
+def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
     """Mean squared error per pixel of `test` rebuilt from its first principal components, pixels in [0, 1].
 
     Args:
@@ -47,12 +49,11 @@ def pca_mse(train: HostImages, test: UInt8[np.ndarray, "m 28 28 1"], num_compone
     """
     _, components = pca = fit_pca(train, num_components)
     errors = [
-        np.square(chunk - chunk @ components @ components.T).sum(dtype=np.float64) for chunk in _centred(test, pca.mean)
+        np.square(piece - piece @ components @ components.T).sum(dtype=np.float64) for piece in _centred(test, pca.mean)
     ]
-    return float(sum(errors) / test.size)
+    return float(sum(errors) / np.prod(test.shape))
 
 
-def _centred(images: HostImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "chunk 784"]]:
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK]
-        yield chunk.reshape(len(chunk), -1) / np.float32(255) - mean
+def _centred(images: AnyImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "piece 784"]]:
+    for piece in pieces(images, _PIECE):
+        yield piece.reshape(len(piece), -1) / np.float32(255) - mean

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -11,13 +12,16 @@ from jax.sharding import Mesh
 from ae_jax.batching import batch_sizes, epoch_order
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
+from ae_jax.feeding import Feeding, make_feeding
+from ae_jax.hosts import arrays_from_first
 from ae_jax.losses import denoising_loss, reconstruction_loss
 from ae_jax.models import make_model
-from ae_jax.parallel import TrainSteps, make_mesh, make_train_steps, replicate
+from ae_jax.parallel import TrainSteps, make_mean_loss, make_mesh, make_train_steps, replicate
 from ae_jax.state import TrainState, create_train_state
+from ae_jax.stored_images import AnyImages
 from ae_jax.torch_weights import torch_init
 from ae_jax.train import noise_key
-from ae_jax.types import HostImages, Order, Params, Pixels, RandomKey, StepLosses
+from ae_jax.types import HeldOrder, Params, RandomKey, StepLosses
 
 # What `--devices auto` means on a CPU: the least that a core's part of a batch has to be for that core to pay off as a
 # JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at
@@ -31,7 +35,7 @@ class Program:
     """The compiled steps of a run and what they work on."""
 
     mesh: Mesh
-    images: Pixels  # u8[n, 28, 28, 1], on every device
+    feeding: Feeding  # the images' way to the devices
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     steps: TrainSteps
     shuffle_key: RandomKey
@@ -41,36 +45,77 @@ class Program:
         """Of what is random in the loss."""
         return replicate(self.mesh, noise_key(self.shuffle_key))
 
-    def order(self, epoch: int) -> Order:
+    def order(self, epoch: int) -> HeldOrder:
         """In which epoch 1, 2, … visits the images."""
-        return replicate(self.mesh, epoch_order(jax.random.fold_in(self.shuffle_key, epoch), len(self.images)))
+        return self.feeding.hold(epoch_order(jax.random.fold_in(self.shuffle_key, epoch), len(self.feeding)))
 
     def no_losses(self) -> StepLosses:
         """Room for an epoch's losses."""
         return replicate(self.mesh, np.zeros(len(self.sizes), np.float32))
 
     def take_steps(
-        self, state: TrainState, losses: StepLosses, order: Order, first: int, last: int
+        self, state: TrainState, losses: StepLosses, order: HeldOrder, first: int, last: int
     ) -> tuple[TrainState, StepLosses]:
         """The epoch's steps `first <= i < last`; `state` and `losses` are used up."""
-        return self.steps(state, losses, self.images, order, first, last, self.noise_key)
+        for feed, start, stop in self.feeding.feeds(order, first, last):
+            state, losses = self.steps(state, losses, feed, start, stop, self.noise_key)
+            jax.block_until_ready(losses)  # so that the feed's memory is free before the next one's is filled
+        return state, losses
 
 
-def make_program(config: TrainConfig, images: HostImages) -> tuple[Program, TrainState]:
+def run_mesh(config: TrainConfig) -> Mesh:
+    """The devices of a run.
+
+    Raises:
+      InputError: there are not so many.
+    """
+    return make_mesh(config.num_devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
+
+
+def make_program(
+    config: TrainConfig, images: AnyImages, mesh: Mesh | None = None, *, stream: bool = False
+) -> tuple[Program, TrainState]:
     """The program of a run, compiled, and the state to start from.
+
+    Args:
+      config: the run's settings.
+      images: `u8[n, 28, 28, 1]`, what it is trained on.
+      mesh: the devices, by default `run_mesh`.
+      stream: feed the images chunk by chunk.
 
     Raises:
       InputError: there are not so many devices.
     """
-    mesh = make_mesh(config.num_devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
+    mesh = mesh or run_mesh(config)
     sizes = batch_sizes(len(images), config.batch_size)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
-    state = replicate(mesh, initial_state(config, init_key, config.epochs * len(sizes)))
+    state = arrays_from_first(initial_state(config, init_key, config.epochs * len(sizes)))
     loss_fn = denoising_loss(config.noise) if config.noise else reconstruction_loss
-    steps = make_train_steps(mesh, int(sizes[0]), loss_fn)
-    program = Program(mesh, replicate(mesh, images), sizes, steps, shuffle_key)
-    state, _ = program.take_steps(state, program.no_losses(), program.order(0), 0, 0)
+    steps = make_train_steps(mesh, int(sizes[0]), loss_fn, stream=stream)
+    feeding = make_feeding(mesh, images, config.batch_size, stream=stream)
+    program = Program(mesh, feeding, sizes, steps, shuffle_key)
+    losses = program.no_losses()
+    feed, _, _ = next(feeding.feeds(program.order(1), 0, 1))
+    state, _ = steps(replicate(mesh, state), losses, feed, 0, 0, program.noise_key)
     return program, state
+
+
+def make_test_loss(
+    mesh: Mesh, images: AnyImages, batch_size: int = 64, *, stream: bool = False
+) -> Callable[[TrainState], float]:
+    """The mean loss over all `images`, as a function of a state that is on the devices of `mesh`."""
+    sizes = batch_sizes(len(images), batch_size)
+    mean_loss = make_mean_loss(mesh, len(images), int(sizes[0]), stream=stream)
+    feeding = make_feeding(mesh, images, batch_size, stream=stream)
+    order = feeding.hold(np.arange(len(images), dtype=np.int32))
+
+    def test_loss(state: TrainState) -> float:
+        mean = replicate(mesh, np.float32(0))
+        for feed, first, last in feeding.feeds(order, 0, len(sizes)):
+            mean = jax.block_until_ready(mean_loss(state, mean, feed, first, last))
+        return float(mean)
+
+    return test_loss
 
 
 def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
@@ -85,7 +130,7 @@ def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule
 
 def initial_state(config: TrainConfig, key: RandomKey, num_steps: int, params: Params | None = None) -> TrainState:
     """The state that a run of `num_steps` steps begins with; `params`: from these instead of fresh ones."""
-    model = make_model(config.arch, config.latent_dim, config.output)
+    model = make_model(config.arch, config.latent_dim, config.output, config.precision)
     return create_train_state(
         model,
         key,

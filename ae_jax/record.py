@@ -11,18 +11,21 @@ from typing import Any, TypeAlias
 import jax
 
 from ae_jax.config import TrainConfig
-from ae_jax.data import Dataset
+from ae_jax.data import OpenDataset
 from ae_jax.errors import InputError
+from ae_jax.stored_images import pieces
 
 # Of JSON's types: "config", the settings; "dataset_used" and "dataset_sha256", what it really trains on; "versions";
 # "devices_used"; "resumed", for each time that it was continued the step, versions and devices.
 Record: TypeAlias = dict[str, Any]
 
+_PIECE = 10_000  # images at a time
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
-_MAY_CHANGE = {"devices", "tensorboard", "run_dir", "data_dir", "manual_dir"}
+_PROCESSES = {"distributed", "coordinator", "num_processes", "process_id"}
+_MAY_CHANGE = {"devices", "stream", "tensorboard", "run_dir", "data_dir", "manual_dir"} | _PROCESSES
 
 
-def new_record(config: TrainConfig, datasets: Iterable[Dataset], devices: Iterable[jax.Device]) -> Record:
+def new_record(config: TrainConfig, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Record:
     """The record of a run that begins."""
     train_set, test_set = datasets
     return {
@@ -45,7 +48,7 @@ def is_untrained(record: Record) -> bool:
     return record["dataset_used"] is None
 
 
-def on_dataset(record: Record, train_set: Dataset, test_set: Dataset, run_dir: Path) -> Record:
+def on_dataset(record: Record, train_set: OpenDataset, test_set: OpenDataset, run_dir: Path) -> Record:
     """The record of a run that goes on with these images.
 
     Raises:
@@ -114,12 +117,13 @@ def what_differs(record: Record, devices: Iterable[jax.Device]) -> list[str]:
     return differences
 
 
-def dataset_digest(train_set: Dataset, test_set: Dataset) -> str:
+def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
     """A digest of all images, to see that a run goes on with those that it began with."""
     digest = hashlib.sha256()
     for dataset in (train_set, test_set):
         digest.update(str(dataset.images.shape).encode())
-        digest.update(dataset.images.tobytes())
+        for piece in pieces(dataset.images, _PIECE):
+            digest.update(piece.tobytes())
     return digest.hexdigest()
 
 

@@ -10,10 +10,11 @@ from tqdm import tqdm
 
 from ae_jax.batching import normalise
 from ae_jax.config import TrainConfig
-from ae_jax.data import Dataset, dataset_title
+from ae_jax.data import OpenDataset, dataset_title
 from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.losses import with_fixed_noise
 from ae_jax.models import make_model
+from ae_jax.parallel import on_one_device
 from ae_jax.pca import pca_mse
 from ae_jax.record import Record
 from ae_jax.run_dir import append_metrics, save_picture
@@ -29,8 +30,8 @@ class Run:
     run_dir: Path
     config: TrainConfig
     record: Record
-    train_set: Dataset
-    test_set: Dataset
+    train_set: OpenDataset
+    test_set: OpenDataset
 
     @property
     def title(self) -> str:
@@ -98,6 +99,7 @@ def _reconstructions(run: Run, progress: Progress) -> bytes:
 
     images = run.test_set.images[:_NUM_PICTURED]
     noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
-    recons = np.asarray(reconstruct(progress.state, images if noisy is None else noisy))
+    state = on_one_device(progress.state)
+    recons = np.asarray(reconstruct(state, images if noisy is None else noisy))
     caption = f"{run.title}, epoch {len(progress.history)}, test MSE {progress.history[-1].test_loss:.5f}"
     return figure_bytes(reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy), ".png")

@@ -5,22 +5,26 @@ import dataclasses
 import functools
 import importlib.util
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from tqdm import tqdm
 
 from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
-from ae_jax.data import Dataset, find_dataset, load_dataset
-from ae_jax.errors import InputError, RunError
+from ae_jax.data import OpenDataset, find_dataset, open_dataset
+from ae_jax.errors import DivergedError, InputError, RunError
+from ae_jax.hosts import facts_from_first, is_first, largest, together
 from ae_jax.interrupts import Interrupted, deferred
 from ae_jax.loop import EpochMetrics, Progress, train_pieces
-from ae_jax.parallel import make_evaluate, replicate
-from ae_jax.program import Program, make_program
+from ae_jax.memory import fits, give_back
+from ae_jax.parallel import ask_for_cpu_devices, num_cores
+from ae_jax.program import Program, make_program, make_test_loss, run_mesh
 from ae_jax.record import (
+    Record,
     continued,
     continued_config,
     is_untrained,
@@ -38,9 +42,6 @@ from ae_jax.run_dir import (
     rewrite_metrics,
     write_record,
 )
-from ae_jax.state import TrainState
-
-_EVALUATION_BATCH = 64
 
 
 def train(config: TrainConfig) -> Path:
@@ -48,23 +49,26 @@ def train(config: TrainConfig) -> Path:
 
     Raises:
       InputError: the data cannot be had, or the run directory is taken or cannot be written.
-      RunError: a loss is not finite, or a file can no longer be written; the last checkpoint is sound.
+      RunError: a loss is not finite, a file can no longer be written, or another process of the run was lost; the last
+        checkpoint is sound.
       Interrupted: SIGINT or SIGTERM; the run can be continued.
     """
-    if config.run_dir:
-        refuse_taken(Path(config.run_dir))
-    _require_installed(config)
-    train_set, test_set = _load(config, config.dataset)
-    program, state = make_program(config, train_set.images)
-    record = new_record(config, (train_set, test_set), program.mesh.devices.flat)
-    with new_run_dir(config) as run_dir, _explained(run_dir):
-        run = Run(run_dir, config, record, train_set, test_set)
-        progress = Progress(state, program.no_losses())
-        save_progress(run_dir, program, progress, record)
-        write_record(run_dir, record)
-        sizes = f"{len(train_set.images):,} images, {len(test_set.images):,} for testing"
-        print(f"Training {run.title}: {sizes}, into {run_dir}")
-        conclude(run, _train(run, program, progress))
+    with _together(vars(config)):
+        mesh = run_mesh(config)
+        if config.run_dir and is_first():
+            refuse_taken(Path(config.run_dir))
+        _require_installed(config)
+        train_set, test_set = _load(config, config.dataset)
+        stream = _has_to_stream(config, mesh, (train_set, test_set))
+        program, state = make_program(config, train_set.images, mesh, stream=stream)
+        record = _agreed(new_record(config, (train_set, test_set), mesh.devices.flat))
+        with _of_first(lambda: new_run_dir(config)) as run_dir, _explained(run_dir):
+            run = Run(run_dir, config, record, train_set, test_set)
+            progress = Progress(state, program.no_losses())
+            _save(run, program, progress)
+            sizes = f"{len(train_set.images):,} images, {len(test_set.images):,} for testing"
+            _say(f"Training {run.title}: {sizes}, into {run_dir}")
+            _conclude(run, _train(run, program, progress))
     return run_dir
 
 
@@ -73,35 +77,60 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
 
     Args:
       run_dir: the run's directory, or None for the one run of the model in `runs`.
-      settings: fields of `TrainConfig`. More `epochs` extend the run, `devices` and the data's folders may be others.
+      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes, `stream` and
+        the data's folders may be others.
 
     Raises:
       InputError: there is no run or no sound checkpoint, another process is at it, its images are not those that it
         was begun with, or other `settings` are not the run's.
       RunError, Interrupted: as for `train`.
     """
-    run_dir = Path(run_dir) if run_dir else default_run_dir(settings.get("arch", "conv"))
-    with held_run_dir(run_dir):
-        path = latest_checkpoint(run_dir)
-        if path is None:
-            raise InputError(f"{run_dir} holds no checkpoint to continue from; start a new run.")
-        info = checkpoint_info(path)
+    with _together(settings), _of_first(lambda: _held(run_dir, settings)) as folder:
+        path = latest_checkpoint(folder) if is_first() else None
+        if is_first() and path is None:
+            raise InputError(f"{folder} holds no checkpoint to continue from; start a new run.")
+        info = facts_from_first(path and checkpoint_info(path))
         record, done = info["record"], tuple(EpochMetrics(**metrics) for metrics in info["history"])
         config = continued_config(record, settings)
         _require_installed(config)
         train_set, test_set = _load(config, record["dataset_used"] or config.dataset)
-        load = load_imported if is_untrained(record) else load_progress
-        record = on_dataset(record, train_set, test_set, run_dir)
-        run = Run(run_dir, config, record, train_set, test_set)
-        with _explained(run_dir):
-            set_aside(newer for newer in list_checkpoints(run_dir) if checkpoint_step(newer) > checkpoint_step(path))
-            rewrite_metrics(run_dir, done)
+        is_new = is_untrained(record)
+        record = on_dataset(record, train_set, test_set, folder)
+        run = Run(folder, config, record, train_set, test_set)
+        with _explained(folder):
+            if path:
+                newer = (other for other in list_checkpoints(folder) if checkpoint_step(other) > checkpoint_step(path))
+                set_aside(newer)
+                rewrite_metrics(folder, done)
             if len(done) < config.epochs:
-                done = _continue(run, functools.partial(load, path))
+                done = _continue(run, functools.partial(load_imported if is_new else load_progress, path, info))
             else:
-                print(f"The run in {run_dir} has had its {config.epochs} epochs; more --epochs extend it.")
-            conclude(run, done)
-    return run_dir
+                _say(f"The run in {folder} has had its {config.epochs} epochs; more --epochs extend it.")
+            _conclude(run, done)
+    return folder
+
+
+def _together(settings: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+    """Meet the run's other processes, as the settings say."""
+    coordinator, num_processes, process_id = map(settings.get, ("coordinator", "num_processes", "process_id"))
+    distributed = bool(settings.get("distributed") or coordinator)
+    if distributed:  # they talk before they know the run's settings, and from then on JAX has the devices that it has
+        ask_for_cpu_devices(max(num_cores(), TrainConfig(devices=settings.get("devices", "auto")).num_devices or 1))
+    return together(distributed, coordinator, num_processes, process_id)
+
+
+@contextlib.contextmanager
+def _of_first(folder: Callable[[], contextlib.AbstractContextManager[Path]]) -> Iterator[Path]:
+    """A folder that the first process holds, and the others only know the name of."""
+    with folder() if is_first() else contextlib.nullcontext() as path:
+        yield Path(facts_from_first(str(path)))
+
+
+@contextlib.contextmanager
+def _held(run_dir: PathLike | None, settings: Mapping[str, Any]) -> Iterator[Path]:
+    folder = Path(run_dir) if run_dir else default_run_dir(settings.get("arch", "conv"))
+    with held_run_dir(folder):
+        yield folder
 
 
 def _require_installed(config: TrainConfig) -> None:
@@ -109,67 +138,112 @@ def _require_installed(config: TrainConfig) -> None:
         raise InputError('--tensorboard wants a package that is not installed: pip install "ae_jax[tensorboard]".')
 
 
-def _load(config: TrainConfig, dataset: str) -> tuple[Dataset, Dataset]:
+def _load(config: TrainConfig, dataset: str) -> tuple[OpenDataset, OpenDataset]:
+    """Training and test images; where they have to be prepared, the first process has done it when the others look."""
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    name = find_dataset(dataset, **folders)
-    return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
+    name = facts_from_first(find_dataset(dataset, **folders) if is_first() else None)
+    if not is_first():
+        largest(0)
+    datasets = open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
+    if is_first():
+        largest(0)
+    return datasets
+
+
+def _has_to_stream(config: TrainConfig, mesh: Mesh, datasets: Iterable[OpenDataset]) -> bool:
+    """Whether the images are fed chunk by chunk, on all hosts if one cannot hold them."""
+    nbytes = sum(dataset.images.nbytes for dataset in datasets)
+    if config.stream or not largest(not fits(nbytes, list(mesh.local_devices))):
+        return config.stream
+    _say(f"The images take {nbytes / 2**20:,.0f} MiB on each device, more than fits: they are streamed.")
+    return True
+
+
+def _agreed(record: Record) -> Record:
+    """The first process's record; the others have to have the same images."""
+    first = facts_from_first(record)
+    if first["dataset_sha256"] != record["dataset_sha256"]:
+        raise InputError(f"{record['dataset_used']} holds other images here than in process 0; give all the same.")
+    return first
 
 
 def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[EpochMetrics, ...]:
-    program, fresh = make_program(run.config, run.train_set.images)
-    program, progress = load(program, fresh)
-    devices = list(program.mesh.devices.flat)
+    mesh = run_mesh(run.config)
+    stream = _has_to_stream(run.config, mesh, (run.train_set, run.test_set))
+    program, progress = load(*make_program(run.config, run.train_set.images, mesh, stream=stream))
+    devices = list(mesh.devices.flat)
     if differences := what_differs(run.record, devices):
-        print(f"With {', '.join(differences)}: the rest may differ in bits from that of an uninterrupted run.")
+        _say(f"With {', '.join(differences)}: the rest may differ in bits from that of an uninterrupted run.")
     is_longer = run.config.epochs > run.record["config"]["epochs"]
     if is_longer and (run.config.schedule != "constant" or run.config.warmup):
-        print(f"The learning rate's schedule is now that of a run of {run.config.epochs} epochs.")
-    record = continued(run.record, run.config, progress.step, devices)
-    run = dataclasses.replace(run, record=record)
-    save_progress(run.run_dir, program, progress, record)  # more epochs are part of the run from here on
-    write_record(run.run_dir, record)
-    print(f"Continuing {run.title} in {run.run_dir} after step {progress.step:,}, epoch {len(progress.history) + 1}")
+        _say(f"The learning rate's schedule is now that of a run of {run.config.epochs} epochs.")
+    run = dataclasses.replace(run, record=continued(run.record, run.config, progress.step, devices))
+    _save(run, program, progress)  # more epochs are part of the run from here on
+    _say(f"Continuing {run.title} in {run.run_dir} after step {progress.step:,}, epoch {len(progress.history) + 1}")
     return _train(run, program, progress)
 
 
 def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
     """Train to the end, report and save on the way; returns the metrics of all epochs."""
-    config, num_images = run.config, len(program.images)
-    evaluate = make_evaluate(program.mesh, min(_EVALUATION_BATCH, len(run.test_set.images)))
-    test_images = replicate(program.mesh, run.test_set.images)
+    config, num_images = run.config, len(program.feeding)
+    test_loss = make_test_loss(program.mesh, run.test_set.images, stream=program.feeding.streamed)
+    if program.feeding.streamed:
+        give_back()
     last_step, save_every = config.epochs * len(program.sizes), config.checkpoint_steps(len(program.sizes))
-
-    def test_loss(state: TrainState) -> float:
-        return float(evaluate(state, test_images))
-
     bar = _bar(config.epochs * num_images, _images_seen(start, program))
     with deferred() as noted, bar, reporter(run, start.step) as report:
         for progress in train_pieces(program, start, config.epochs, test_loss, save_every):
-            bar.update(_images_seen(progress, program) - bar.n)
-            epoch = min(len(progress.history) + 1, config.epochs)
-            bar.set_description(f"epoch {epoch}/{config.epochs}", refresh=False)
-            at_epoch_end = progress.step % len(program.sizes) == 0
-            if at_epoch_end:
-                report(progress)
-            else:
-                steps = np.asarray(progress.losses)[: progress.step % len(program.sizes)]
-                bar.set_postfix(loss=f"{steps[-100:].mean():.5f}", refresh=False)
-            due = save_every and progress.step % save_every == 0
-            if due or progress.step == last_step or noted():
-                save_progress(run.run_dir, program, progress, run.record)
-                remove_old_checkpoints(run.run_dir, progress.history, config.keep)
-            if signum := noted():
+            signum = largest(noted() or 0)  # heard by one process, it ends all
+            if is_first():
+                _follow(bar, report, program, progress, config.epochs)
+                due = save_every and progress.step % save_every == 0
+                if due or progress.step == last_step or signum:
+                    save_progress(run.run_dir, program, progress, run.record)
+                    remove_old_checkpoints(run.run_dir, progress.history, config.keep)
+            if signum:
                 raise Interrupted(signum)
     return progress.history
 
 
+def _follow(
+    bar: tqdm, report: Callable[[Progress], None], program: Program, progress: Progress, num_epochs: int
+) -> None:
+    """Show how far the run is, and report an epoch that has ended."""
+    bar.update(_images_seen(progress, program) - bar.n)
+    bar.set_description(f"epoch {min(len(progress.history) + 1, num_epochs)}/{num_epochs}", refresh=False)
+    if steps := progress.step % len(program.sizes):
+        loss = np.asarray(progress.losses)[:steps][-100:].mean()
+        bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
+    else:
+        report(progress)
+
+
+def _save(run: Run, program: Program, progress: Progress) -> None:
+    """Write where a run begins or goes on, and its settings."""
+    if is_first():
+        save_progress(run.run_dir, program, progress, run.record)
+        write_record(run.run_dir, run.record)
+
+
+def _conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
+    if is_first():
+        conclude(run, history)
+
+
+def _say(text: str) -> None:
+    if is_first():
+        print(text)
+
+
 def _bar(total: int, done: int) -> tqdm:
-    return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=None, leave=False)
+    """On a terminal, and of the first process."""
+    hide = None if is_first() else True
+    return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=hide, leave=False)
 
 
 def _images_seen(progress: Progress, program: Program) -> int:
     epochs, steps = divmod(progress.step, len(program.sizes))
-    return epochs * len(program.images) + int(program.sizes[:steps].sum())
+    return epochs * len(program.feeding) + int(program.sizes[:steps].sum())
 
 
 @contextlib.contextmanager
@@ -179,8 +253,8 @@ def _explained(run_dir: Path) -> Iterator[None]:
         yield
     except Interrupted as error:
         raise Interrupted(error.signum, f" {_how_to_continue(run_dir)}") from error
-    except RunError as error:
-        last = max(list_checkpoints(run_dir), key=checkpoint_step)
+    except DivergedError as error:
+        last = max(list_checkpoints(run_dir), key=checkpoint_step, default="not here")
         raise RunError(
             f"{error}; start a new run with a smaller --learning-rate. The last good checkpoint is {last}."
         ) from error

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,7 +17,8 @@ from ae_jax.checkpoint import (
     read_params,
     save_checkpoint,
 )
-from ae_jax.errors import InputError, RunError
+from ae_jax.errors import DivergedError, InputError
+from ae_jax.hosts import arrays_from_first
 from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.parallel import replicate
 from ae_jax.program import Program
@@ -28,12 +30,12 @@ def save_progress(run_dir: Path, program: Program, progress: Progress, record: R
     """Write all that the rest of a run depends on, as `checkpoints/step_00000938.safetensors`.
 
     Raises:
-      RunError: the parameters are not finite; nothing is written.
+      DivergedError: the parameters are not finite; nothing is written.
       OSError: the folder cannot be written to.
     """
     params = jax.device_get(progress.state.params)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-        raise RunError(f"the parameters are not finite after step {progress.step}")
+        raise DivergedError(f"the parameters are not finite after step {progress.step}")
     epochs, steps = divmod(progress.step, len(program.sizes))
     save_checkpoint(
         checkpoint_path(run_dir, progress.step),
@@ -58,31 +60,54 @@ def save_imported(run_dir: Path, state: TrainState, record: Record) -> None:
     save_checkpoint(checkpoint_path(run_dir, 0), state, info={"history": [], "record": record})
 
 
-def load_imported(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
-    """The beginning of a run on what `save_imported` wrote: its parameters, the rest as in `program` and `like`."""
-    params, _, _ = read_params(path)
-    return program, Progress(like.replace(params=replicate(program.mesh, params)), program.no_losses())
+def load_imported(
+    path: Path | None, info: dict[str, Any], program: Program, like: TrainState
+) -> tuple[Program, Progress]:
+    """The beginning of a run on what `save_imported` wrote: its parameters, the rest as in `program` and `like`.
+
+    Arguments as for `load_progress`.
+    """
+    params = read_params(path)[0] if path else jax.device_get(like.params)
+    params = replicate(program.mesh, arrays_from_first(params))
+    return program, Progress(like.replace(params=params), program.no_losses())
 
 
-def load_progress(path: Path, program: Program, like: TrainState) -> tuple[Program, Progress]:
-    """The run as it was when `save_progress` wrote `path`; `program` and `like` are those of its settings.
+def load_progress(
+    path: Path | None, info: dict[str, Any], program: Program, like: TrainState
+) -> tuple[Program, Progress]:
+    """The run as it was when `save_progress` wrote a checkpoint.
+
+    Args:
+      path: the checkpoint, or None in all but a run's first process, which gives the others its content.
+      info: the facts in it.
+      program: that of the run's settings.
+      like: the state to start from with these settings.
 
     Raises:
       DamagedFileError: the file is not what was written.
       InputError: the state has another structure here.
     """
-    try:
-        state, arrays, info = read_checkpoint(path, like)
-    except InputError:  # it says what to do
-        raise
-    except ValueError as error:
-        raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
-    key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
-    state, losses = replicate(program.mesh, (state, arrays["losses"]))
+    key_data = np.asarray(jax.random.key_data(program.shuffle_key))
+    state, losses = jax.device_get((like, program.no_losses()))
+    if path:
+        state, losses, key_data = _read(path, like)
+    state, losses, key_data = arrays_from_first((state, losses, key_data))
+    key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=info["shuffle_key_impl"])
+    state, losses = replicate(program.mesh, (state, losses))
     step = info["epochs"] * len(program.sizes) + info["steps_in_epoch"]
     history = tuple(EpochMetrics(**metrics) for metrics in info["history"])
     program = dataclasses.replace(program, shuffle_key=key)
     return program, Progress(state, losses, step, info["seconds_in_epoch"], history)
+
+
+def _read(path: Path, like: TrainState) -> tuple[TrainState, np.ndarray, np.ndarray]:
+    try:
+        state, arrays, _ = read_checkpoint(path, like)
+    except InputError:  # it says what to do
+        raise
+    except ValueError as error:
+        raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
+    return state, arrays["losses"], arrays["shuffle_key"]
 
 
 def set_aside(checkpoints: Iterable[Path]) -> None:

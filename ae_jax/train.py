@@ -10,14 +10,13 @@ from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ae_jax.batching import batch_sizes, epoch_order, normalise, take_batch
+from ae_jax.batching import Feed, Resident, batch_sizes, epoch_order, normalise
 from ae_jax.losses import LossFn, apply, losses, reconstruction_loss, wants_keys
 from ae_jax.state import TrainState
 from ae_jax.types import (
     Batch,
     HostBatch,
     Metrics,
-    Order,
     Params,
     PerImage,
     PerImageKeys,
@@ -89,9 +88,9 @@ def train_epoch(
     Returns:
       The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
     """
-    order = epoch_order(key, len(images))
+    feed = Resident(images, epoch_order(key, len(images)))
     sizes = batch_sizes(len(images), batch_size)
-    start = (state, jnp.zeros(len(sizes)), images, order, 0, len(sizes), noise_key(key))
+    start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise_key(key))
     state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
     return state, {"loss": jnp.average(step_losses, weights=sizes)}
 
@@ -104,8 +103,7 @@ def noise_key(key: RandomKey) -> RandomKey:
 def train_steps(
     state: TrainState,
     step_losses: StepLosses,
-    images: Pixels,
-    order: Order,
+    feed: Feed,
     first: int | Step,
     last: int | Step,
     key: RandomKey | None = None,
@@ -114,15 +112,14 @@ def train_steps(
     loss_fn: LossFn = reconstruction_loss,
     axis_name: str | None = None,
 ) -> tuple[TrainState, StepLosses]:
-    """The steps `first <= i < last` of the epoch that visits `images` in `order`, as one loop to compile.
+    """The steps `first <= i < last` of the epoch that `feed` feeds, as one loop to compile.
 
     The bounds may be traced: an epoch can be taken in pieces of any length, with one compilation and the same result.
 
     Args:
       state: where to start.
       step_losses: `f32[steps]`, the epoch's loss at each step so far.
-      images: `u8[n, …]`.
-      order: `i32[n]`, from `epoch_order`.
+      feed: where the batches come from.
       first: the first step to take.
       last: the step to stop before, at most the epoch's `ceil(n / batch_size)`.
       key: for losses with randomness in them, as for `make_train_step`.
@@ -136,7 +133,7 @@ def train_steps(
 
     def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
         state, step_losses = carry
-        batch, weights = take_batch(images, order, i, batch_size, **_shard(axis_name))
+        batch, weights = feed.batch(i, batch_size, **_shard(axis_name))
         state, loss = _step(loss_fn, state, batch, weights, key, axis_name)
         return state, step_losses.at[i].set(loss)
 
@@ -148,23 +145,45 @@ def evaluate(
     state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> Metrics:
     """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call; for losses without randomness."""
-    return {"loss": mean_loss(state, images, batch_size=batch_size, loss_fn=loss_fn)}
+    n, sizes = len(images), batch_sizes(len(images), batch_size)
+    start = (state, jnp.float32(0), Resident(images, jnp.arange(n)), 0, len(sizes))
+    return {"loss": mean_loss(*start, num_images=n, batch_size=int(sizes[0]), loss_fn=loss_fn)}
 
 
 def mean_loss(
-    state: TrainState, images: Pixels, *, batch_size: int, loss_fn: LossFn, axis_name: str | None = None
+    state: TrainState,
+    mean: Scalar,
+    feed: Feed,
+    first: int | Step,
+    last: int | Step,
+    *,
+    num_images: int,
+    batch_size: int,
+    loss_fn: LossFn = reconstruction_loss,
+    axis_name: str | None = None,
 ) -> Scalar:
-    """The mean over all images `u8[n, …]`, as one loop to compile; `axis_name` as for `train_steps`."""
-    order = jnp.arange(len(images))
-    sizes = batch_sizes(len(images), batch_size)
+    """What the batches `first <= i < last` add to the mean over all images, as one loop to compile.
+
+    Args:
+      state: whose parameters.
+      mean: what the batches before have added up to, or 0.
+      feed: where the batches come from.
+      first: the first batch.
+      last: the batch to stop before.
+      num_images: in all batches.
+      batch_size: images a batch, but for the last.
+      loss_fn: one without randomness.
+      axis_name: as for `train_steps`.
+    """
 
     def body(i: Step, total: Scalar) -> Scalar:
-        batch, weights = take_batch(images, order, i, int(sizes[0]), **_shard(axis_name))
+        batch, weights = feed.batch(i, batch_size, **_shard(axis_name))
         loss = jnp.sum(losses(loss_fn, state.model, state.params, batch) * weights)
-        return total + loss * jnp.asarray(sizes)[i] / len(images)
+        return total + loss * jnp.minimum(batch_size, num_images - i * batch_size) / num_images
 
-    mean = lax.fori_loop(0, len(sizes), body, jnp.float32(0))
-    return lax.psum(mean, axis_name) if axis_name else mean
+    if not axis_name:
+        return lax.fori_loop(first, last, body, mean)
+    return mean + lax.psum(lax.fori_loop(first, last, body, jnp.float32(0)), axis_name)
 
 
 @jax.jit

@@ -64,7 +64,7 @@ def load_model(path: PathLike) -> TrainedModel:
     if "record" not in info:
         raise InputError(f"{checkpoint} is a state without its run's settings; ae_jax.load_checkpoint reads it.")
     config = recorded_config(info["record"])
-    model = make_model(config.arch, config.latent_dim, config.output)
+    model = make_model(config.arch, config.latent_dim, config.output, config.precision)
     expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
     if _shapes(params) != _shapes(expected):
         raise InputError(f"{checkpoint} does not hold the parameters of the model in its settings, {config.arch}.")

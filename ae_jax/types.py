@@ -13,6 +13,7 @@ Scalar: TypeAlias = Float[Array, ""]
 StepLosses: TypeAlias = Float[Array, "steps"]
 Step: TypeAlias = Int[Array, ""]
 Order: TypeAlias = Int[Array, "n"]
+HeldOrder: TypeAlias = Order | Int[np.ndarray, "n"]  # the same where the images are: on the device or the host
 RandomKey: TypeAlias = Key[Array, ""]
 PerImageKeys: TypeAlias = Key[Array, "batch"]
 

@@ -6,7 +6,7 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.batching import batch_sizes
+from ae_jax.batching import Resident, batch_sizes
 from ae_jax.parallel import make_mesh, make_train_steps, replicate
 
 
@@ -75,6 +75,6 @@ def test_devices_share_the_noise_and_agree(state: ae_jax.TrainState, digits: np.
         steps = make_train_steps(mesh, 64, ae_jax.denoising_loss(0.5))
         start = replicate(mesh, (state, np.zeros(len(batch_sizes(300, 64)), np.float32)))
         start = jax.tree.map(jnp.copy, start)  # which is used up
-        rest = replicate(mesh, (digits, np.arange(300)))
-        losses.append(np.asarray(steps(*start, *rest, 0, 5, replicate(mesh, jax.random.key(4)))[1]))
+        feed = replicate(mesh, Resident(digits, np.arange(300)))
+        losses.append(np.asarray(steps(*start, feed, 0, 5, replicate(mesh, jax.random.key(4)))[1]))
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)  # sums in another order

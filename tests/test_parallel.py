@@ -7,10 +7,11 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.batching import epoch_order
+from ae_jax.batching import Resident, epoch_order
 from ae_jax.errors import InputError
 from ae_jax.models import MODELS
-from ae_jax.parallel import make_evaluate, make_mesh, make_train_steps, num_cores, replicate
+from ae_jax.parallel import make_mesh, make_train_steps, num_cores, replicate
+from ae_jax.program import make_test_loss
 
 BATCH = 64
 NUM_STEPS = 5  # 300 = 4 × 64 + 44
@@ -39,31 +40,32 @@ def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: in
     tx = optax.sgd(0.5)  # Adam divides a gradient by its size, so that where it is all but 0 it is rounding that counts
     start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0), tx=tx)
     expected, metrics = ae_jax.train_epoch(start, digits, key, BATCH)
-    arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), digits, epoch_order(key, len(digits))))
-    state, losses = make_train_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS)
+    feed = Resident(digits, epoch_order(key, len(digits)))
+    arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), feed))
+    state, losses = make_train_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS, None)
     assert int(state.step) == NUM_STEPS
     assert largest_difference(state.params, expected.params) <= 2e-6  # the gradients' sums in another order
     assert np.average(losses, weights=[64, 64, 64, 64, 44]) == pytest.approx(float(metrics["loss"]), rel=1e-5)
-    test_loss = make_evaluate(mesh, BATCH)(state, arguments[2])
-    assert float(test_loss) == pytest.approx(float(ae_jax.evaluate(expected, digits)["loss"]), rel=1e-5)
+    expected_loss = float(ae_jax.evaluate(expected, digits)["loss"])
+    assert make_test_loss(mesh, digits, BATCH)(state) == pytest.approx(expected_loss, rel=1e-5)
 
 
 def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     for num_devices, expected in {1: 0, 2: 1}.items():
         mesh = mesh_of(num_devices)
-        arguments = replicate(mesh, (state, jnp.zeros(NUM_STEPS), digits, jnp.arange(len(digits))))
-        program = make_train_steps(mesh, BATCH).lower(*arguments, 0, NUM_STEPS).as_text()
+        arguments = replicate(mesh, (state, jnp.zeros(NUM_STEPS), Resident(digits, jnp.arange(len(digits)))))
+        program = make_train_steps(mesh, BATCH).lower(*arguments, 0, NUM_STEPS, None).as_text()
         assert program.count('"stablehlo.all_reduce"') == expected
 
 
 def test_the_states_memory_is_used_again(digits: np.ndarray) -> None:
     mesh = mesh_of(2)
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
-    state, *rest = replicate(mesh, (state, jnp.zeros(NUM_STEPS), digits, jnp.arange(len(digits))))
-    make_train_steps(mesh, BATCH)(state, *rest, 0, 1)
+    state, losses, feed = replicate(mesh, (state, jnp.zeros(NUM_STEPS), Resident(digits, jnp.arange(len(digits)))))
+    make_train_steps(mesh, BATCH)(state, losses, feed, 0, 1, None)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
-    assert not rest[1].is_deleted()  # the images stay
+    assert not feed.images.is_deleted()
 
 
 def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
+from ae_jax.batching import Resident
 from ae_jax.train import train_steps
 
 MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
@@ -57,7 +58,7 @@ def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np
     def run(bounds: list[int]) -> tuple[ae_jax.TrainState, jax.Array]:
         state, losses = start, jnp.zeros(5)
         for first, last in itertools.pairwise(bounds):
-            state, losses = take_steps(state, losses, digits, order, first, last)
+            state, losses = take_steps(state, losses, Resident(digits, order), first, last)
         return state, losses
 
     whole, whole_losses = run([0, 5])

@@ -9,6 +9,7 @@ from flax import linen as nn
 import ae_jax
 from ae_jax.batching import batch_sizes
 from ae_jax.config import TrainConfig
+from ae_jax.feeding import ResidentImages
 from ae_jax.loop import Progress, train_pieces
 from ae_jax.models import Conv
 from ae_jax.parallel import make_mesh, make_train_steps, replicate
@@ -28,7 +29,7 @@ def begin() -> tuple[Program, Progress]:
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
     mesh = make_mesh(None, batch_size=4, images_per_core=None)
     sizes = batch_sizes(len(images), 4)
-    program = Program(mesh, replicate(mesh, images), sizes, make_train_steps(mesh, 4), jax.random.key(1))
+    program = Program(mesh, ResidentImages(mesh, images), sizes, make_train_steps(mesh, 4), jax.random.key(1))
     state = replicate(mesh, ae_jax.create_train_state(OneKernel(), jax.random.key(0), learning_rate=0.1))
     return program, Progress(state, program.no_losses())
 

@@ -15,8 +15,7 @@ import jax
 
 from ae_jax.config import TrainConfig
 from ae_jax.data import load_dataset
-from ae_jax.parallel import make_evaluate, replicate
-from ae_jax.program import make_program
+from ae_jax.program import make_program, make_test_loss
 from ae_jax.types import HostImages
 
 
@@ -121,8 +120,7 @@ class AeJaxTrainer:
 
     def evaluate(self, images: HostImages) -> float:
         """The mean loss over the images."""
-        mesh = self._program.mesh
-        return float(make_evaluate(mesh, 64)(self._state, replicate(mesh, images)))
+        return make_test_loss(self._program.mesh, images)(self._state)
 
 
 def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:

@@ -44,6 +44,7 @@ _VALUES = {
     "--weight-decay": ("0", "1e-5", "1", *(n for n in _NUMBERS if n not in ("1e3",))),
     "--weight-decay-mode": ("decoupled", "l2", *_WORDS),
     "--init": ("flax", "torch", *_WORDS),
+    "--precision": ("float32", "bfloat16", *_WORDS),
     "--devices": ("auto", "1", "2", *_NUMBERS, *_HUGE),
     "--seed": ("0", "4294967295", *_NUMBERS, *_HUGE),
     "--figure-every": ("0", "1", *_NUMBERS, *_HUGE),

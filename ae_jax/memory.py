@@ -1,0 +1,47 @@
+"""How much memory there is: for deciding whether images fit a device."""
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import psutil
+
+_CGROUPS = Path("/sys/fs/cgroup")  # by which containers and clusters limit memory: (version 2, version 1)
+_LIMITS = (("", "memory.max", "memory.current"), ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))
+
+
+def fits(nbytes: int, devices: list[jax.Device]) -> bool:
+    """Whether each of this process's `devices` can hold `nbytes` and leave as much again for the work."""
+    stats = devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return 2 * nbytes <= stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return 2 * nbytes * len(devices) <= available()  # the CPU's devices share its memory
+
+
+def available() -> int:
+    """The bytes that this process can still have without anything being swapped out or killed."""
+    return min(psutil.virtual_memory().available, *_left_in_cgroups())
+
+
+def give_back() -> None:
+    """Return to the system what XLA's compiler has freed, about 100 MB that glibc keeps otherwise."""
+    with contextlib.suppress(OSError, AttributeError):  # another system's C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def _left_in_cgroups() -> Iterator[int]:
+    """What the limits on this process leave, of all groups that it is in."""
+    yield 2**63
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            mount, limit, usage = _LIMITS[1 if controllers else 0]
+            if controllers in ("", "memory"):
+                group = _CGROUPS / mount / path.lstrip("/")
+                for folder in (group, *group.parents):
+                    with contextlib.suppress(OSError, ValueError):  # "max": no limit
+                        yield int((folder / limit).read_text()) - int((folder / usage).read_text())
+                    if folder == _CGROUPS / mount:
+                        break

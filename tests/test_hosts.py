@@ -1,0 +1,138 @@
+"""Several processes that train one model together, over loopback: real ones, killed and continued."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.run_dir import metrics_lines
+from ae_jax.tensorfile import read_tensors
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("environment")
+RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps")  # 30 is no multiple of 4
+Start = Callable[..., list[subprocess.Popen[str]]]
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
+
+
+def start(*args: object, num_processes: int = 2) -> list[subprocess.Popen[str]]:
+    """The processes of a run that they share."""
+    command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
+    if num_processes > 1:
+        command += ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", str(num_processes)]
+    alone = {"JAX_PLATFORMS": "cpu"}  # so that processes on one machine do not share a GPU
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": os.environ | alone}
+    own = [["--process-id", str(i)] if num_processes > 1 else [] for i in range(num_processes)]
+    return [subprocess.Popen([*command, *flags], **pipes) for flags in own]
+
+
+def end(processes: list[subprocess.Popen[str]], *expected: int) -> list[str]:
+    """What they printed, once they have left as expected."""
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == list(expected), outputs
+    return outputs
+
+
+def outcome(run_dir: str) -> tuple[dict[str, np.ndarray], list[list[float]]]:
+    arrays, _ = read_tensors(ae_jax.latest_checkpoint(run_dir))
+    return arrays, [[line[name] for name in ("epoch", "step", "train_loss", "test_loss")] for line in lines(run_dir)]
+
+
+def lines(run_dir: str) -> list[dict[str, float]]:
+    return metrics_lines(Path(run_dir))
+
+
+def wait_for_a_step(run_dir: str) -> None:
+    """Until a first checkpoint after the beginning is there."""
+    deadline = time.monotonic() + 200
+    while not list(Path(run_dir).glob("checkpoints/step_*[1-9]*.safetensors")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("flags", [(), ("--stream",), ("--arch", "conv", "--batch-size", "64")])
+def test_two_processes_of_two_devices_are_one_process_of_four(flags: tuple[str, ...], own_images: Path) -> None:
+    settings = (*RUN, *flags, "--dataset", own_images, "--epochs", "2")
+    first, second = end(start(*settings, "--devices", "2", "--run-dir", "two"), 0, 0)
+    assert "Everything is in two" in first
+    assert "epoch" not in second  # the first speaks for both
+    end(start(*settings, "--devices", "4", "--run-dir", "one", num_processes=1), 0)
+    (arrays, metrics), (expected, expected_metrics) = outcome("two"), outcome("one")
+    assert arrays.keys() == expected.keys()
+    for name in (name for name in arrays if name.startswith("params/")):
+        np.testing.assert_allclose(arrays[name], expected[name], atol=1e-6, rtol=0)  # the all-reduce's order
+    np.testing.assert_allclose(metrics, expected_metrics, atol=1e-6)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_lost_process_ends_the_other_and_the_run_goes_on(victim: int, own_images: Path) -> None:
+    settings = (*RUN, "--dataset", own_images, "--devices", victim + 1, "--epochs", "40")
+    end(start(*settings, "--run-dir", "whole"), 0, 0)
+    processes = start(*settings, "--run-dir", "killed")
+    wait_for_a_step("killed")
+    processes[victim].kill()
+    killed = time.monotonic()
+    output, _ = processes[1 - victim].communicate(timeout=100)
+    assert time.monotonic() - killed < 60
+    assert processes[1 - victim].returncode != 0
+    assert len(lines("killed")) < 40
+    assert "another process of this run" in output or "another task died" in output  # JAX may be faster
+    processes[victim].communicate()
+    end(start(*settings, "--run-dir", "killed", "--resume"), 0, 0)
+    (arrays, metrics), (expected, expected_metrics) = outcome("killed"), outcome("whole")
+    assert metrics == expected_metrics
+    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() | expected.keys())
+
+
+def test_sigterm_to_one_process_ends_all_and_one_process_can_go_on(own_images: Path) -> None:
+    settings = (*RUN, "--dataset", own_images, "--epochs", "400")
+    processes = start(*settings, "--devices", "1", "--run-dir", "run")
+    wait_for_a_step("run")
+    processes[1].send_signal(signal.SIGTERM)
+    first, _ = end(processes, 143, 143)
+    assert "Continue with: python scripts/train.py --run-dir run --resume" in first
+    done = lines("run")
+    assert len(done) < 400
+    (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "401", "--devices", "2", num_processes=1), 0)
+    assert "Continuing" in output
+    assert len(lines("run")) == 401
+    assert lines("run")[: len(done)] == done
+
+
+def test_what_is_wrong_for_the_first_process_is_said_and_ends_all(own_images: Path) -> None:
+    Path("taken").mkdir()
+    (Path("taken") / "file").touch()
+    processes = start(*RUN, "--dataset", own_images, "--run-dir", "taken")
+    first, _ = (process.communicate(timeout=100)[0] for process in processes)
+    assert processes[0].returncode == 2
+    assert "taken is not empty, and nothing is overwritten" in first
+    assert processes[1].returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--coordinator", "localhost:1234"), "go together: give all three, or none"),
+        (("--coordinator", "localhost", "--num-processes", "1", "--process-id", "0"), "must be HOST:PORT"),
+        (("--coordinator", "localhost:1", "--num-processes", "2", "--process-id", "2"), "below --num-processes, not 2"),
+        (("--distributed",), "did not find each other"),
+    ],
+)
+def test_processes_that_cannot_meet_are_an_error(flags: tuple[str, ...], message: str, train_script) -> None:
+    result = train_script(*flags)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
