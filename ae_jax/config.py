@@ -55,9 +55,7 @@ class TrainConfig:
     manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
     distributed: bool = setting(False, "one of several processes, on a cluster that JAX knows or as said below")
     coordinator: str | None = setting(None, "HOST:PORT at which process 0 listens; default the cluster's")
-    num_processes: int | None = setting(
-        None, "processes that train together, each with its own --devices; default the cluster's"
-    )
+    num_processes: int | None = setting(None, "how many processes there are; default the cluster's")
     process_id: int | None = setting(None, "which of them this is, from 0; default the cluster's")
 
     def __post_init__(self) -> None:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeAlias
 
+import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
 from ae_jax.batching import Chunk, Resident, batch_sizes, chunk_rows
-from ae_jax.parallel import local_shards, replicate, split
+from ae_jax.parallel import local_shards, over_shards, replicate, split
 from ae_jax.stored_images import AnyImages
 from ae_jax.types import HeldOrder
 
-CHUNK_BYTES = 2**25  # of which there are two at a time: one that is trained on, and one that is read
+CHUNK_BYTES = 24 * 2**20  # of which there are two at a time: one that is trained on, and one that is read
 
 
 class ResidentImages:
@@ -31,6 +32,10 @@ class ResidentImages:
     def hold(self, order: HeldOrder) -> HeldOrder:
         """An order in which `feeds` can visit the images."""
         return replicate(self._mesh, order)
+
+    def example(self) -> Resident:
+        """Something of the shapes that `feeds` gives, for compiling."""
+        return Resident(self._images, jnp.asarray(self.hold(np.arange(len(self), dtype=np.int32))))
 
     def feeds(self, order: HeldOrder, first: int, last: int) -> Iterator[tuple[Resident, int, int]]:
         """What feeds the batches `first <= i < last`, part by part, and which batches each part has."""
@@ -64,6 +69,13 @@ class StreamedImages:
         """As `ResidentImages.hold`."""
         return np.asarray(order)
 
+    def example(self) -> Chunk:
+        """As `ResidentImages.example`, of shapes alone: nothing is read."""
+        size = -(-self._batch_size // self._mesh.size)
+        shape = (self._mesh.size, self._chunk_steps, size, *self._images.shape[1:])
+        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=over_shards(self._mesh))
+        return Chunk._make((images, np.int32(0), np.int32(len(self))))
+
     def feeds(self, order: HeldOrder, first: int, last: int) -> Iterator[tuple[Chunk, int, int]]:
         """As `ResidentImages.feeds`; work on a part has to be done before the next part is asked for."""
         while first < last:
@@ -71,6 +83,8 @@ class StreamedImages:
             stop = min(last, (number + 1) * self._chunk_steps)
             yield self._chunk(order, number), first, stop
             first = stop
+        if last == self._num_steps > self._chunk_steps:
+            self._held = None  # it will not be the next
 
     def _chunk(self, order: HeldOrder, number: int) -> Chunk:
         if order is not self._order:

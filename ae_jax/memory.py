@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import psutil
 
+_M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
 _CGROUPS = Path("/sys/fs/cgroup")  # by which containers and clusters limit memory: (version 2, version 1)
 _LIMITS = (("", "memory.max", "memory.current"), ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))
 
@@ -25,10 +26,15 @@ def available() -> int:
     return min(psutil.virtual_memory().available, *_left_in_cgroups())
 
 
-def give_back() -> None:
-    """Return to the system what XLA's compiler has freed, about 100 MB that glibc keeps otherwise."""
+def economise() -> None:
+    """Return to the system what has been freed, and from now on what will be, where glibc would keep it.
+
+    XLA's compiler leaves about 100 MB behind, and blocks of some 10 MB that come and go would add up.
+    """
     with contextlib.suppress(OSError, AttributeError):  # another system's C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**24)  # a larger block is a mapping of its own
+        libc.malloc_trim(0)
 
 
 def _left_in_cgroups() -> Iterator[int]:

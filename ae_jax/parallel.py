@@ -4,24 +4,22 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from jax.stages import Wrapped
 
 from ae_jax.batching import Chunk
 from ae_jax.errors import InputError
 from ae_jax.losses import LossFn, reconstruction_loss
-from ae_jax.state import TrainState
 from ae_jax.train import mean_loss, train_steps
-from ae_jax.types import StepLosses
 
 _AXIS = "batch"
 _NUM_THREADS = 2  # on one core and on two, more are slower: each loop that XLA splits up has to be put together again
-TrainSteps: TypeAlias = Callable[..., tuple[TrainState, StepLosses]]
 
 
 def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int | None) -> Mesh:
@@ -74,7 +72,12 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
 
 def split(mesh: Mesh, shards: np.ndarray) -> jax.Array:
     """An array `[mesh.size, …]` of which each device has its own part, from those of `local_shards`, in their order."""
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, P(_AXIS)), shards, (mesh.size, *shards.shape[1:]))
+    return jax.make_array_from_process_local_data(over_shards(mesh), shards, (mesh.size, *shards.shape[1:]))
+
+
+def over_shards(mesh: Mesh) -> NamedSharding:
+    """How such an array lies on the devices."""
+    return NamedSharding(mesh, P(_AXIS))
 
 
 def local_shards(mesh: Mesh) -> range:
@@ -96,7 +99,7 @@ def is_shared(mesh: Mesh) -> bool:
 @functools.cache
 def make_train_steps(
     mesh: Mesh, batch_size: int, loss_fn: LossFn = reconstruction_loss, *, stream: bool = False
-) -> TrainSteps:
+) -> Wrapped:
     """`train_steps` over the devices of `mesh`, compiled, with its arguments from `state` to `key`.
 
     All arguments are replicated, but for the images of a `Chunk`, which `stream` says that the feed is. `state` and
@@ -110,7 +113,7 @@ def make_train_steps(
 @functools.cache
 def make_mean_loss(
     mesh: Mesh, num_images: int, batch_size: int, loss_fn: LossFn = reconstruction_loss, *, stream: bool = False
-) -> Callable[..., jax.Array]:
+) -> Wrapped:
     """`mean_loss` over the devices of `mesh`, compiled, with its arguments from `state` to `last`."""
     mean = functools.partial(mean_loss, num_images=num_images, batch_size=batch_size, loss_fn=loss_fn)
     mean = functools.partial(mean, axis_name=_axis_name(mesh))

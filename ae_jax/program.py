@@ -3,11 +3,13 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 import optax
 from jax.sharding import Mesh
+from jax.stages import Wrapped
 
 from ae_jax.batching import batch_sizes, epoch_order
 from ae_jax.choices import Arch
@@ -15,8 +17,9 @@ from ae_jax.config import TrainConfig
 from ae_jax.feeding import Feeding, make_feeding
 from ae_jax.hosts import arrays_from_first
 from ae_jax.losses import denoising_loss, reconstruction_loss
+from ae_jax.memory import economise
 from ae_jax.models import make_model
-from ae_jax.parallel import TrainSteps, make_mean_loss, make_mesh, make_train_steps, replicate
+from ae_jax.parallel import make_mean_loss, make_mesh, make_train_steps, replicate
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.stored_images import AnyImages
 from ae_jax.torch_weights import torch_init
@@ -37,7 +40,7 @@ class Program:
     mesh: Mesh
     feeding: Feeding  # the images' way to the devices
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
-    steps: TrainSteps
+    steps: Wrapped  # from `make_train_steps`
     shuffle_key: RandomKey
 
     @functools.cached_property
@@ -94,20 +97,21 @@ def make_program(
     steps = make_train_steps(mesh, int(sizes[0]), loss_fn, stream=stream)
     feeding = make_feeding(mesh, images, config.batch_size, stream=stream)
     program = Program(mesh, feeding, sizes, steps, shuffle_key)
-    losses = program.no_losses()
-    feed, _, _ = next(feeding.feeds(program.order(1), 0, 1))
-    state, _ = steps(replicate(mesh, state), losses, feed, 0, 0, program.noise_key)
+    state = replicate(mesh, state)
+    _compile(steps, state, program.no_losses(), feeding.example(), 0, 0, program.noise_key, frugal=stream)
     return program, state
 
 
 def make_test_loss(
-    mesh: Mesh, images: AnyImages, batch_size: int = 64, *, stream: bool = False
+    mesh: Mesh, images: AnyImages, like: TrainState, batch_size: int = 64, *, stream: bool = False
 ) -> Callable[[TrainState], float]:
-    """The mean loss over all `images`, as a function of a state that is on the devices of `mesh`."""
+    """The mean loss over all `images`, compiled, as a function of a state such as `like` on the devices of `mesh`."""
     sizes = batch_sizes(len(images), batch_size)
     mean_loss = make_mean_loss(mesh, len(images), int(sizes[0]), stream=stream)
     feeding = make_feeding(mesh, images, batch_size, stream=stream)
     order = feeding.hold(np.arange(len(images), dtype=np.int32))
+
+    _compile(mean_loss, like, replicate(mesh, np.float32(0)), feeding.example(), 0, 0, frugal=stream)
 
     def test_loss(state: TrainState) -> float:
         mean = replicate(mesh, np.float32(0))
@@ -116,6 +120,13 @@ def make_test_loss(
         return float(mean)
 
     return test_loss
+
+
+def _compile(function: Wrapped, *arguments: Any, frugal: bool) -> None:
+    """Have calls with such arguments find the program compiled; `frugal`: where memory is short."""
+    function.lower(*arguments).compile()
+    if frugal:
+        economise()
 
 
 def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:

@@ -20,7 +20,7 @@ from ae_jax.errors import DivergedError, InputError, RunError
 from ae_jax.hosts import facts_from_first, is_first, largest, together
 from ae_jax.interrupts import Interrupted, deferred
 from ae_jax.loop import EpochMetrics, Progress, train_pieces
-from ae_jax.memory import fits, give_back
+from ae_jax.memory import fits
 from ae_jax.parallel import ask_for_cpu_devices, num_cores
 from ae_jax.program import Program, make_program, make_test_loss, run_mesh
 from ae_jax.record import (
@@ -186,9 +186,7 @@ def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[
 def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
     """Train to the end, report and save on the way; returns the metrics of all epochs."""
     config, num_images = run.config, len(program.feeding)
-    test_loss = make_test_loss(program.mesh, run.test_set.images, stream=program.feeding.streamed)
-    if program.feeding.streamed:
-        give_back()
+    test_loss = make_test_loss(program.mesh, run.test_set.images, start.state, stream=program.feeding.streamed)
     last_step, save_every = config.epochs * len(program.sizes), config.checkpoint_steps(len(program.sizes))
     bar = _bar(config.epochs * num_images, _images_seen(start, program))
     with deferred() as noted, bar, reporter(run, start.step) as report:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int, Int64, UInt8
 
 from ae_jax.errors import RunError
 from ae_jax.types import HostImages
 
 _SHAPE = (28, 28, 1)
 _IMAGE_BYTES = 28 * 28
+_ALIGNMENT = 64  # where an array begins at a multiple of so many bytes, JAX on a CPU takes it as it lies
 _BLOCK = 1024  # images that one read spans at most
 _GAP = 64  # unwanted images between two wanted ones that are read rather than skipped
 
@@ -38,7 +39,7 @@ class StoredImages:
         """What the array would take."""
         return len(self) * _IMAGE_BYTES
 
-    def __getitem__(self, index: slice | Int64[np.ndarray, "m"]) -> HostImages:
+    def __getitem__(self, index: slice | Int[np.ndarray, "m"]) -> HostImages:
         """The images at these places, in this order.
 
         Raises:
@@ -46,7 +47,7 @@ class StoredImages:
           OSError: it cannot be read.
         """
         rows = self._rows[index]
-        images = np.empty((len(rows), _IMAGE_BYTES), np.uint8)
+        images = _aligned(len(rows) * _IMAGE_BYTES).reshape(-1, _IMAGE_BYTES)
         order = np.argsort(rows, kind="stable")
         with self._path.open("rb", buffering=0) as file:
             for places in _spans(rows, order):
@@ -69,6 +70,13 @@ def pieces(images: AnyImages, size: int) -> Iterator[HostImages]:
     """All images in order, `size` at a time."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
+
+
+def _aligned(nbytes: int) -> np.ndarray:
+    """Uninitialised memory."""
+    memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + nbytes]
 
 
 def _spans(rows: np.ndarray, order: np.ndarray) -> Iterator[np.ndarray]:

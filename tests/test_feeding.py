@@ -87,7 +87,7 @@ def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: Sto
             order, losses = program.order(epoch), program.no_losses()
             for first, last in itertools.pairwise(bounds):
                 state, losses = program.take_steps(state, losses, order, first, last)
-        ends[stream] = (state.params, losses, make_test_loss(mesh, stored, 32, stream=stream)(state))
+        ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
     differences = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), *ends.values())
     assert max(jax.tree.leaves(differences)) <= 1e-6  # the same float32 operations, fused differently
 

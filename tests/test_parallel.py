@@ -47,7 +47,7 @@ def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: in
     assert largest_difference(state.params, expected.params) <= 2e-6  # the gradients' sums in another order
     assert np.average(losses, weights=[64, 64, 64, 64, 44]) == pytest.approx(float(metrics["loss"]), rel=1e-5)
     expected_loss = float(ae_jax.evaluate(expected, digits)["loss"])
-    assert make_test_loss(mesh, digits, BATCH)(state) == pytest.approx(expected_loss, rel=1e-5)
+    assert make_test_loss(mesh, digits, state, BATCH)(state) == pytest.approx(expected_loss, rel=1e-5)
 
 
 def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) -> None:

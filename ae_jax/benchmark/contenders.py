@@ -120,7 +120,7 @@ class AeJaxTrainer:
 
     def evaluate(self, images: HostImages) -> float:
         """The mean loss over the images."""
-        return make_test_loss(self._program.mesh, images)(self._state)
+        return make_test_loss(self._program.mesh, images, self._state)(self._state)
 
 
 def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:
