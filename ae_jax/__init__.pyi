@@ -20,6 +20,7 @@ __all__ = [
     "eval_step",
     "evaluate",
     "find_dataset",
+    "fit",
     "latest_checkpoint",
     "load_checkpoint",
     "load_dataset",
@@ -54,6 +55,7 @@ from .torch_weights import params_from_torch, params_to_torch, torch_init
 from .train import (
     eval_step,
     evaluate,
+    fit,
     make_train_step,
     reconstruct,
     train_epoch,

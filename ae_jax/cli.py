@@ -56,6 +56,7 @@ def parse(
     """
     default = next(iter(recipes))
     given = vars(_parser(recipes, description, switches or {}).parse_args(args))
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     on = {name for name in switches or {} if given.pop(name, False)}
     recipe = given.pop("recipe", None)
     config = recipes[recipe or default](**given)
@@ -130,7 +131,10 @@ def _add_flag(
     """A field without default is an argument by its place, one that is true or false a flag without value."""
     name, text = f"--{field.name.replace('_', '-')}", field.metadata["help"]
     metavar = None if choices else _METAVARS.get(kind, field.name.split("_")[-1].upper())
-    if field.default is dataclasses.MISSING:
+    if isinstance(field.default, tuple):
+        text += f" ({' '.join(map(str, field.default))})"
+        parser.add_argument(name, type=kind, nargs="+", metavar=metavar, help=text)
+    elif field.default is dataclasses.MISSING:
         parser.add_argument(field.name, type=kind, choices=choices, metavar=metavar, help=text)
     elif kind is bool:
         parser.add_argument(name, action="store_const", const=True, help=text)
@@ -149,7 +153,7 @@ def _kind(hint: Any) -> tuple[type, tuple[str, ...] | None]:
     """How a field's values are read, and the only ones it takes, if it says: `str | None` is `str`."""
     if typing.get_origin(hint) is typing.Literal:
         return str, typing.get_args(hint)
-    return next((option for option in typing.get_args(hint) if option is not types.NoneType), hint), None
+    return next((option for option in typing.get_args(hint) if option not in (types.NoneType, ...)), hint), None
 
 
 def _one_line_a_flag(prog: str) -> argparse.HelpFormatter:

@@ -15,14 +15,15 @@ _LIMITS = (("", "memory.max", "memory.current"), ("memory", "memory.limit_in_byt
 
 def fits(nbytes: int, devices: list[jax.Device]) -> bool:
     """Whether each of this process's `devices` can hold `nbytes` and leave as much again for the work."""
-    stats = devices[0].memory_stats()
+    shared_by = len(devices) if devices[0].platform == "cpu" else 1  # its devices share its memory
+    return 2 * nbytes * shared_by <= free_bytes(devices[0])
+
+
+def free_bytes(device: jax.Device) -> int:
+    """What this process can still have on `device`; on a CPU, without anything being swapped out or killed."""
+    stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
-        return 2 * nbytes <= stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return 2 * nbytes * len(devices) <= available()  # the CPU's devices share its memory
-
-
-def available() -> int:
-    """The bytes that this process can still have without anything being swapped out or killed."""
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
     return min(psutil.virtual_memory().available, *_left_in_cgroups())
 
 

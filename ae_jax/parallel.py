@@ -18,7 +18,7 @@ from ae_jax.errors import InputError
 from ae_jax.losses import LossFn, reconstruction_loss
 from ae_jax.train import mean_loss, train_steps
 
-_AXIS = "batch"
+AXIS = "devices"
 _NUM_THREADS = 2  # on one core and on two, more are slower: each loop that XLA splits up has to be put together again
 
 
@@ -56,7 +56,7 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
         kind = of_hosts[0][0].platform.upper()
         raise InputError(f"--devices {num_devices}: JAX has {present} here ({kind}); ask for no more.")
     devices = [device for host in of_hosts for device in host[:num_devices]]
-    return jax.make_mesh((len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:
@@ -77,7 +77,7 @@ def split(mesh: Mesh, shards: np.ndarray) -> jax.Array:
 
 def over_shards(mesh: Mesh) -> NamedSharding:
     """How such an array lies on the devices."""
-    return NamedSharding(mesh, P(_AXIS))
+    return NamedSharding(mesh, P(AXIS))
 
 
 def local_shards(mesh: Mesh) -> range:
@@ -137,12 +137,12 @@ def ask_for_cpu_devices(num_devices: int) -> None:
 
 def _axis_name(mesh: Mesh) -> str | None:
     """The axis to sum over; of a single device, none: its all-reduce would still copy every gradient."""
-    return _AXIS if mesh.size > 1 else None
+    return AXIS if mesh.size > 1 else None
 
 
 def _feed_spec(stream: bool) -> Any:
     """Of an epoch's feed, what each device has."""
-    return Chunk._make((P(_AXIS), P(), P())) if stream else P()
+    return Chunk._make((P(AXIS), P(), P())) if stream else P()
 
 
 def _on_each_device(mesh: Mesh, function: Callable[..., Any], in_specs: Any) -> Callable[..., Any]:

@@ -14,9 +14,10 @@ from jax.stages import Wrapped
 from ae_jax.batching import batch_sizes, epoch_order
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
+from ae_jax.errors import DivergedError
 from ae_jax.feeding import Feeding, make_feeding
 from ae_jax.hosts import arrays_from_first
-from ae_jax.losses import denoising_loss, reconstruction_loss
+from ae_jax.losses import LossFn, denoising_loss, reconstruction_loss
 from ae_jax.memory import economise
 from ae_jax.models import make_model
 from ae_jax.parallel import make_mean_loss, make_mesh, make_train_steps, replicate
@@ -42,6 +43,17 @@ class Program:
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     steps: Wrapped  # from `make_train_steps`
     shuffle_key: RandomKey
+
+    @property
+    def num_images(self) -> int:
+        """Seen in an epoch."""
+        return len(self.feeding)
+
+    def check(self, losses: np.ndarray, step: int) -> None:
+        """Raise `DivergedError` where one of the losses, of the steps after `step`, is not finite."""
+        bad = ~np.isfinite(losses)
+        if bad.any():
+            raise DivergedError(f"the loss is not finite at step {step + int(bad.argmax()) + 1}")
 
     @functools.cached_property
     def noise_key(self) -> RandomKey:
@@ -93,13 +105,17 @@ def make_program(
     sizes = batch_sizes(len(images), config.batch_size)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     state = arrays_from_first(initial_state(config, init_key, config.epochs * len(sizes)))
-    loss_fn = denoising_loss(config.noise) if config.noise else reconstruction_loss
-    steps = make_train_steps(mesh, int(sizes[0]), loss_fn, stream=stream)
+    steps = make_train_steps(mesh, int(sizes[0]), run_loss(config), stream=stream)
     feeding = make_feeding(mesh, images, config.batch_size, stream=stream)
     program = Program(mesh, feeding, sizes, steps, shuffle_key)
     state = replicate(mesh, state)
-    _compile(steps, state, program.no_losses(), feeding.example(), 0, 0, program.noise_key, frugal=stream)
+    compile_ahead(steps, state, program.no_losses(), feeding.example(), 0, 0, program.noise_key, frugal=stream)
     return program, state
+
+
+def run_loss(config: TrainConfig) -> LossFn:
+    """What a run makes smaller."""
+    return denoising_loss(config.noise) if config.noise else reconstruction_loss
 
 
 def make_test_loss(
@@ -111,7 +127,7 @@ def make_test_loss(
     feeding = make_feeding(mesh, images, batch_size, stream=stream)
     order = feeding.hold(np.arange(len(images), dtype=np.int32))
 
-    _compile(mean_loss, like, replicate(mesh, np.float32(0)), feeding.example(), 0, 0, frugal=stream)
+    compile_ahead(mean_loss, like, replicate(mesh, np.float32(0)), feeding.example(), 0, 0, frugal=stream)
 
     def test_loss(state: TrainState) -> float:
         mean = replicate(mesh, np.float32(0))
@@ -122,21 +138,24 @@ def make_test_loss(
     return test_loss
 
 
-def _compile(function: Wrapped, *arguments: Any, frugal: bool) -> None:
+def compile_ahead(function: Wrapped, *arguments: Any, frugal: bool = False) -> None:
     """Have calls with such arguments find the program compiled; `frugal`: where memory is short."""
     function.lower(*arguments).compile()
     if frugal:
         economise()
 
 
-def learning_rate(config: TrainConfig, num_steps: int) -> float | optax.Schedule:
-    """The rate of a run of `num_steps` steps: a number, or a function of the step where it changes."""
-    warmup_steps = min(round(config.warmup * num_steps), num_steps - 1)
-    if config.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, warmup_steps, num_steps)
-    if warmup_steps:
-        return optax.warmup_constant_schedule(0.0, config.learning_rate, warmup_steps)
-    return config.learning_rate
+def schedule(config: TrainConfig, num_steps: int) -> optax.Schedule | None:
+    """Which share of the learning rate each step of a run of `num_steps` takes, or None where all take all of it."""
+    return _schedule(config.schedule, min(round(config.warmup * num_steps), num_steps - 1), num_steps)
+
+
+@functools.cache
+def _schedule(name: str, warmup_steps: int, num_steps: int) -> optax.Schedule | None:
+    """The same function for the same schedule: it is part of what states of one program have to share."""
+    if name == "cosine":
+        return optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup_steps, num_steps)
+    return optax.warmup_constant_schedule(0.0, 1.0, warmup_steps) if warmup_steps else None
 
 
 def initial_state(config: TrainConfig, key: RandomKey, num_steps: int, params: Params | None = None) -> TrainState:
@@ -145,7 +164,8 @@ def initial_state(config: TrainConfig, key: RandomKey, num_steps: int, params: P
     return create_train_state(
         model,
         key,
-        learning_rate=learning_rate(config, num_steps),
+        learning_rate=config.learning_rate,
+        schedule=schedule(config, num_steps),
         weight_decay=config.weight_decay,
         weight_decay_mode=config.weight_decay_mode,
         betas=(config.beta1, config.beta2),

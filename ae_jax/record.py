@@ -6,11 +6,10 @@ import platform
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 
-from ae_jax.config import TrainConfig
 from ae_jax.data import OpenDataset
 from ae_jax.errors import InputError
 from ae_jax.stored_images import pieces
@@ -18,6 +17,7 @@ from ae_jax.stored_images import pieces
 # Of JSON's types: "config", the settings; "dataset_used" and "dataset_sha256", what it really trains on; "versions";
 # "devices_used"; "resumed", for each time that it was continued the step, versions and devices.
 Record: TypeAlias = dict[str, Any]
+Config = TypeVar("Config")  # the dataclass of a run's settings, or of a sweep's
 
 _PIECE = 10_000  # images at a time
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -25,7 +25,7 @@ _PROCESSES = {"distributed", "coordinator", "num_processes", "process_id"}
 _MAY_CHANGE = {"devices", "stream", "tensorboard", "run_dir", "data_dir", "manual_dir"} | _PROCESSES
 
 
-def new_record(config: TrainConfig, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Record:
+def new_record(config: Any, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Record:
     """The record of a run that begins."""
     train_set, test_set = datasets
     return {
@@ -37,7 +37,7 @@ def new_record(config: TrainConfig, datasets: Iterable[OpenDataset], devices: It
     }
 
 
-def imported_record(config: TrainConfig, source: str) -> Record:
+def imported_record(config: Any, source: str) -> Record:
     """The record of a run whose parameters come from a file; its images and devices are those of its first training."""
     nowhere = {"dataset_used": None, "dataset_sha256": None, **_here([]), "devices_used": None}
     return {"config": dataclasses.asdict(config), "imported_from": source, **nowhere, "resumed": []}
@@ -60,25 +60,25 @@ def on_dataset(record: Record, train_set: OpenDataset, test_set: OpenDataset, ru
     return {**record, "dataset_used": train_set.name, "dataset_sha256": digest}
 
 
-def continued(record: Record, config: TrainConfig, step: int, devices: Iterable[jax.Device]) -> Record:
+def continued(record: Record, config: Any, step: int, devices: Iterable[jax.Device]) -> Record:
     """The record of a run that goes on after `step` optimizer steps, with the settings of `continued_config`."""
     resumed = [*record["resumed"], {"step": step, **_here(devices)}]
     return {**record, "config": dataclasses.asdict(config), "resumed": resumed}
 
 
-def recorded_config(record: Record) -> TrainConfig:
-    """The settings that a run was begun with.
+def recorded_config(record: Record, kind: type[Config]) -> Config:
+    """The settings, of that `kind`, that a run was begun with.
 
     Raises:
       InputError: this version of the package does not know them.
     """
     try:
-        return TrainConfig(**record["config"])
+        return kind(**record["config"])
     except TypeError as error:
         raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
 
 
-def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig:
+def continued_config(record: Record, settings: Mapping[str, Any], kind: type[Config]) -> Config:
     """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
 
     Of a run that was imported and not trained yet, `settings` may say all but what the model is.
@@ -86,7 +86,7 @@ def continued_config(record: Record, settings: Mapping[str, Any]) -> TrainConfig
     Raises:
       InputError: another of the `settings` is not the run's, or another version of the package began it.
     """
-    config = recorded_config(record)
+    config: Any = recorded_config(record, kind)
     if is_untrained(record):  # all but the model can still be chosen
         chosen = settings.keys() - {"arch", "latent_dim", "output"}
         config = dataclasses.replace(config, **{name: settings[name] for name in chosen})

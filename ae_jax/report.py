@@ -86,15 +86,14 @@ def _report(run: Run, progress: Progress, write: Callable[..., None] | None = No
     pictures = {}
     every = run.config.figure_every
     if metrics.epoch == run.config.epochs or (every and metrics.epoch % every == 0):
-        pictures["reconstructions"] = _reconstructions(run, progress)
-        save_picture(run.run_dir, f"reconstructions_epoch_{metrics.epoch:04d}", pictures["reconstructions"])
+        pictures["reconstructions"] = picture_reconstructions(run, progress)
     if write:
         scalars = {"loss/train": metrics.train_loss, "loss/test": metrics.test_loss}
         write(metrics.step, {**scalars, "images_per_second": metrics.images_per_second}, pictures)
 
 
-def _reconstructions(run: Run, progress: Progress) -> bytes:
-    """A picture of what the model makes of some test images, as PNG."""
+def picture_reconstructions(run: Run, progress: Progress) -> bytes:
+    """Save a picture of what the model makes of some test images after an epoch, and give it, as PNG."""
     from ae_jax.figures import figure_bytes, reconstruction_figure
 
     images = run.test_set.images[:_NUM_PICTURED]
@@ -102,4 +101,7 @@ def _reconstructions(run: Run, progress: Progress) -> bytes:
     state = on_one_device(progress.state)
     recons = np.asarray(reconstruct(state, images if noisy is None else noisy))
     caption = f"{run.title}, epoch {len(progress.history)}, test MSE {progress.history[-1].test_loss:.5f}"
-    return figure_bytes(reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy), ".png")
+    figure = reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy)
+    png = figure_bytes(figure, ".png")
+    save_picture(run.run_dir, f"reconstructions_epoch_{len(progress.history):04d}", png)
+    return png

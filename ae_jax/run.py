@@ -4,22 +4,19 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
-import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
 from ae_jax.data import OpenDataset, find_dataset, open_dataset
-from ae_jax.errors import DivergedError, InputError, RunError
+from ae_jax.errors import InputError
+from ae_jax.following import explained, follow
 from ae_jax.hosts import facts_from_first, is_first, largest, together
-from ae_jax.interrupts import Interrupted, deferred
-from ae_jax.loop import EpochMetrics, Progress, train_pieces
+from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.memory import fits
 from ae_jax.parallel import ask_for_cpu_devices, num_cores
 from ae_jax.program import Program, make_program, make_test_loss, run_mesh
@@ -43,6 +40,8 @@ from ae_jax.run_dir import (
     write_record,
 )
 
+_SCRIPT = "scripts/train.py"
+
 
 def train(config: TrainConfig) -> Path:
     """Train as `config` says, write a run directory, report on the terminal; returns the directory.
@@ -62,7 +61,7 @@ def train(config: TrainConfig) -> Path:
         stream = _has_to_stream(config, mesh, (train_set, test_set))
         program, state = make_program(config, train_set.images, mesh, stream=stream)
         record = _agreed(new_record(config, (train_set, test_set), mesh.devices.flat))
-        with _of_first(lambda: new_run_dir(config)) as run_dir, _explained(run_dir):
+        with _of_first(lambda: new_run_dir(config.run_dir, config.arch)) as run_dir, explained(_SCRIPT, run_dir):
             run = Run(run_dir, config, record, train_set, test_set)
             progress = Progress(state, program.no_losses())
             _save(run, program, progress)
@@ -90,14 +89,16 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         if is_first() and path is None:
             raise InputError(f"{folder} holds no checkpoint to continue from; start a new run.")
         info = facts_from_first(path and checkpoint_info(path))
+        if "sweep" in info:
+            raise InputError(f"{folder} is a sweep; continue it with python scripts/sweep.py.")
         record, done = info["record"], tuple(EpochMetrics(**metrics) for metrics in info["history"])
-        config = continued_config(record, settings)
+        config = continued_config(record, settings, TrainConfig)
         _require_installed(config)
         train_set, test_set = _load(config, record["dataset_used"] or config.dataset)
         is_new = is_untrained(record)
         record = on_dataset(record, train_set, test_set, folder)
         run = Run(folder, config, record, train_set, test_set)
-        with _explained(folder):
+        with explained(_SCRIPT, folder):
             if path:
                 newer = (other for other in list_checkpoints(folder) if checkpoint_step(other) > checkpoint_step(path))
                 set_aside(newer)
@@ -185,35 +186,16 @@ def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[
 
 def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
     """Train to the end, report and save on the way; returns the metrics of all epochs."""
-    config, num_images = run.config, len(program.feeding)
-    test_loss = make_test_loss(program.mesh, run.test_set.images, start.state, stream=program.feeding.streamed)
-    last_step, save_every = config.epochs * len(program.sizes), config.checkpoint_steps(len(program.sizes))
-    bar = _bar(config.epochs * num_images, _images_seen(start, program))
-    with deferred() as noted, bar, reporter(run, start.step) as report:
-        for progress in train_pieces(program, start, config.epochs, test_loss, save_every):
-            signum = largest(noted() or 0)  # heard by one process, it ends all
-            if is_first():
-                _follow(bar, report, program, progress, config.epochs)
-                due = save_every and progress.step % save_every == 0
-                if due or progress.step == last_step or signum:
-                    save_progress(run.run_dir, program, progress, run.record)
-                    remove_old_checkpoints(run.run_dir, progress.history, config.keep)
-            if signum:
-                raise Interrupted(signum)
-    return progress.history
+    config, streamed = run.config, program.feeding.streamed
+    test_loss = make_test_loss(program.mesh, run.test_set.images, start.state, stream=streamed)
 
+    def save(progress: Progress) -> None:
+        save_progress(run.run_dir, program, progress, run.record)
+        remove_old_checkpoints(run.run_dir, progress.history, config.keep)
 
-def _follow(
-    bar: tqdm, report: Callable[[Progress], None], program: Program, progress: Progress, num_epochs: int
-) -> None:
-    """Show how far the run is, and report an epoch that has ended."""
-    bar.update(_images_seen(progress, program) - bar.n)
-    bar.set_description(f"epoch {min(len(progress.history) + 1, num_epochs)}/{num_epochs}", refresh=False)
-    if steps := progress.step % len(program.sizes):
-        loss = np.asarray(progress.losses)[:steps][-100:].mean()
-        bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
-    else:
-        report(progress)
+    save_every = config.checkpoint_steps(len(program.sizes))
+    with reporter(run, start.step) as report:
+        return follow(program, start, config.epochs, test_loss, save_every, save, report)
 
 
 def _save(run: Run, program: Program, progress: Progress) -> None:
@@ -231,37 +213,3 @@ def _conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
 def _say(text: str) -> None:
     if is_first():
         print(text)
-
-
-def _bar(total: int, done: int) -> tqdm:
-    """On a terminal, and of the first process."""
-    hide = None if is_first() else True
-    return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=hide, leave=False)
-
-
-def _images_seen(progress: Progress, program: Program) -> int:
-    epochs, steps = divmod(progress.step, len(program.sizes))
-    return epochs * len(program.feeding) + int(program.sizes[:steps].sum())
-
-
-@contextlib.contextmanager
-def _explained(run_dir: Path) -> Iterator[None]:
-    """What stops a run says where it stands and how to go on."""
-    try:
-        yield
-    except Interrupted as error:
-        raise Interrupted(error.signum, f" {_how_to_continue(run_dir)}") from error
-    except DivergedError as error:
-        last = max(list_checkpoints(run_dir), key=checkpoint_step, default="not here")
-        raise RunError(
-            f"{error}; start a new run with a smaller --learning-rate. The last good checkpoint is {last}."
-        ) from error
-    except OSError as error:
-        what = error.filename or "the output"
-        raise RunError(f"{what} cannot be written ({error.strerror}). {_how_to_continue(run_dir)}") from error
-
-
-def _how_to_continue(run_dir: Path) -> str:
-    if not list_checkpoints(run_dir):
-        return "The run had not begun; start it again."
-    return f"Continue with: python scripts/train.py --run-dir {shlex.quote(str(run_dir))} --resume"

@@ -19,11 +19,12 @@ from ae_jax.checkpoint import (
 )
 from ae_jax.errors import DivergedError, InputError
 from ae_jax.hosts import arrays_from_first
-from ae_jax.loop import EpochMetrics, Progress
+from ae_jax.loop import EpochMetrics, EpochMetricsOf, Loss, Progress, ProgressOf
 from ae_jax.parallel import replicate
 from ae_jax.program import Program
 from ae_jax.record import Record
 from ae_jax.state import TrainState
+from ae_jax.types import MembersKeys, RandomKey
 
 
 def save_progress(run_dir: Path, program: Program, progress: Progress, record: Record) -> None:
@@ -36,21 +37,29 @@ def save_progress(run_dir: Path, program: Program, progress: Progress, record: R
     params = jax.device_get(progress.state.params)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
         raise DivergedError(f"the parameters are not finite after step {progress.step}")
-    epochs, steps = divmod(progress.step, len(program.sizes))
+    write_progress(checkpoint_path(run_dir, progress.step), progress, program.shuffle_key, {"record": record})
+
+
+def write_progress(
+    path: Path, progress: ProgressOf[Loss], shuffle_key: RandomKey | MembersKeys, facts: dict[str, Any]
+) -> None:
+    """Write a run's progress, or a population's, and `facts` about it.
+
+    Raises:
+      OSError: the folder cannot be written to.
+    """
+    epochs, steps = divmod(progress.step, progress.losses.shape[-1])
     save_checkpoint(
-        checkpoint_path(run_dir, progress.step),
+        path,
         progress.state,
-        arrays={
-            "losses": np.asarray(progress.losses),
-            "shuffle_key": np.asarray(jax.random.key_data(program.shuffle_key)),
-        },
+        arrays={"losses": np.asarray(progress.losses), "shuffle_key": np.asarray(jax.random.key_data(shuffle_key))},
         info={
             "epochs": epochs,
             "steps_in_epoch": steps,
             "seconds_in_epoch": progress.seconds,
             "history": [dataclasses.asdict(metrics) for metrics in progress.history],
-            "shuffle_key_impl": str(jax.random.key_impl(program.shuffle_key)),
-            "record": record,
+            "shuffle_key_impl": str(jax.random.key_impl(shuffle_key)),
+            **facts,
         },
     )
 
@@ -90,24 +99,32 @@ def load_progress(
     key_data = np.asarray(jax.random.key_data(program.shuffle_key))
     state, losses = jax.device_get((like, program.no_losses()))
     if path:
-        state, losses, key_data = _read(path, like)
+        progress, key = read_progress(path, info, like)
+        state, losses, key_data = progress.state, progress.losses, np.asarray(jax.random.key_data(key))
     state, losses, key_data = arrays_from_first((state, losses, key_data))
     key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=info["shuffle_key_impl"])
     state, losses = replicate(program.mesh, (state, losses))
-    step = info["epochs"] * len(program.sizes) + info["steps_in_epoch"]
-    history = tuple(EpochMetrics(**metrics) for metrics in info["history"])
-    program = dataclasses.replace(program, shuffle_key=key)
-    return program, Progress(state, losses, step, info["seconds_in_epoch"], history)
+    return dataclasses.replace(program, shuffle_key=key), _progress(state, losses, info)
 
 
-def _read(path: Path, like: TrainState) -> tuple[TrainState, np.ndarray, np.ndarray]:
+def read_progress(
+    path: Path, info: dict[str, Any], like: TrainState
+) -> tuple[ProgressOf[Any], RandomKey | MembersKeys]:
+    """What `write_progress` wrote, in host memory; arguments and errors as for `load_progress`."""
     try:
         state, arrays, _ = read_checkpoint(path, like)
     except InputError:  # it says what to do
         raise
     except ValueError as error:
         raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
-    return state, arrays["losses"], arrays["shuffle_key"]
+    key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
+    return _progress(state, jnp.asarray(arrays["losses"]), info), key
+
+
+def _progress(state: TrainState, losses: jax.Array, info: dict[str, Any]) -> ProgressOf[Any]:
+    step = info["epochs"] * losses.shape[-1] + info["steps_in_epoch"]
+    history = tuple(EpochMetricsOf(**metrics) for metrics in info["history"])
+    return ProgressOf(state, losses, step, info["seconds_in_epoch"], history)
 
 
 def set_aside(checkpoints: Iterable[Path]) -> None:

@@ -9,16 +9,16 @@ figures/         reconstructions_epoch_0004.png, loss.png
 import contextlib
 import dataclasses
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ae_jax.atomic import append_line, remove_temporaries, sync_folder, write_whole
-from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
 from ae_jax.lock import LOCK_FILE, lock, refuse_in_use
-from ae_jax.loop import EpochMetrics
+from ae_jax.loop import EpochMetricsOf
 
 _FOLDERS = ("checkpoints", "figures")
 
@@ -44,14 +44,14 @@ def refuse_taken(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def new_run_dir(config: TrainConfig) -> Iterator[Path]:
-    """Take the folder that `config` names, or the first free one of `runs/<arch>`, `runs/<arch>-2`, … for this process.
+def new_run_dir(path: str | None, name: str) -> Iterator[Path]:
+    """Take the folder at `path`, or the first free one of `runs/<name>`, `runs/<name>-2`, … for this process.
 
     Raises:
       InputError: it is taken, or cannot be written.
     """
     try:
-        run_dir = _claim(Path(config.run_dir)) if config.run_dir else _first_free(Path("runs"), config.arch)
+        run_dir = _claim(Path(path)) if path else fresh_folder(Path("runs"), name)
         sync_folder(run_dir.parent)
     except OSError as error:
         raise InputError(f"the run directory cannot be written ({error}); give another --run-dir.") from error
@@ -77,18 +77,31 @@ def held_run_dir(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def default_run_dir(arch: str) -> Path:
-    """The one run of a model in `runs`.
+def default_run_dir(name: str) -> Path:
+    """The one run in `runs` whose folder begins with `name`.
 
     Raises:
       InputError: there are several, or none.
     """
-    runs = sorted(path for path in Path("runs").glob(f"{arch}*") if holds_run(path))
+    runs = sorted(path for path in Path("runs").glob(f"{name}*") if holds_run(path))
     if not runs:
-        raise InputError(f"runs/{arch} holds no run to continue; say by --run-dir where it is.")
+        raise InputError(f"runs/{name} holds no run to continue; say by --run-dir where it is.")
     if len(runs) > 1:
         raise InputError(f"there are several runs, {', '.join(map(str, runs))}; say by --run-dir which to continue.")
     return runs[0]
+
+
+def fresh_folder(parent: Path, name: str) -> Path:
+    """Make the first of `name`, `name-2`, … in `parent` that is not there."""
+    parent.mkdir(parents=True, exist_ok=True)
+    path, number = parent / name, 1
+    while True:
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            number += 1
+            path = parent / f"{name}-{number}"
 
 
 def write_record(run_dir: Path, record: Mapping[str, Any]) -> None:
@@ -97,12 +110,12 @@ def write_record(run_dir: Path, record: Mapping[str, Any]) -> None:
     write_whole(run_dir / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
 
 
-def append_metrics(run_dir: Path, metrics: EpochMetrics) -> None:
+def append_metrics(run_dir: Path, metrics: EpochMetricsOf[Any]) -> None:
     """Add a line to `metrics.jsonl`."""
     append_line(run_dir / "metrics.jsonl", _line(metrics))
 
 
-def rewrite_metrics(run_dir: Path, history: tuple[EpochMetrics, ...]) -> None:
+def rewrite_metrics(run_dir: Path, history: Iterable[EpochMetricsOf[Any]]) -> None:
     """Have `metrics.jsonl` hold just these lines."""
     write_whole(run_dir / "metrics.jsonl", "".join(_line(metrics) + "\n" for metrics in history).encode())
 
@@ -118,8 +131,13 @@ def save_picture(run_dir: Path, name: str, png: bytes) -> None:
     write_whole(run_dir / "figures" / f"{name}.png", png)
 
 
-def _line(metrics: EpochMetrics) -> str:
-    return json.dumps(dataclasses.asdict(metrics))
+def _line(metrics: EpochMetricsOf[Any]) -> str:
+    return json.dumps({name: _or_null(value) for name, value in dataclasses.asdict(metrics).items()})
+
+
+def _or_null(value: Any) -> Any:
+    """JSON has no word for the loss of a member that diverged."""
+    return [x if math.isfinite(x) else None for x in value] if isinstance(value, list) else value
 
 
 def holds_run(path: Path) -> bool:
@@ -138,15 +156,3 @@ def _claim(path: Path) -> Path:
     refuse_taken(path)
     path.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _first_free(parent: Path, arch: str) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
-    path, number = parent / arch, 1
-    while True:
-        try:
-            path.mkdir()
-            return path
-        except FileExistsError:
-            number += 1
-            path = parent / f"{arch}-{number}"

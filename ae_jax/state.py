@@ -31,7 +31,8 @@ def create_train_state(
     model: nn.Module,
     key: RandomKey,
     *,
-    learning_rate: float | Scalar | optax.Schedule = 1e-3,
+    learning_rate: float | Scalar = 1e-3,
+    schedule: optax.Schedule | None = None,
     weight_decay: float | Scalar = 1e-5,
     weight_decay_mode: WeightDecayMode = "decoupled",
     betas: tuple[float, float] = (0.9, 0.999),
@@ -44,14 +45,15 @@ def create_train_state(
       model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
       key: draws the parameters; unused where `params` are given.
       learning_rate: Adam's step size. It and `weight_decay` are leaves of the state: they may be traced, and other
-        values do not compile anything anew. Or a schedule, a function of the step; every schedule is a program.
+        values do not compile anything anew.
+      schedule: a function of the step that says which share of `learning_rate` it takes; every one is a program.
       weight_decay: the rate at which parameters shrink.
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
         arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
         (`torch.optim.Adam(weight_decay=…)`).
       betas: how much of the running means of the gradients and of their squares a step keeps.
       params: start from these instead of fresh ones.
-      tx: an optimizer of your own in Adam's place; the four settings above are then not used.
+      tx: an optimizer of your own in Adam's place; the settings above are then not used.
 
     Raises:
       ValueError: there is no such `weight_decay_mode`.
@@ -60,12 +62,8 @@ def create_train_state(
         params = _init_params(model, key)
     if tx is not None:
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
-    hyperparams = {"weight_decay": jnp.float32(weight_decay)}
-    if callable(learning_rate):
-        tx = _adam(weight_decay_mode, betas, learning_rate)
-    else:
-        tx = _adam(weight_decay_mode, betas)
-        hyperparams["learning_rate"] = jnp.float32(learning_rate)
+    hyperparams = {"learning_rate": jnp.float32(learning_rate), "weight_decay": jnp.float32(weight_decay)}
+    tx = _adam(weight_decay_mode, betas, schedule)
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
@@ -73,7 +71,7 @@ def create_train_state(
 
 @functools.cache
 def _adam(
-    weight_decay_mode: WeightDecayMode, betas: tuple[float, float], schedule: optax.Schedule | None = None
+    weight_decay_mode: WeightDecayMode, betas: tuple[float, float], schedule: optax.Schedule | None
 ) -> optax.GradientTransformation:
     """Adam with PyTorch's eps, 1e-8, and with learning rate and weight decay as leaves of the optimizer's state."""
     if weight_decay_mode not in get_args(WeightDecayMode):
@@ -81,10 +79,12 @@ def _adam(
 
     def adam(learning_rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
         if weight_decay_mode == "l2":
-            return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, *betas))
-        return optax.adamw(learning_rate, *betas, weight_decay=weight_decay)
+            tx = optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, *betas))
+        else:
+            tx = optax.adamw(learning_rate, *betas, weight_decay=weight_decay)
+        return optax.chain(tx, optax.scale_by_schedule(schedule)) if schedule else tx
 
-    return optax.inject_hyperparams(adam)(learning_rate=schedule or 0.0, weight_decay=0.0)
+    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -6,13 +6,14 @@ from typing import Any, TypeAlias
 
 import jax
 import optax
+from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ae_jax.batching import Feed, Resident, batch_sizes, epoch_order, normalise
 from ae_jax.losses import LossFn, apply, losses, reconstruction_loss, wants_keys
-from ae_jax.state import TrainState
+from ae_jax.state import TrainState, create_train_state
 from ae_jax.types import (
     Batch,
     HostBatch,
@@ -93,6 +94,47 @@ def train_epoch(
     start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise_key(key))
     state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
     return state, {"loss": jnp.average(step_losses, weights=sizes)}
+
+
+def fit(
+    key: RandomKey,
+    images: Pixels,
+    learning_rate: float | Scalar = 1e-3,
+    weight_decay: float | Scalar = 1e-5,
+    *,
+    model: nn.Module,
+    num_epochs: int = 10,
+    batch_size: int = 64,
+    loss_fn: LossFn = reconstruction_loss,
+) -> tuple[TrainState, Metrics]:
+    """A whole training as a pure function, so that many are one `jax.vmap`.
+
+    With `jax.random.key(seed)` it is the run of the command line with that seed.
+
+    Args:
+      key: draws the parameters, the orders, and what is random in the loss.
+      images: `u8[n, …]`.
+      learning_rate: Adam's step size.
+      weight_decay: the rate at which parameters shrink, decoupled.
+      model: as for `create_train_state`.
+      num_epochs: passes over the images.
+      batch_size: images a step.
+      loss_fn: as for `make_train_step`.
+
+    Returns:
+      The state at the end, and `{"loss": f32[num_epochs]}` as `train_epoch` gives it.
+    """
+    init_key, shuffle_key = jax.random.split(key)
+    state = create_train_state(model, init_key, learning_rate=learning_rate, weight_decay=weight_decay)
+    sizes, noise = batch_sizes(len(images), batch_size), noise_key(shuffle_key)
+
+    def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
+        feed = Resident(images, epoch_order(jax.random.fold_in(shuffle_key, number), len(images)))
+        start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise)
+        state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
+        return state, {"loss": jnp.average(step_losses, weights=sizes)}
+
+    return lax.scan(epoch, state, 1 + jnp.arange(num_epochs))
 
 
 def noise_key(key: RandomKey) -> RandomKey:

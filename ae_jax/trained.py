@@ -61,9 +61,11 @@ def load_model(path: PathLike) -> TrainedModel:
         raise DamagedFileError(f"{error} Give a run directory or one of its checkpoints.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a run directory or a checkpoint.") from error
+    if "sweep" in info:
+        raise InputError(f"{path} is a sweep; give its folder best, or one of the files in its folder members.")
     if "record" not in info:
         raise InputError(f"{checkpoint} is a state without its run's settings; ae_jax.load_checkpoint reads it.")
-    config = recorded_config(info["record"])
+    config = recorded_config(info["record"], TrainConfig)
     model = make_model(config.arch, config.latent_dim, config.output, config.precision)
     expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
     if _shapes(params) != _shapes(expected):

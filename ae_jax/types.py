@@ -11,10 +11,14 @@ Batch: TypeAlias = Float[Array, "batch ..."]  # the same of any shape, for the c
 PerImage: TypeAlias = Float[Array, "batch"]
 Scalar: TypeAlias = Float[Array, ""]
 StepLosses: TypeAlias = Float[Array, "steps"]
+MembersStepLosses: TypeAlias = Float[Array, "members steps"]
 Step: TypeAlias = Int[Array, ""]
 Order: TypeAlias = Int[Array, "n"]
-HeldOrder: TypeAlias = Order | Int[np.ndarray, "n"]  # the same where the images are: on the device or the host
+MembersOrders: TypeAlias = Int[Array, "members n"]
+HeldOrder: TypeAlias = Order | MembersOrders | Int[np.ndarray, "n"]  # where the images are: on the device or the host
 RandomKey: TypeAlias = Key[Array, ""]
+RandomKeys: TypeAlias = Key[Array, "keys"]
+MembersKeys: TypeAlias = Key[Array, "members"]
 PerImageKeys: TypeAlias = Key[Array, "batch"]
 
 Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a dataset's images, on device or host

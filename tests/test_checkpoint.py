@@ -44,7 +44,7 @@ def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> 
     assert ae_jax.load_checkpoint(OLD, fresh.state).step == 8
     program = dataclasses.replace(program, shuffle_key=jax.random.key(9))
     program, progress = load_progress(OLD, checkpoint_info(OLD), program, fresh.state)
-    assert continued_config(checkpoint_info(OLD)["record"], {}) == TrainConfig(batch_size=4, epochs=3)
+    assert continued_config(checkpoint_info(OLD)["record"], {}, TrainConfig) == TrainConfig(batch_size=4, epochs=3)
     assert progress.step == 8
     assert [(metrics.epoch, metrics.step, metrics.test_loss) for metrics in progress.history] == [(1, 5, 0.25)]
     _, expected = train(*begin(), num_steps=8)

@@ -6,12 +6,12 @@ import pytest
 import ae_jax
 from ae_jax.batching import batch_sizes
 from ae_jax.config import TrainConfig
-from ae_jax.program import learning_rate, make_program
+from ae_jax.program import make_program, schedule
 
 
 def rates(num_steps: int, **settings: object) -> list[float]:
-    schedule = learning_rate(TrainConfig(learning_rate=0.5, **settings), num_steps)
-    return [float(schedule(step)) if callable(schedule) else schedule for step in range(num_steps + 1)]
+    share = schedule(TrainConfig(**settings), num_steps)
+    return [0.5 * float(share(step)) if share else 0.5 for step in range(num_steps + 1)]
 
 
 def test_the_learning_rate_goes_as_its_schedule_says() -> None:
@@ -34,8 +34,9 @@ def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object],
     config = TrainConfig(arch="linear", epochs=2, learning_rate=1e-2, **settings)
     program, state = make_program(config, digits)
     assert int(state.step) == 0
-    rate = learning_rate(config, 2 * len(batch_sizes(len(digits), 64)))
-    tx = optax.adamw(rate, config.beta1, config.beta2, weight_decay=config.weight_decay)
+    share = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
+    betas = (config.beta1, config.beta2)
+    tx = optax.adamw(lambda step: config.learning_rate * share(step), *betas, weight_decay=config.weight_decay)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
     for epoch in (1, 2):

@@ -56,7 +56,7 @@ def from_torch(source: str, target: str, output: Output) -> None:
     config = TrainConfig(arch, latent_dim, output, run_dir=target)
     record = imported_record(config, source)
     _refuse_taken(Path(target))
-    with new_run_dir(config) as run_dir:
+    with new_run_dir(config.run_dir, config.arch) as run_dir:
         state = initial_state(config, jax.random.key(config.seed), num_steps=1, params=params)
         save_imported(run_dir, state, record)
         write_record(run_dir, record)
