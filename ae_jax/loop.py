@@ -12,7 +12,7 @@ from ae_jax.hosts import largest
 from ae_jax.population import Population
 from ae_jax.program import Program
 from ae_jax.state import TrainState
-from ae_jax.types import MembersStepLosses, StepLosses
+from ae_jax.types import AnyLosses
 
 _PIECE_SECONDS = 0.5  # between two looks at the loss; a signal waits no longer
 
@@ -37,7 +37,7 @@ class ProgressOf(Generic[Loss]):
     """Where a run is, or a population. Its arrays are used up by the next piece: save or draw what you need before."""
 
     state: TrainState
-    losses: StepLosses | MembersStepLosses  # of the epoch that is under way, at each of its steps so far
+    losses: AnyLosses  # of the epoch that is under way, at each of its steps so far
     step: int = 0  # optimizer steps since the start, as `state.step`
     seconds: float = 0.0  # that the epoch under way has trained so far
     history: tuple[EpochMetricsOf[Loss], ...] = ()  # of the epochs that are done

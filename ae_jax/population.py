@@ -25,7 +25,7 @@ from ae_jax.parallel import AXIS, make_mesh, replicate
 from ae_jax.program import initial_state, run_loss
 from ae_jax.state import TrainState
 from ae_jax.train import mean_loss, noise_key, train_steps
-from ae_jax.types import HeldOrder, HostImages, MembersKeys, MembersStepLosses, Pixels, RandomKeys, StepLosses
+from ae_jax.types import AnyLosses, HeldOrder, HostImages, MembersKeys, MembersStepLosses, Pixels, RandomKeys
 
 TestLosses: TypeAlias = Callable[[TrainState], list[float]]
 
@@ -66,8 +66,8 @@ class Population:
         return self.place(np.zeros((self.num_members, len(self.sizes)), np.float32))
 
     def take_steps(
-        self, states: TrainState, losses: StepLosses | MembersStepLosses, orders: HeldOrder, first: int, last: int
-    ) -> tuple[TrainState, StepLosses | MembersStepLosses]:
+        self, states: TrainState, losses: AnyLosses, orders: HeldOrder, first: int, last: int
+    ) -> tuple[TrainState, AnyLosses]:
         """The epoch's steps `first <= i < last` of each; `states` and `losses` are used up."""
         keys = jax.vmap(noise_key)(self.shuffle_keys)
         return self.steps(states, losses, self.images, orders, self.place(keys), first, last)

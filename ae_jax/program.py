@@ -25,7 +25,7 @@ from ae_jax.state import TrainState, create_train_state
 from ae_jax.stored_images import AnyImages
 from ae_jax.torch_weights import torch_init
 from ae_jax.train import noise_key
-from ae_jax.types import HeldOrder, Params, RandomKey, StepLosses
+from ae_jax.types import AnyLosses, HeldOrder, Params, RandomKey, StepLosses
 
 # What `--devices auto` means on a CPU: the least that a core's part of a batch has to be for that core to pay off as a
 # JAX device of its own, measured on two cores. The convolutional model is 1.3 to 1.4 times as fast on two devices, at
@@ -69,8 +69,8 @@ class Program:
         return replicate(self.mesh, np.zeros(len(self.sizes), np.float32))
 
     def take_steps(
-        self, state: TrainState, losses: StepLosses, order: HeldOrder, first: int, last: int
-    ) -> tuple[TrainState, StepLosses]:
+        self, state: TrainState, losses: AnyLosses, order: HeldOrder, first: int, last: int
+    ) -> tuple[TrainState, AnyLosses]:
         """The epoch's steps `first <= i < last`; `state` and `losses` are used up."""
         for feed, start, stop in self.feeding.feeds(order, first, last):
             state, losses = self.steps(state, losses, feed, start, stop, self.noise_key)

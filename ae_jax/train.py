@@ -16,6 +16,7 @@ from ae_jax.losses import LossFn, apply, losses, reconstruction_loss, wants_keys
 from ae_jax.state import TrainState, create_train_state
 from ae_jax.types import (
     Batch,
+    EpochsMetrics,
     HostBatch,
     Metrics,
     Params,
@@ -106,7 +107,7 @@ def fit(
     num_epochs: int = 10,
     batch_size: int = 64,
     loss_fn: LossFn = reconstruction_loss,
-) -> tuple[TrainState, Metrics]:
+) -> tuple[TrainState, EpochsMetrics]:
     """A whole training as a pure function, so that many are one `jax.vmap`.
 
     With `jax.random.key(seed)` it is the run of the command line with that seed.

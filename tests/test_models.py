@@ -6,6 +6,7 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
+from ae_jax.types import Params
 
 MODELS = {3: ae_jax.LinearAutoencoder, 64: ae_jax.ConvAutoencoder}
 ALL = [ae_jax.LinearAutoencoder, ae_jax.ConvAutoencoder, ae_jax.ConvPoolAutoencoder]
@@ -80,3 +81,29 @@ def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type
     pixels = jax.jit(sigmoid.apply)(params, 2 * images - 1)
     expected = jax.nn.sigmoid(2 * jnp.log(pixels / (1 - pixels)))
     assert jnp.allclose(jax.jit(tanh.apply)(params, images), expected, atol=1e-5)  # the logarithm's rounding
+
+
+@pytest.mark.parametrize("model_class", ALL)
+def test_bfloat16_is_the_arithmetics_and_float32_everything_elses(model_class: type) -> None:
+    images = jax.random.uniform(jax.random.key(0), (4, 28, 28, 1))
+    model, exact = model_class(precision="bfloat16"), model_class()
+    params = jax.jit(exact.init)(jax.random.key(1), images)["params"]
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        lambda leaf: leaf.shape, jax.eval_shape(model.init, jax.random.key(1), images)["params"]
+    )
+
+    def loss(params: Params) -> jax.Array:
+        return ae_jax.reconstruction_loss(model, params, images).mean()
+
+    program = jax.jit(jax.value_and_grad(loss))
+    text = program.lower(params).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line or "stablehlo.convolution" in line]
+    assert products
+    assert all("bf16" in line for line in products)
+    value, grads = program(params)
+    assert {leaf.dtype for leaf in jax.tree.leaves((value, grads))} == {jnp.dtype("float32")}
+    code = jax.eval_shape(functools.partial(model.apply, method="encode"), {"params": params}, images)
+    assert jax.tree.leaves(code)[0].dtype == jnp.float32
+    recons, expected = (jax.jit(m.apply)({"params": params}, images) for m in (model, exact))
+    assert recons.dtype == jnp.float32
+    assert 0 < jnp.abs(recons - expected).max() < 0.02  # 8 bits, over six to eight layers

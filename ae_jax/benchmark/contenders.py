@@ -16,7 +16,7 @@ import jax
 from ae_jax.config import TrainConfig
 from ae_jax.data import load_dataset
 from ae_jax.program import make_program, make_test_loss
-from ae_jax.types import HostImages
+from ae_jax.types import AnyLosses, HostImages
 
 
 class Trainer(Protocol):
@@ -109,7 +109,8 @@ class AeJaxTrainer:
         while num_steps:
             if self._first == 0:
                 self._epoch += 1
-                self._losses, self._order = self._program.no_losses(), self._program.order(self._epoch)
+                self._losses: AnyLosses = self._program.no_losses()
+                self._order = self._program.order(self._epoch)
             last = min(self._first + num_steps, steps_per_epoch)
             self._state, self._losses = self._program.take_steps(
                 self._state, self._losses, self._order, self._first, last
