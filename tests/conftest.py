@@ -35,7 +35,7 @@ from ae_jax.models import make_model  # noqa: E402
 from ae_jax.run import train  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 4)  # where a test asks for several; what does not takes the first
+jax.config.update("jax_num_cpu_devices", 8)  # where a test asks for several; what does not takes the first
 jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
 
 ROOT = Path(__file__).parents[1]

@@ -98,17 +98,17 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on(victim: int, own_imag
 
 
 def test_sigterm_to_one_process_ends_all_and_one_process_can_go_on(own_images: Path) -> None:
-    settings = (*RUN, "--dataset", own_images, "--epochs", "400")
+    settings = (*RUN, "--dataset", own_images, "--epochs", "100")
     processes = start(*settings, "--devices", "1", "--run-dir", "run")
     wait_for_a_step("run")
     processes[1].send_signal(signal.SIGTERM)
     first, _ = end(processes, 143, 143)
     assert "Continue with: python scripts/train.py --run-dir run --resume" in first
     done = lines("run")
-    assert len(done) < 400
-    (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "401", "--devices", "2", num_processes=1), 0)
+    assert len(done) < 100
+    (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "101", "--devices", "2", num_processes=1), 0)
     assert "Continuing" in output
-    assert len(lines("run")) == 401
+    assert len(lines("run")) == 101
     assert lines("run")[: len(done)] == done
 
 

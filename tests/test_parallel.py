@@ -1,5 +1,3 @@
-import itertools
-
 import jax
 import numpy as np
 import optax
@@ -33,7 +31,9 @@ def largest_difference(a: object, b: object) -> float:
 
 
 # 64 and the last batch's 44 are no multiples of 3
-@pytest.mark.parametrize(("num_devices", "arch"), [*itertools.product((1, 2, 3), ("conv", "linear")), (3, "conv-pool")])
+@pytest.mark.parametrize(
+    ("num_devices", "arch"), [(1, "conv"), (3, "conv"), (4, "conv"), (2, "linear"), (8, "linear"), (3, "conv-pool")]
+)
 def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: int, digits: np.ndarray) -> None:
     mesh = mesh_of(num_devices)
     key = jax.random.key(1)

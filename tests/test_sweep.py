@@ -101,7 +101,7 @@ def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path
 def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, tmp_path: Path) -> None:
     arguments = [
         *("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", own_images),
-        *("--epochs", "150", "--checkpoint-every", "7steps"),
+        *("--epochs", "60", "--checkpoint-every", "7steps"),
     ]
 
     def start(*more: str) -> subprocess.Popen[str]:
@@ -124,7 +124,7 @@ def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, 
         assert process.returncode == code, output
         if signum == signal.SIGTERM:
             assert "Continue with: python scripts/sweep.py --run-dir stopped --resume" in output
-    assert len(metrics_lines(Path("stopped"))) < 150
+    assert len(metrics_lines(Path("stopped"))) < 60
     end = start("--run-dir", "stopped", "--resume")
     output, _ = end.communicate(timeout=300)
     assert end.returncode == 0, output

@@ -13,7 +13,7 @@ class BenchmarkConfig:
     """What to measure."""
 
     arch: Literal["both", "conv", "linear"] = setting("both", "the model")
-    part: Literal["all", "steps", "growth", "quality", "process"] = setting("all", "what to measure")
+    part: Literal["all", "steps", "growth", "quality", "scaling", "process"] = setting("all", "what to measure")
     dataset: str = setting("auto", "as for scripts/train.py; quality wants mnist")
     rounds: int = setting(15, "turns that each contender gets")
     json: str | None = setting(None, "file for every number; default none")

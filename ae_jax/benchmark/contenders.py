@@ -6,16 +6,21 @@ many devices a CPU is.
 
 import dataclasses
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from ae_jax.config import TrainConfig
 from ae_jax.data import load_dataset
-from ae_jax.program import make_program, make_test_loss
+from ae_jax.hosts import together
+from ae_jax.parallel import make_all_reduces, replicate
+from ae_jax.population import make_population, population_mesh
+from ae_jax.program import initial_state, make_program, make_test_loss, run_mesh
 from ae_jax.types import AnyLosses, HostImages
 
 
@@ -33,6 +38,7 @@ class Task:
     config: TrainConfig
     dataset: str
     num_images: int | None = None  # the first so many, or all
+    one_core: bool = False  # of a CPU
 
 
 class Contender:
@@ -60,9 +66,13 @@ class Contender:
         self._connection.send(None)
         return float(self._receive())
 
+    def dismiss(self) -> None:
+        """Have the process end, in its own time."""
+        self._connection.close()
+
     def close(self) -> None:
         """End the process."""
-        self._connection.close()
+        self.dismiss()
         self._process.join(10)
         self._process.kill()
 
@@ -74,9 +84,11 @@ class Contender:
 
 
 def _serve(connection: Connection, name: str, task: Task) -> None:
+    if task.one_core and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     images, test_images = (load_dataset(task.dataset, split).images for split in ("train", "test"))
     try:
-        trainer = BUILDERS[name](task.config, images[: task.num_images])
+        trainer = {**BUILDERS, **WAYS}[name](task.config, images[: task.num_images])
         if task.config.schedule == "constant":  # a schedule counts its steps
             trainer.train(3)
     except Exception as error:  # whatever PyTorch or its compiler lack here; the others go on
@@ -100,7 +112,8 @@ class AeJaxTrainer:
     """This package's run without its files: the same compiled program on the same devices."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        self._program, self._state = make_program(config, images)
+        _meet(config)
+        self._program, self._state = make_program(config, images, stream=config.stream)
         self._epoch = self._first = 0
 
     def train(self, num_steps: int) -> None:
@@ -124,6 +137,42 @@ class AeJaxTrainer:
         return make_test_loss(self._program.mesh, images, self._state)(self._state)
 
 
+class PopulationTrainer:
+    """Eight seeds at once."""
+
+    def __init__(self, config: TrainConfig, images: HostImages) -> None:
+        members = [dataclasses.replace(config, seed=seed) for seed in range(NUM_SEEDS)]
+        self._population, self._states = make_population(members, images, population_mesh(None, NUM_SEEDS))
+        self._orders = self._population.order(1)
+
+    def train(self, num_steps: int) -> None:
+        """Take steps of each, always the epoch's first."""
+        losses = self._population.no_losses()
+        self._states, _ = self._population.take_steps(self._states, losses, self._orders, 0, num_steps)
+        jax.block_until_ready(self._states)
+
+
+class AllReduce:
+    """The all-reduce of a step, alone."""
+
+    def __init__(self, config: TrainConfig, images: HostImages) -> None:
+        _meet(config)
+        mesh = run_mesh(config)
+        params = initial_state(config, jax.random.key(0), 1).params
+        self._numbers = replicate(mesh, np.zeros(1 + sum(leaf.size for leaf in jax.tree.leaves(params)), np.float32))
+        self._sum = make_all_reduces(mesh)
+
+    def train(self, num_steps: int) -> None:
+        """So many sums over the devices, one after another."""
+        jax.block_until_ready(self._sum(self._numbers, num_steps))
+
+
+def _meet(config: TrainConfig) -> None:
+    """Meet the other process, if there is one, for good."""
+    processes = (config.distributed or bool(config.coordinator), config.coordinator, config.num_processes)
+    together(*processes, config.process_id).__enter__()
+
+
 def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:
     from ae_jax.benchmark.plain_flax import Trainer
 
@@ -139,6 +188,11 @@ def _torch(*, channels_last: bool, compiled: bool) -> Callable[[TrainConfig, Hos
     return build
 
 
+NUM_SEEDS = 8
+WAYS: Mapping[str, Callable[[TrainConfig, HostImages], Trainer]] = {
+    "population": PopulationTrainer,
+    "all-reduce": AllReduce,
+}
 BUILDERS: Mapping[str, Callable[[TrainConfig, HostImages], Trainer]] = {
     "ae_jax": AeJaxTrainer,
     "plain flax": _plain_flax,

@@ -24,6 +24,7 @@ import numpy as np
 from ae_jax.benchmark.config import BenchmarkConfig
 from ae_jax.benchmark.contenders import BUILDERS, Contender, Task
 from ae_jax.benchmark.floor import Rates
+from ae_jax.benchmark.scaling import measure_scaling
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig, fast
 from ae_jax.data import find_dataset, load_dataset
@@ -74,6 +75,9 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
         if config.part in ("all", "growth"):
             _log.info("%s: epochs over fewer images and with other batches", arch)
             parts["growth"] = measure_growth(arch, dataset, num_images)
+        if config.part in ("all", "scaling"):
+            _log.info("%s: devices, processes, streaming, populations", arch)
+            parts["scaling"] = measure_scaling(arch, dataset, config.rounds)
         if config.part in ("all", "quality") and dataset == "mnist":
             _log.info("%s: seconds to a given test error", arch)
             parts["quality"] = measure_quality(arch, dataset)

@@ -42,13 +42,26 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     yield f"{results['dataset']}, {results['images']:,} images, {machine['device']}, jax {machine['jax']}"
     for arch in ("conv", "linear"):
         parts = results.get(arch, {})
-        for part, lines in {"steps": _steps, "growth": _growth, "quality": _quality}.items():
+        for part, lines in {"steps": _steps, "growth": _growth, "quality": _quality, "scaling": _scaling}.items():
             if part in parts:
                 yield ""
                 yield from lines(arch, parts[part])
     if "process" in results:
         yield ""
         yield from _process(results["process"])
+
+
+def _scaling(arch: str, scaling: dict[str, Any]) -> Iterator[str]:
+    if "image_us" in scaling:
+        yield f"{arch}: on one core {scaling['fixed_ms']:.2f} ms a step and {scaling['image_us']:.1f} µs an image"
+    yield f"| {arch} | ms a step, minimum | median | predicted |"
+    yield "|---|---|---|---|"
+    for name, row in scaling["ways"].items():
+        if "missing" in row:
+            yield f"| {name} | – | – | {row['missing']} |"
+            continue
+        predicted = f"{row['predicted_ms']:.2f}" if "predicted_ms" in row else ""
+        yield f"| {name} | {row['min_ms']:.2f} | {row['median_ms']:.2f} | {predicted} |"
 
 
 def _steps(arch: str, steps: dict[str, Any]) -> Iterator[str]:

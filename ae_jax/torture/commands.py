@@ -46,6 +46,9 @@ _VALUES = {
     "--init": ("flax", "torch", *_WORDS),
     "--precision": ("float32", "bfloat16", *_WORDS),
     "--devices": ("auto", "1", "2", *_NUMBERS, *_HUGE),
+    "--coordinator": ("127.0.0.1:1", "host", ":1", "[::1]:0", *_WORDS),
+    "--num-processes": ("1", *_NUMBERS, *_HUGE),
+    "--process-id": ("0", *_NUMBERS, *_HUGE),
     "--seed": ("0", "4294967295", *_NUMBERS, *_HUGE),
     "--figure-every": ("0", "1", *_NUMBERS, *_HUGE),
     "--checkpoint-every": ("0", "1", "0steps", "3steps", "1 steps", "steps", "-1steps", *_NUMBERS, *_HUGE),
@@ -58,6 +61,8 @@ _VALUES = {
 _ALONE = (
     "--resume",
     "--tensorboard",
+    "--stream",
+    "--distributed",
     "--help",
     "--version",
     "--",
