@@ -6,7 +6,10 @@ have to agree about, they ask here. Where there is only one process, all of this
 
 import contextlib
 import json
+import os
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +21,7 @@ from ae_jax.errors import InputError, RunError
 from ae_jax.interrupts import HEARD
 
 _HEARTBEAT_SECONDS = 20  # a process that has not been heard of for so long is lost, and the others end
-_START_SECONDS = 120  # for all of them to be there
+START_SECONDS = 120.0  # for all of them to be there
 
 
 @contextlib.contextmanager
@@ -35,18 +38,21 @@ def together(
       process_id: which this is, from 0.
 
     Raises:
-      InputError: they cannot be found.
+      InputError: they cannot be found. Where they do not come, the process ends, with exit code 2 and a sentence.
       RunError: within the block: one was lost.
     """
     if not distributed:
         yield
         return
+    patience = threading.Timer(START_SECONDS, _give_up)
+    patience.daemon = True
+    patience.start()
     try:
         jax.distributed.initialize(
             coordinator,
             num_processes,
             process_id,
-            initialization_timeout=_START_SECONDS,
+            initialization_timeout=round(START_SECONDS) + 60,  # after which JAX would abort the process
             heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError) as error:
@@ -54,13 +60,18 @@ def together(
             f"the run's processes did not find each other ({str(error).splitlines()[0]}); outside of a cluster that "
             "JAX knows, give each --coordinator HOST:PORT, --num-processes and --process-id."
         ) from error
+    finally:
+        patience.cancel()
     for signum in HEARD:  # JAX has taken SIGTERM for itself
         signal.signal(signum, signal.getsignal(signum))
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         problem = str(error).splitlines()[0][:200]
-        raise RunError(f"another process of this run was lost or has ended, see its messages ({problem})") from error
+        raise RunError(
+            "another process of this run was lost or has ended, see its messages; start all of them again, with "
+            f"--resume where the run had begun ({problem})"
+        ) from error
 
 
 def is_first() -> bool:
@@ -86,6 +97,17 @@ def facts_from_first(facts: Any) -> Any:
     size = largest(len(text) if is_first() else 0)
     shared = arrays_from_first(np.resize(text, size) if is_first() else np.zeros(size, np.uint8))
     return json.loads(np.asarray(shared).tobytes())
+
+
+def _give_up() -> None:
+    """End the process, whose main thread waits in JAX's runtime."""
+    print(
+        f"error: the run's other processes did not come within {START_SECONDS:.0f} seconds; give all the same "
+        "--coordinator and --num-processes, and each a --process-id of its own.",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(2)
 
 
 def _is_met() -> bool:

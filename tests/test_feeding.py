@@ -1,7 +1,9 @@
 """Images that do not fit: streamed in chunks, with the same result."""
 
+import dataclasses
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -13,6 +15,7 @@ from ae_jax.data import open_dataset
 from ae_jax.errors import RunError
 from ae_jax.feeding import ResidentImages, StreamedImages
 from ae_jax.program import make_program, make_test_loss, run_mesh
+from ae_jax.run import train
 from ae_jax.stored_images import StoredImages
 
 
@@ -90,6 +93,19 @@ def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: Sto
         ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
     differences = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), *ends.values())
     assert max(jax.tree.leaves(differences)) <= 1e-6  # the same float32 operations, fused differently
+
+
+def test_images_that_do_not_fit_are_streamed_and_this_is_said(
+    environment: None, own_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(arch="linear", dataset=str(own_images), epochs=1, devices="1")
+    sizes = {"large": 2**40, "small": 300 * 784}  # 300 images would leave nothing for the work
+    for name, size in sizes.items():
+        monkeypatch.setattr("psutil.virtual_memory", lambda size=size: SimpleNamespace(available=size))
+        train(dataclasses.replace(config, run_dir=name))
+        assert ("they are streamed" in capsys.readouterr().out) == (name == "small")
+    params = [ae_jax.load_model(name).params for name in sizes]
+    assert max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *params))) <= 1e-6
 
 
 def test_a_script_streams_and_says_nothing_else(train_script, own_images: Path) -> None:

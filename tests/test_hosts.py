@@ -122,6 +122,18 @@ def test_what_is_wrong_for_the_first_process_is_said_and_ends_all(own_images: Pa
     assert processes[1].returncode != 0
 
 
+@pytest.mark.parametrize("process_id", [0, 1])
+def test_processes_that_do_not_come_are_not_waited_for_for_ever(process_id: int) -> None:
+    program = (
+        "from ae_jax import hosts\n"
+        "hosts.START_SECONDS = 2.0\n"
+        f"with hosts.together(True, '127.0.0.1:{free_port()}', 2, {process_id}): raise AssertionError"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("error: the run's other processes did not come within 2 seconds")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
