@@ -90,11 +90,7 @@ def train_epoch(
     Returns:
       The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
     """
-    feed = Resident(images, epoch_order(key, len(images)))
-    sizes = batch_sizes(len(images), batch_size)
-    start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise_key(key))
-    state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
-    return state, {"loss": jnp.average(step_losses, weights=sizes)}
+    return _epoch(state, images, key, noise_key(key), batch_size, loss_fn)
 
 
 def fit(
@@ -127,13 +123,10 @@ def fit(
     """
     init_key, shuffle_key = jax.random.split(key)
     state = create_train_state(model, init_key, learning_rate=learning_rate, weight_decay=weight_decay)
-    sizes, noise = batch_sizes(len(images), batch_size), noise_key(shuffle_key)
+    noise = noise_key(shuffle_key)
 
     def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
-        feed = Resident(images, epoch_order(jax.random.fold_in(shuffle_key, number), len(images)))
-        start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise)
-        state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
-        return state, {"loss": jnp.average(step_losses, weights=sizes)}
+        return _epoch(state, images, jax.random.fold_in(shuffle_key, number), noise, batch_size, loss_fn)
 
     return lax.scan(epoch, state, 1 + jnp.arange(num_epochs))
 
@@ -233,6 +226,16 @@ def mean_loss(
 def reconstruct(state: TrainState, images: Pixels | Batch | HostBatch) -> Batch:
     """What the model makes of `u8[n, …]`, or of `f32[n, …]` in [0, 1]: `f32[n, …]` in [0, 1]."""
     return apply(state.model, state.params, normalise(images) if images.dtype == jnp.uint8 else jnp.asarray(images))
+
+
+def _epoch(
+    state: TrainState, images: Pixels, key: RandomKey, noise: RandomKey, batch_size: int, loss_fn: LossFn
+) -> tuple[TrainState, Metrics]:
+    """An epoch in the order that `key` draws, and the mean of its images' losses."""
+    feed, sizes = Resident(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
+    start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise)
+    state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
+    return state, {"loss": jnp.average(step_losses, weights=sizes)}
 
 
 def _shard(axis_name: str | None) -> dict[str, Any]:
