@@ -34,7 +34,7 @@ TestLosses: TypeAlias = Callable[[TrainState], list[float]]
 class Population:
     """The compiled steps of many runs and what they work on. Arrays lead with the members, padded to fill the devices.
 
-    A member is what it would be alone, to rounding: XLA does not compile a loop over members to the same operations.
+    A member is what it would be alone: one at a time on as many threads to the bit, several at a time to rounding.
     """
 
     mesh: Mesh
