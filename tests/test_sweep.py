@@ -89,6 +89,8 @@ def test_a_sweep_of_more_epochs_is_what_it_would_have_been(whole: Path, tmp_path
     assert_same_outcome(copy, longer)
     assert ae_jax.load_model(copy / "best").config.epochs == 2  # nothing is overwritten
     assert ae_jax.load_model(copy / "best-2").config.epochs == 3
+    resume(copy)
+    assert sorted(path.name for path in copy.glob("best*")) == ["best", "best-2"]  # which is the same
 
 
 def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path: Path, capsys) -> None:

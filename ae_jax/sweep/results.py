@@ -6,17 +6,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 
 from ae_jax.atomic import write_whole
-from ae_jax.checkpoint import checkpoint_info, latest_checkpoint
+from ae_jax.checkpoint import checkpoint_info, checkpoint_path, latest_checkpoint
 from ae_jax.config import TrainConfig
 from ae_jax.data import Dataset, dataset_title
 from ae_jax.errors import RunError
+from ae_jax.lock import lock
 from ae_jax.loop import EpochMetrics, MembersProgress, Progress
-from ae_jax.record import Record, new_record
+from ae_jax.record import Record
 from ae_jax.report import Run, conclude, picture_reconstructions
 from ae_jax.run_checkpoints import write_progress
-from ae_jax.run_dir import fresh_folder, holds_run, rewrite_metrics, save_picture, write_record
+from ae_jax.run_dir import fresh_folder, rewrite_metrics, save_picture, write_record
 from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
 from ae_jax.types import MembersKeys
@@ -58,15 +60,16 @@ def conclude_sweep(sweep: Sweep, progress: MembersProgress, keys: MembersKeys) -
     write_whole(sweep.run_dir / "table.md", table.encode())
     save_picture(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
     finite = [place for place, loss in enumerate(test_losses[-1]) if np.isfinite(loss)]
+    members = sweep.config.members
     for place in finite:
-        member, record = _member(sweep, progress, place)
-        path = sweep.run_dir / "members" / f"{member_name(sweep.config.members[place])}.safetensors"
+        member, record = _member(sweep, members[place], progress, place)
+        path = sweep.run_dir / "members" / f"{member_name(members[place])}.safetensors"
         write_progress(path, member, keys[place], {"record": record})
     if not finite:
         raise RunError(f"all members diverged; sweep over smaller --learning-rate. Everything is in {sweep.run_dir}")
     best = min(finite, key=lambda place: test_losses[-1][place])
-    print(f"The best of {len(test_losses[-1])}: {member_name(sweep.config.members[best])}")
-    _write_best(sweep, *_member(sweep, progress, best), keys[best])
+    print(f"The best of {len(members)}: {member_name(members[best])}")
+    _write_best(sweep, *_member(sweep, members[best], progress, best), keys[best])
 
 
 def member_name(config: TrainConfig) -> str:
@@ -74,10 +77,9 @@ def member_name(config: TrainConfig) -> str:
     return f"learning_rate_{config.learning_rate:g}-weight_decay_{config.weight_decay:g}-seed_{config.seed}"
 
 
-def _member(sweep: Sweep, progress: MembersProgress, place: int) -> tuple[Progress, Record]:
+def _member(sweep: Sweep, config: TrainConfig, progress: MembersProgress, place: int) -> tuple[Progress, Record]:
     """A member as the run that it would be alone: its time is its share."""
-    config = dataclasses.replace(sweep.config.members[place], devices="1")
-    num_members = len(sweep.config.members)
+    num_members = len(progress.state.step)
     history = tuple(
         EpochMetrics(
             metrics.epoch,
@@ -89,31 +91,32 @@ def _member(sweep: Sweep, progress: MembersProgress, place: int) -> tuple[Progre
         )
         for metrics in progress.history
     )
-    state = jax.tree.map(lambda leaf: jax.numpy.asarray(leaf[place]), progress.state)
-    no_losses = jax.numpy.zeros(progress.losses.shape[-1])
-    record = new_record(config, (sweep.train_set, sweep.test_set), jax.local_devices()[:1])
-    return Progress(state, no_losses, progress.step, 0.0, history), record
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), progress.state)
+    alone = {"devices_used": [str(jax.local_devices()[0])], "resumed": []}
+    record = {**sweep.record, "config": dataclasses.asdict(dataclasses.replace(config, devices="1")), **alone}
+    return Progress(state, jnp.zeros(progress.losses.shape[-1]), progress.step, 0.0, history), record
 
 
 def _write_best(sweep: Sweep, progress: Progress, record: Record, key: Any) -> None:
     """Make it a run of its own, in `best` or, where another run is there already, `best-2`, …."""
-    folder = sweep.run_dir / "best"
-    if not (holds_run(folder) and _is_same(folder, progress, record)):
-        folder = fresh_folder(sweep.run_dir, "best")
+    there = (folder for folder in sorted(sweep.run_dir.glob("best*")) if _is_same(folder, progress, record))
+    folder = next(there, None) or fresh_folder(sweep.run_dir, "best")
     record = {**record, "config": {**record["config"], "run_dir": str(folder)}}
     config = TrainConfig(**record["config"])
     run = Run(folder, config, record, sweep.train_set, sweep.test_set)
-    write_progress(folder / "checkpoints" / f"step_{progress.step:08d}.safetensors", progress, key, {"record": record})
-    write_record(folder, record)
-    rewrite_metrics(folder, progress.history)
-    picture_reconstructions(run, progress)
-    conclude(run, progress.history)
+    with lock(folder):
+        write_progress(checkpoint_path(folder, progress.step), progress, key, {"record": record})
+        write_record(folder, record)
+        rewrite_metrics(folder, progress.history)
+        picture_reconstructions(run, progress)
+        conclude(run, progress.history)
 
 
 def _is_same(folder: Path, progress: Progress, record: Record) -> bool:
     """Whether this member is what is there: the sweep was concluded before, or killed meanwhile."""
     path = latest_checkpoint(folder)
-    info = checkpoint_info(path) if path else {}
-    there = info.get("record", {}).get("config", {})
-    same_member = {**there, "run_dir": None} == record["config"]
+    if path is None:
+        return False
+    info = checkpoint_info(path)
+    same_member = {**info["record"]["config"], "run_dir": None} == record["config"]
     return same_member and len(info["history"]) == len(progress.history)
