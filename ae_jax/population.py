@@ -7,7 +7,7 @@ its arithmetic is worth it, several at a time.
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,8 +27,6 @@ from ae_jax.state import TrainState
 from ae_jax.train import mean_loss, noise_key, train_steps
 from ae_jax.types import AnyLosses, HeldOrder, HostImages, MembersKeys, MembersStepLosses, Pixels, RandomKeys
 
-TestLosses: TypeAlias = Callable[[TrainState], list[float]]
-
 
 @dataclasses.dataclass(frozen=True)
 class Population:
@@ -41,6 +39,7 @@ class Population:
     images: Pixels  # u8[n, 28, 28, 1], on every device
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     steps: Wrapped
+    at_once: int  # members that a device trains at a time
     shuffle_keys: MembersKeys  # of the members alone
 
     @property
@@ -101,7 +100,11 @@ def initial_states(members: Sequence[TrainConfig], num_images: int) -> TrainStat
 
 
 def make_population(
-    members: Sequence[TrainConfig], images: HostImages, mesh: Mesh, at_once: int | None = None
+    members: Sequence[TrainConfig],
+    images: HostImages,
+    mesh: Mesh,
+    at_once: int | None = None,
+    memory: int | None = None,
 ) -> tuple[Population, TrainState]:
     """The program of `members`, compiled, and the states to start from.
 
@@ -109,25 +112,25 @@ def make_population(
       members: the settings of each, which differ in seed, learning rate and weight decay.
       images: `u8[n, 28, 28, 1]`.
       mesh: the devices that share the members.
-      at_once: how many a device trains at a time. None: one on a CPU, where that is fastest; elsewhere as many as its
-        memory holds.
+      at_once: how many a device trains at a time, at most. None: one on a CPU, where that is fastest, all elsewhere.
+      memory: the bytes that the program may need for it, or it trains fewer at a time. None: what a device has left.
     """
     sizes = batch_sizes(len(images), members[0].batch_size)
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
     make_steps = functools.partial(_make_steps, mesh, int(sizes[0]), run_loss(members[0]))
-    population = Population(mesh, replicate(mesh, images), sizes, make_steps(None), shuffle_keys)
+    population = Population(mesh, replicate(mesh, images), sizes, make_steps(1), 1, shuffle_keys)
     state = population.place(initial_states(members, len(images)))
     arguments = (state, population.no_losses(), population.images, population.order(1), population.place(shuffle_keys))
+    device = mesh.devices.flat[0]
     if at_once is None:
-        most = 1 if mesh.devices.flat[0].platform == "cpu" else -(-len(members) // mesh.size)
-        limit = free_bytes(mesh.devices.flat[0])
-    else:
-        most, limit = at_once, None
-    steps = _fitting(make_steps, arguments, most, limit)
-    return dataclasses.replace(population, steps=steps), state
+        at_once = 1 if device.platform == "cpu" else -(-len(members) // mesh.size)
+    steps, at_once = _fitting(make_steps, arguments, at_once, free_bytes(device) if memory is None else memory)
+    return dataclasses.replace(population, steps=steps, at_once=at_once), state
 
 
-def make_test_losses(population: Population, images: HostImages, batch_size: int = 64) -> TestLosses:
+def make_test_losses(
+    population: Population, images: HostImages, batch_size: int = 64
+) -> Callable[[TrainState], list[float]]:
     """Each member's mean loss over all `images`, as a function of the states."""
     images, sizes = replicate(population.mesh, images), batch_sizes(len(images), batch_size)
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
@@ -148,7 +151,7 @@ def _keys(member: TrainConfig) -> RandomKeys:
     return jax.random.split(jax.random.key(member.seed))
 
 
-def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int | None) -> Wrapped:
+def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int) -> Wrapped:
     """`train_steps` of each member: `(states, losses, images, orders, keys, first, last) → states, losses`."""
 
     def of_device(states, losses, images, orders, keys, first, last):  # type: ignore[no-untyped-def]  # as above
@@ -157,7 +160,7 @@ def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int | Non
             feed = Resident(images, order)
             return train_steps(state, losses, feed, first, last, key, batch_size=batch_size, loss_fn=loss_fn)
 
-        return lax.map(of_member, (states, losses, orders, keys), batch_size=at_once)
+        return lax.map(of_member, (states, losses, orders, keys), batch_size=at_once if at_once > 1 else None)
 
     each, all_of_it = P(AXIS), P()
     in_specs = (each, each, all_of_it, each, each, all_of_it, all_of_it)
@@ -165,11 +168,11 @@ def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int | Non
     return jax.jit(steps, donate_argnums=(0, 1))
 
 
-def _fitting(make_steps: Callable[[int | None], Wrapped], arguments: Any, most: int, limit: int | None) -> Wrapped:
-    """The steps with `most` members at a time, or with half as many until the program's memory is within `limit`."""
+def _fitting(make_steps: Callable[[int], Wrapped], arguments: Any, at_once: int, memory: int) -> tuple[Wrapped, int]:
+    """The steps, compiled, with `at_once` members at a time, or half as many until they need no more than `memory`."""
     while True:
-        steps = make_steps(most if most > 1 else None)
-        program = steps.lower(*arguments, 0, 0).compile().memory_analysis()
-        if most == 1 or limit is None or program is None or program.temp_size_in_bytes <= limit:
-            return steps
-        most = -(-most // 2)
+        steps = make_steps(at_once)
+        needed = steps.lower(*arguments, 0, 0).compile().memory_analysis()
+        if at_once == 1 or needed is None or needed.temp_size_in_bytes <= memory:
+            return steps, at_once
+        at_once = -(-at_once // 2)

@@ -41,7 +41,7 @@ class SweepConfig:
     init: Literal["flax", "torch"] = of_training("init")
     precision: Precision = of_training("precision")
     devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share the members; auto: all")
-    at_once: int | None = setting(None, "members that a device trains at a time; default 1 on CPUs, else what fits")
+    at_once: int | None = setting(None, "members that a device trains at a time, at most; default 1 on CPUs, else all")
     checkpoint_every: str = of_training("checkpoint_every")
     keep: int = setting(3, "newest checkpoints that are kept")
     run_dir: str | None = setting(None, "where the sweep is written; default runs/sweep-<arch>, …-2, …")
