@@ -43,6 +43,7 @@ __all__ = [
 from .batching import batches, normalise
 from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from .data import Dataset, find_dataset, load_dataset
+from .epochs import evaluate, fit, train_epoch
 from .errors import DamagedFileError, InputError
 from .glyphs import draw_glyphs
 from .losses import add_noise, denoising_loss, reconstruction_loss
@@ -52,13 +53,5 @@ from .pca import pca_mse
 from .pooling import max_pool2d, max_unpool2d
 from .state import TrainState, create_train_state
 from .torch_weights import params_from_torch, params_to_torch, torch_init
-from .train import (
-    eval_step,
-    evaluate,
-    fit,
-    make_train_step,
-    reconstruct,
-    train_epoch,
-    train_step,
-)
+from .train import eval_step, make_train_step, reconstruct, train_step
 from .trained import TrainedModel, load_model
