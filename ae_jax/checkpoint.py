@@ -92,7 +92,8 @@ def read_params(path: PathLike) -> tuple[Params, int, dict[str, Any]]:
     flat = {
         tuple(name.split("/")[1:]): jnp.asarray(array) for name, array in tensors.items() if name.startswith(_PARAMS)
     }
-    return traverse_util.unflatten_dict(flat), int(tensors["step"].max()), info
+    step = tensors["step"].max()  # of a population each member's, and all the same
+    return traverse_util.unflatten_dict(flat), int(step), info
 
 
 def checkpoint_info(path: PathLike) -> dict[str, Any]:

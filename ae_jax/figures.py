@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
@@ -59,12 +60,18 @@ def loss_figure(
     axes.plot(epochs, train_losses, "o-", markersize=4, label="training images, while training")
     axes.plot(epochs, test_losses, "s-", markersize=4, label="test images")
     axes.axhline(baseline, color="gray", linestyle="--", label=baseline_name)
-    axes.set(title=title, xlabel="epoch", ylabel="mean squared error per pixel", yscale="log")
-    axes.set_xlim(0.5, len(train_losses) + 0.5)
+    axes.set(title=title, ylabel="mean squared error per pixel")
+    scale_for_errors(axes, len(train_losses))
+    axes.legend()
+    return figure
+
+
+def scale_for_errors(axes: Axes, num_epochs: int) -> None:
+    """Have `axes` show errors after each of so many epochs: the errors' logarithm, ticks at whole epochs, a grid."""
+    axes.set(xlabel="epoch", yscale="log")
+    axes.set_xlim(0.5, num_epochs + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter("{x:g}")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
-    return figure

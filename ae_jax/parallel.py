@@ -65,7 +65,7 @@ def replicate(mesh: Mesh, tree: Any) -> Any:
     Each of several processes has to give the same.
     """
     everywhere = NamedSharding(mesh, P())
-    if not is_shared(mesh):
+    if not _is_shared(mesh):
         return jax.device_put(tree, everywhere)
     return jax.tree.map(lambda leaf: _put(leaf, everywhere), tree)
 
@@ -91,7 +91,7 @@ def on_one_device(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
-def is_shared(mesh: Mesh) -> bool:
+def _is_shared(mesh: Mesh) -> bool:
     """Whether other processes have devices in it."""
     return any(device.process_index != jax.process_index() for device in mesh.devices.flat)
 

@@ -109,7 +109,7 @@ def make_program(
     feeding = make_feeding(mesh, images, config.batch_size, stream=stream)
     program = Program(mesh, feeding, sizes, steps, shuffle_key)
     state = replicate(mesh, state)
-    compile_ahead(steps, state, program.no_losses(), feeding.example(), 0, 0, program.noise_key, frugal=stream)
+    _compile_ahead(steps, state, program.no_losses(), feeding.example(), 0, 0, program.noise_key, frugal=stream)
     return program, state
 
 
@@ -127,7 +127,7 @@ def make_test_loss(
     feeding = make_feeding(mesh, images, batch_size, stream=stream)
     order = feeding.hold(np.arange(len(images), dtype=np.int32))
 
-    compile_ahead(mean_loss, like, replicate(mesh, np.float32(0)), feeding.example(), 0, 0, frugal=stream)
+    _compile_ahead(mean_loss, like, replicate(mesh, np.float32(0)), feeding.example(), 0, 0, frugal=stream)
 
     def test_loss(state: TrainState) -> float:
         mean = replicate(mesh, np.float32(0))
@@ -138,7 +138,7 @@ def make_test_loss(
     return test_loss
 
 
-def compile_ahead(function: Wrapped, *arguments: Any, frugal: bool = False) -> None:
+def _compile_ahead(function: Wrapped, *arguments: Any, frugal: bool = False) -> None:
     """Have calls with such arguments find the program compiled; `frugal`: where memory is short."""
     function.lower(*arguments).compile()
     if frugal:

@@ -8,9 +8,8 @@ import warnings
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from ae_jax.figures import DPI
+from ae_jax.figures import DPI, scale_for_errors
 from ae_jax.sweep.config import SweepConfig
 
 
@@ -30,14 +29,7 @@ def curves_figure(test_losses: Float[np.ndarray, "epochs members"], config: Swee
         (line,) = axes.plot(epochs, mean, "o-", markersize=3, label=label)
         axes.fill_between(epochs, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)
     seeds = f"mean ± standard deviation of {config.seeds} seeds" if config.seeds > 1 else "one seed"
-    axes.set(title=f"{title}: {seeds}", xlabel="epoch", ylabel="mean squared error per pixel, test")
-    if np.isfinite(by_setting).any():
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 4, 6, 8)))
-        axes.yaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(0.5, len(epochs) + 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(visible=True, alpha=0.3)
+    axes.set(title=f"{title}: {seeds}", ylabel="mean squared error per pixel, test")
+    scale_for_errors(axes, len(epochs))
     axes.legend(fontsize="small", ncols=2 if len(config.settings) > 8 else 1)
     return figure

@@ -58,15 +58,15 @@ def conclude_sweep(sweep: Sweep, progress: MembersProgress, keys: MembersKeys) -
     table = as_markdown(rows(sweep.config, test_losses[-1].tolist()))
     print(table, end="")
     write_whole(sweep.run_dir / "table.md", table.encode())
-    save_picture(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
     finite = [place for place, loss in enumerate(test_losses[-1]) if np.isfinite(loss)]
+    if not finite:
+        raise RunError(f"all members diverged; sweep over smaller --learning-rate. Everything is in {sweep.run_dir}")
+    save_picture(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
     members = sweep.config.members
     for place in finite:
         member, record = _member(sweep, members[place], progress, place)
         path = sweep.run_dir / "members" / f"{member_name(members[place])}.safetensors"
         write_progress(path, member, keys[place], {"record": record})
-    if not finite:
-        raise RunError(f"all members diverged; sweep over smaller --learning-rate. Everything is in {sweep.run_dir}")
     best = min(finite, key=lambda place: test_losses[-1][place])
     print(f"The best of {len(members)}: {member_name(members[best])}")
     _write_best(sweep, *_member(sweep, members[best], progress, best), keys[best])
