@@ -60,6 +60,14 @@ def test_the_best_of_pytorch_counts_and_every_ratio_is_said() -> None:
     assert "PyTorch / ae_jax 2.50" in text
 
 
+def test_the_table_holds_what_was_measured_of_scaling_beside_what_was_predicted() -> None:
+    ways = {"2 devices": {"min_ms": 2.0, "median_ms": 2.5, "predicted_ms": 1.9}, "2 processes": {"missing": "no port"}}
+    text = table({**RESULTS, "linear": {"scaling": {"image_us": 10.0, "fixed_ms": 0.5, "ways": ways}}})
+    assert "linear: on one core 0.50 ms a step and 10.0 µs an image" in text
+    assert "| 2 devices | 2.00 | 2.50 | 1.90 |" in text
+    assert "| 2 processes | – | – | no port |" in text
+
+
 def test_the_picture_has_a_bar_for_each_contender_that_ran() -> None:
     steps, growth = benchmark_figure(RESULTS).axes
     assert [bar.get_width() for bar in steps.patches] == [2.0, 24.0, 7.0, 6.0]
