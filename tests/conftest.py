@@ -4,7 +4,8 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jaxtyping
@@ -36,6 +37,9 @@ _CHECKED = (
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
+# Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
+# held against PyTorch or against a promised figure is compiled as users have it, by the fixture `optimised`.
+_QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -46,6 +50,9 @@ from ae_jax.exchange.convert import from_torch  # noqa: E402
 from ae_jax.models import make_model  # noqa: E402
 from ae_jax.run import train  # noqa: E402
 
+_compilations = tempfile.TemporaryDirectory()  # many tests compile what another has compiled
+jax.config.update("jax_compilation_cache_dir", _compilations.name)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # where a test asks for several; what does not takes the first
 jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
@@ -105,6 +112,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cac
     monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def optimised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Programs compiled as users have them, here and in processes that the test starts."""
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", _QUICK)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ae_jax
+from ae_jax.checkpoint import checkpoint_step, list_checkpoints
 from ae_jax.run_dir import metrics_lines
 from ae_jax.tensorfile import read_tensors
 from tests.conftest import ROOT
@@ -55,10 +56,15 @@ def lines(run_dir: str) -> list[dict[str, float]]:
     return metrics_lines(Path(run_dir))
 
 
-def wait_for_a_step(run_dir: str) -> None:
-    """Until a first checkpoint after the beginning is there."""
+def newest_step(run_dir: str) -> int:
+    """The step of the newest checkpoint."""
+    return max((checkpoint_step(path) for path in list_checkpoints(run_dir)), default=0)
+
+
+def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
+    """Until there is a checkpoint of a later one."""
     deadline = time.monotonic() + 200
-    while not list(Path(run_dir).glob("checkpoints/step_*[1-9]*.safetensors")):
+    while newest_step(run_dir) <= after:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -80,37 +86,36 @@ def test_two_processes_of_two_devices_are_one_process_of_four(flags: tuple[str, 
 def test_a_lost_process_ends_the_other_and_the_run_goes_on(own_images: Path) -> None:
     settings = (*RUN, "--dataset", own_images, "--devices", "2", "--epochs", "40")
     end(start(*settings, "--run-dir", "whole"), 0, 0)
-    expected, expected_metrics = outcome("whole")
-    for victim in (0, 1):
-        run_dir = f"killed-{victim}"
-        processes = start(*settings, "--run-dir", run_dir)
-        wait_for_a_step(run_dir)
+    for victim, resume in ((0, ()), (1, ("--resume",))):
+        before = newest_step("killed")
+        processes = start(*settings, "--run-dir", "killed", *resume)
+        wait_for_a_step("killed", after=before)
         processes[victim].kill()
         killed = time.monotonic()
         output, _ = processes[1 - victim].communicate(timeout=100)
         assert time.monotonic() - killed < 60
         assert processes[1 - victim].returncode > 0 or processes[1 - victim].returncode == -signal.SIGABRT
-        assert len(lines(run_dir)) < 40
+        assert len(lines("killed")) < 40
         assert "another process of this run" in output or "another task died" in output  # JAX may be faster
         processes[victim].communicate()
-        end(start(*settings, "--run-dir", run_dir, "--resume"), 0, 0)
-        arrays, metrics = outcome(run_dir)
-        assert metrics == expected_metrics
-        assert all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() | expected.keys())
+    end(start(*settings, "--run-dir", "killed", "--resume"), 0, 0)
+    (arrays, metrics), (expected, expected_metrics) = outcome("killed"), outcome("whole")
+    assert metrics == expected_metrics
+    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() | expected.keys())
 
 
 def test_sigterm_to_one_process_ends_all_and_one_process_can_go_on(own_images: Path) -> None:
-    settings = (*RUN, "--dataset", own_images, "--epochs", "100")
+    settings = (*RUN, "--dataset", own_images, "--epochs", "40")
     processes = start(*settings, "--devices", "1", "--run-dir", "run")
     wait_for_a_step("run")
     processes[1].send_signal(signal.SIGTERM)
     first, _ = end(processes, 143, 143)
     assert "Continue with: python scripts/train.py --run-dir run --resume" in first
     done = lines("run")
-    assert len(done) < 100
-    (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "101", "--devices", "2", num_processes=1), 0)
+    assert len(done) < 40
+    (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "41", "--devices", "2", num_processes=1), 0)
     assert "Continuing" in output
-    assert len(lines("run")) == 101
+    assert len(lines("run")) == 41
     assert lines("run")[: len(done)] == done
 
 

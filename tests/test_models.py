@@ -3,6 +3,7 @@ import functools
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
@@ -12,11 +13,19 @@ MODELS = {3: ae_jax.LinearAutoencoder, 64: ae_jax.ConvAutoencoder}
 ALL = [ae_jax.LinearAutoencoder, ae_jax.ConvAutoencoder, ae_jax.ConvPoolAutoencoder]
 
 
+def random_images(n: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(0).random((n, 28, 28, 1), np.float32))
+
+
+def fresh(model: nn.Module) -> dict[str, Params]:
+    return {"params": ae_jax.create_train_state(model, jax.random.key(1)).params}
+
+
 @pytest.mark.parametrize("latent_dim", MODELS)
 def test_images_become_codes_become_images(latent_dim: int) -> None:
     model = MODELS[latent_dim]()
-    images = jax.random.uniform(jax.random.key(0), (5, 28, 28, 1))
-    variables = jax.jit(model.init)(jax.random.key(1), images)
+    images = random_images(5)
+    variables = fresh(model)
     latents = jax.jit(functools.partial(model.apply, method="encode"))(variables, images)
     recons = jax.jit(functools.partial(model.apply, method="decode"))(variables, latents)
     assert latents.shape == (5, latent_dim)
@@ -56,8 +65,8 @@ def test_the_code_can_have_another_size(latent_dim: int) -> None:
 
 def test_a_pooled_code_keeps_where_the_maxima_were() -> None:
     model = ae_jax.ConvPoolAutoencoder(latent_dim=5)
-    images = jax.random.uniform(jax.random.key(0), (3, 28, 28, 1))
-    variables = jax.jit(model.init)(jax.random.key(1), images)
+    images = random_images(3)
+    variables = fresh(model)
     encode, decode = (jax.jit(functools.partial(model.apply, method=method)) for method in ("encode", "decode"))
     code = encode(variables, images)
     assert isinstance(code, ae_jax.PooledCode)
@@ -74,9 +83,9 @@ def test_a_pooled_code_keeps_where_the_maxima_were() -> None:
 
 @pytest.mark.parametrize("model_class", ALL)
 def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type) -> None:
-    images = jax.random.uniform(jax.random.key(0), (4, 28, 28, 1))
+    images = random_images(4)
     sigmoid, tanh = model_class(), model_class(output="tanh")
-    params = jax.jit(sigmoid.init)(jax.random.key(1), images)
+    params = fresh(sigmoid)
     # an encoder of [-1, 1] sees 2x - 1, and (tanh(z) + 1) / 2 is sigmoid(2z)
     pixels = jax.jit(sigmoid.apply)(params, 2 * images - 1)
     expected = jax.nn.sigmoid(2 * jnp.log(pixels / (1 - pixels)))
@@ -85,9 +94,9 @@ def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type
 
 @pytest.mark.parametrize("model_class", ALL)
 def test_bfloat16_is_the_arithmetics_and_float32_everything_elses(model_class: type) -> None:
-    images = jax.random.uniform(jax.random.key(0), (4, 28, 28, 1))
+    images = random_images(4)
     model, exact = model_class(precision="bfloat16"), model_class()
-    params = jax.jit(exact.init)(jax.random.key(1), images)["params"]
+    params = fresh(exact)["params"]
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(
         lambda leaf: leaf.shape, jax.eval_shape(model.init, jax.random.key(1), images)["params"]
     )

@@ -25,6 +25,7 @@ MODELS = {
     "conv-pool": ae_jax.ConvPoolAutoencoder(),
 }
 Arrays = dict[str, np.ndarray]
+pytestmark = pytest.mark.usefixtures("optimised")
 
 
 @pytest.fixture(params=["golden", "live"])

@@ -23,9 +23,9 @@ _ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 
 
 def fail_every_operation(
-    folder: Path, images: Path, *, epochs: int = 2, errors: Sequence[int] = _ERRORS
+    folder: Path, images: Path, *, epochs: int = 2, errors: Sequence[int] = _ERRORS, every: int = 1
 ) -> Iterator[Trial]:
-    """A run for every k, operation and error, in this process: what fails once must leave it able to go on.
+    """A run for every k (or `every` second one, …), operation and error, in this process: it must be able to go on.
 
     After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
     and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
@@ -34,9 +34,9 @@ def fail_every_operation(
     expected = _outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
     for operation in _OPERATIONS:
         for code in errors:
-            k, failed = 0, True
+            k, failed = 1 - every, True
             while failed:
-                k += 1
+                k += every
                 run_dir = folder / f"{operation}-{errno.errorcode[code]}-{k}"
                 config = dataclasses.replace(config, run_dir=str(run_dir))
                 with _failing(operation, k, code) as count:
