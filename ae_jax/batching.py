@@ -25,6 +25,10 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
 
     Raises:
       ValueError: there are no images, or `batch_size` is less than one.
+
+    >>> images = np.zeros((150, 28, 28, 1), np.uint8)
+    >>> [batch.shape[0] for batch in ae_jax.batches(images, jax.random.key(0), batch_size=64)]
+    [64, 64, 22]
     """
     order = np.arange(len(images)) if key is None else np.asarray(epoch_order(key, len(images)))
     starts = np.cumsum(batch_sizes(len(images), batch_size))[:-1]
@@ -115,6 +119,10 @@ def normalise(images: Pixels) -> Batch:
 
     Written as a division, XLA multiplies by the rounded 1/255 instead, and 126 of the 256 values are off by one ulp.
     So 1/255 is split: 8 bits times the 16 of `high` is exact, and what `low` adds is rounded once.
+
+    >>> pixels = np.arange(256, dtype=np.uint8)
+    >>> bool((ae_jax.normalise(pixels) == pixels / np.float32(255)).all())
+    True
     """
     high = np.float32(round(2**23 / 255) / 2**23)
     low = np.float32(1 / 255 - float(high))

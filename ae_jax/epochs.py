@@ -31,6 +31,11 @@ def train_epoch(
 
     Returns:
       The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
+
+    >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    >>> state, metrics = ae_jax.train_epoch(state, np.zeros((150, 28, 28, 1), np.uint8), jax.random.key(1))
+    >>> int(state.step)
+    3
     """
     return _epoch(state, images, key, noise_key(key), batch_size, loss_fn)
 
@@ -62,6 +67,12 @@ def fit(
 
     Returns:
       The state at the end, and `{"loss": f32[num_epochs]}` as `train_epoch` gives it.
+
+    >>> fit = functools.partial(ae_jax.fit, model=ae_jax.LinearAutoencoder(), num_epochs=2)
+    >>> keys = jax.random.split(jax.random.key(0), 3)
+    >>> states, metrics = jax.vmap(fit, in_axes=(0, None))(keys, np.zeros((64, 28, 28, 1), np.uint8))
+    >>> metrics["loss"].shape
+    (3, 2)
     """
     init_key, shuffle_key = jax.random.split(key)
     state = create_train_state(model, init_key, learning_rate=learning_rate, weight_decay=weight_decay)

@@ -21,12 +21,15 @@ from ae_jax.windows import Image, Kernel, Response, Windows
 def conv2d(
     x: Float[Array, "n h w c_in"], kernel: Float[Array, "k_h k_w c_in c_out"], *, stride: int = 1, padding: int = 0
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Convolve as `torch.nn.functional.conv2d` does.
+    """Convolve `f32[n, h, w, c_in]` (or another float type) as `torch.nn.functional.conv2d` does.
 
     ```
     h_out = (h + 2·padding - k_h) // stride + 1
     out[i] = Σ_u  x[stride·i + u - padding] · kernel[u]        (per axis; x is zero outside)
     ```
+
+    >>> ae_jax.conv2d(jnp.zeros((5, 28, 28, 1)), jnp.zeros((3, 3, 1, 16)), stride=2, padding=1).shape
+    (5, 14, 14, 16)
     """
     return _gather(x, kernel, Windows(x.shape[1:3], kernel.shape[:2], stride, padding))
 
@@ -39,12 +42,16 @@ def conv_transpose2d(
     padding: int = 0,
     output_padding: int = 0,
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Spread as `torch.nn.functional.conv_transpose2d` does: the adjoint of `conv2d` with the same kernel.
+    """Spread `f32[n, h, w, c_in]` as `torch.nn.functional.conv_transpose2d` does: `conv2d`'s adjoint, same kernel.
 
     ```
     h_out = (h - 1)·stride - 2·padding + k_h + output_padding
     out[stride·i + u - padding] += kernel[u] · x[i]            (per axis)
     ```
+
+    >>> x, kernel = jnp.zeros((5, 14, 14, 16)), jnp.zeros((3, 3, 1, 16))
+    >>> ae_jax.conv_transpose2d(x, kernel, stride=2, padding=1, output_padding=1).shape
+    (5, 28, 28, 1)
     """
     size = tuple(
         (n - 1) * stride - 2 * padding + k + output_padding for n, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)

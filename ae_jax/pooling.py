@@ -25,8 +25,15 @@ def max_pool2d(x: Image, size: int = 2) -> tuple[Pooled, Positions]:
     Windows do not overlap. Of equal maxima the first counts, row by row, and NaN counts as the largest. The gradient
     goes to the maxima alone.
 
+    Returns:
+      `f32[n, h / size, w / size, c]`, and as `i32` of that shape the positions, `row · w + column` in the image.
+
     Raises:
       ValueError: height or width is no multiple of `size`.
+
+    >>> values, positions = ae_jax.max_pool2d(jnp.array([[1.0, 2.0], [4.0, 3.0]])[None, :, :, None])
+    >>> float(values[0, 0, 0, 0]), int(positions[0, 0, 0, 0])
+    (4.0, 2)
     """
     if x.shape[1] % size or x.shape[2] % size:
         raise ValueError(f"images of {x.shape[1]}×{x.shape[2]} pixels cannot be cut into windows of {size}×{size}")
@@ -38,6 +45,9 @@ def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
     """Put each value back where `max_pool2d` found it, zeros elsewhere: `torch.nn.functional.max_unpool2d`.
 
     `h = size · h_out`. A position outside its own window, where `max_pool2d` never finds one, loses its value.
+
+    >>> ae_jax.max_unpool2d(jnp.array([[[[4.0]]]]), jnp.array([[[[2]]]], jnp.int32))[0, :, :, 0].tolist()
+    [[0.0, 0.0], [4.0, 0.0]]
     """
     return _put(y, positions, size)
 

@@ -57,6 +57,10 @@ def create_train_state(
 
     Raises:
       ValueError: there is no such `weight_decay_mode`.
+
+    >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
+    >>> state.params["encoder_0"]["kernel"].shape
+    (784, 128)
     """
     if params is None:
         params = _init_params(model, key)

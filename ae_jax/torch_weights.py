@@ -88,6 +88,12 @@ def params_to_torch(model: nn.Module, params: Params) -> StateDict:
     """The inverse of `params_from_torch`, as contiguous NumPy arrays.
 
     `load_state_dict({name: torch.from_numpy(array) for name, array in state_dict.items()}, strict=True)` takes them.
+
+    >>> model = ae_jax.ConvAutoencoder()
+    >>> params = ae_jax.create_train_state(model, jax.random.key(0)).params
+    >>> state_dict = ae_jax.params_to_torch(model, params)  # {"encoder.0.weight": f32[16, 1, 3, 3], …}
+    >>> jax.tree.all(jax.tree.map(np.array_equal, ae_jax.params_from_torch(model, state_dict), params))
+    True
     """
     state_dict = {}
     for layer in _layers(model):
@@ -102,6 +108,9 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
 
     `nn.Linear` and `nn.Conv*d` draw their weights from `kaiming_uniform_(a=√5)`, which is that interval
     (torch/nn/modules/linear.py and conv.py, `reset_parameters`).
+
+    Returns:
+      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, of `model`'s shapes.
     """
     layers = list(_layers(model))
     params = {}

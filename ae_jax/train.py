@@ -50,6 +50,15 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
     def train_step(
         state: TrainState, images: Batch, weights: PerImage | None = None, key: RandomKey | None = None
     ) -> tuple[TrainState, Metrics]:
+        """One optimizer step: `state, images f32[batch, …] in [0, 1] → state, {"loss": f32[]}`, jitted and pure.
+
+        Every other argument as `make_train_step` says; `ae_jax.train_step` is that of `reconstruction_loss`.
+
+        >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+        >>> state, metrics = ae_jax.train_step(state, jnp.zeros((64, 28, 28, 1)))
+        >>> int(state.step), metrics["loss"].shape
+        (1, ())
+        """
         if weights is None:
             weights = jnp.ones(len(images))
         state, loss = _step(loss_fn, state, images, weights / jnp.sum(weights), key)
@@ -153,7 +162,12 @@ def mean_loss(
 
 @jax.jit
 def reconstruct(state: TrainState, images: Pixels | Batch | HostBatch) -> Batch:
-    """What the model makes of `u8[n, …]`, or of `f32[n, …]` in [0, 1]: `f32[n, …]` in [0, 1]."""
+    """What the model makes of `u8[n, …]`, or of `f32[n, …]` in [0, 1]: `f32[n, …]` in [0, 1].
+
+    >>> state = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
+    >>> ae_jax.reconstruct(state, np.zeros((5, 28, 28, 1), np.uint8)).shape
+    (5, 28, 28, 1)
+    """
     return apply(state.model, state.params, normalise(images) if images.dtype == jnp.uint8 else jnp.asarray(images))
 
 
