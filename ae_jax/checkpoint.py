@@ -1,11 +1,10 @@
 """A training state to one safetensors file and back, verified; the newest sound one of a folder."""
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -15,9 +14,7 @@ from jax import numpy as jnp
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.state import TrainState
 from ae_jax.tensorfile import Tensors, read_tensors, write_tensors
-from ae_jax.types import Params
-
-PathLike: TypeAlias = str | os.PathLike[str]
+from ae_jax.types import Params, PathLike
 
 _FORMAT = "ae_jax/1"
 _PARAMS = "params/"

@@ -18,10 +18,9 @@ from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.glyphs import draw_glyphs
 from ae_jax.stored_images import AnyImages
 from ae_jax.tensorfile import read_tensors, write_tensors
-from ae_jax.types import HostImages, HostLabels
+from ae_jax.types import HostImages, HostLabels, PathLike
 
 Split: TypeAlias = Literal["train", "test"]
-PathLike: TypeAlias = str | os.PathLike[str]
 
 _EMNIST = tuple(f"emnist/{split}" for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist", *_EMNIST)

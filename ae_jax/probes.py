@@ -5,7 +5,7 @@ Accuracies and areas are scikit-learn's, to the image: `KNeighborsClassifier(5)`
 """
 
 import functools
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -15,8 +15,9 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int
 
-Codes = Float[np.ndarray, "n d"]
-Labels = Int[np.ndarray, "n"]
+from ae_jax.types import HostCodes
+
+Labels: TypeAlias = Int[np.ndarray, "n"]  # of any integer type
 
 _NEIGHBOURS = 5
 _CANDIDATES = 4 * _NEIGHBOURS  # nearest by float32, among which float64 decides
@@ -26,7 +27,7 @@ _CHUNK = 50  # codes whose distances to all others are there at once: as many as
 
 
 def nearest_neighbours(
-    codes: Codes, labels: Labels, asked: Float[np.ndarray, "m d"], k: int = _NEIGHBOURS
+    codes: HostCodes, labels: Labels, asked: Float[np.ndarray, "m d"], k: int = _NEIGHBOURS
 ) -> Int[np.ndarray, "m"]:
     """For each of `asked` the label that most of the `k` nearest `codes` have, of equally many the smallest."""
     classes, numbers = np.unique(labels, return_inverse=True)
@@ -60,7 +61,7 @@ def _nearest(codes: Any, asked: Any, k: int) -> Int[Array, "m k"]:
     return within * num_groups + jnp.take_along_axis(chosen, which, axis=1)
 
 
-def linear_probe(codes: Codes, labels: Labels, asked: Float[np.ndarray, "m d"]) -> Int[np.ndarray, "m"]:
+def linear_probe(codes: HostCodes, labels: Labels, asked: Float[np.ndarray, "m d"]) -> Int[np.ndarray, "m"]:
     """For each of `asked` the likeliest label by multinomial logistic regression on `codes`, standardised.
 
     The weights `W` and biases minimise `Σ log-loss + ½‖W‖²`.

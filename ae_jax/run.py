@@ -10,7 +10,7 @@ from typing import Any
 
 from jax.sharding import Mesh
 
-from ae_jax.checkpoint import PathLike, checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
+from ae_jax.checkpoint import checkpoint_info, checkpoint_step, latest_checkpoint, list_checkpoints
 from ae_jax.config import TrainConfig
 from ae_jax.data import OpenDataset, find_dataset, open_dataset
 from ae_jax.errors import InputError
@@ -39,6 +39,7 @@ from ae_jax.run_dir import (
     rewrite_metrics,
     write_record,
 )
+from ae_jax.types import PathLike
 
 _SCRIPT = "scripts/train.py"
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import jax
 from jax import numpy as jnp
 
-from ae_jax.checkpoint import PathLike, latest_checkpoint, read_params
+from ae_jax.checkpoint import latest_checkpoint, read_params
 from ae_jax.config import TrainConfig
 from ae_jax.data import dataset_title, find_dataset
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.models import Autoencoder, make_model
 from ae_jax.record import Record, recorded_config
-from ae_jax.types import Params
+from ae_jax.types import Params, PathLike
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -1,5 +1,6 @@
 """The shape vocabulary: what the arrays of this package look like, said once."""
 
+import os
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +29,10 @@ HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
 HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 
+HostCodes: TypeAlias = Float[np.ndarray, "n d"]
+
 Params: TypeAlias = dict[str, Any]  # {"encoder_0": {"kernel": f32[...], "bias": f32[...]}, ...}
 StateDict: TypeAlias = dict[str, np.ndarray]  # {"encoder.0.weight": f32[...], ...}
 Metrics: TypeAlias = dict[str, Scalar]
+
+PathLike: TypeAlias = str | os.PathLike[str]

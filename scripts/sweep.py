@@ -13,12 +13,12 @@ def main() -> None:
         "Train every seed with every learning rate and weight decay, as one program.",
         switches={"resume": _RESUME},
     )
-    from ae_jax.sweep.run import resume, sweep  # here: a command line is read before JAX is imported
+    from ae_jax.sweep.run import resume, train  # here: a command line is read before JAX is imported
 
     if switches:
         resume(**given)
     else:
-        sweep(config)
+        train(config)
 
 
 if __name__ == "__main__":

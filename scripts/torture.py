@@ -1,5 +1,7 @@
 """Torture training runs and see what they come to: python scripts/torture.py."""
 
+from pathlib import Path
+
 from ae_jax.cli import parse, run_command
 from ae_jax.torture.config import TortureConfig
 
@@ -9,7 +11,7 @@ def main() -> None:
     config, _, _ = parse({"": TortureConfig}, "Kill, starve and damage training runs, and see what they come to.")
     from ae_jax.torture.report import report  # here: a command line is read before JAX is imported
 
-    report(config)
+    report(config, Path(__file__).with_name("train.py"))
 
 
 if __name__ == "__main__":

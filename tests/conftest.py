@@ -38,8 +38,8 @@ jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
 # Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
-# held against PyTorch or against a promised figure is compiled as users have it, by the fixture `optimised`.
-_QUICK = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
+# held against PyTorch's numbers or against promised figures asks for more, see `optimised`.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -63,8 +63,12 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder that all tests share: what one has prepared, the next finds."""
-    return tmp_path_factory.mktemp("data")
+    """A data folder that all tests share, in all processes: what one has prepared, the next finds."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return tmp_path_factory.mktemp("data")
+    folder = tmp_path_factory.getbasetemp().parent / "data"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -115,13 +119,18 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cac
 
 
 @pytest.fixture
-def optimised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Programs compiled as users have them, here and in processes that the test starts."""
+def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that a test starts compile their programs as users have them."""
     monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
-    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def optimised_here() -> Iterator[None]:
+    """This process does so too, for the tests of a module."""
     jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", _QUICK)
+    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0")
 
 
 @pytest.fixture

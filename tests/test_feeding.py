@@ -5,7 +5,6 @@ import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from ae_jax.feeding import ResidentImages, StreamedImages
 from ae_jax.program import make_program, make_test_loss, run_mesh
 from ae_jax.run import train
 from ae_jax.stored_images import StoredImages
+from tests.outcomes import largest_difference
 
 
 @pytest.fixture
@@ -91,8 +91,7 @@ def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: Sto
             for first, last in itertools.pairwise(bounds):
                 state, losses = program.take_steps(state, losses, order, first, last)
         ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
-    differences = jax.tree.map(lambda a, b: float(np.abs(np.asarray(a) - np.asarray(b)).max()), *ends.values())
-    assert max(jax.tree.leaves(differences)) <= 1e-6  # the same float32 operations, fused differently
+    assert largest_difference(*ends.values()) <= 1e-6  # the same float32 operations, fused differently
 
 
 def test_images_that_do_not_fit_are_streamed_and_this_is_said(
@@ -105,15 +104,4 @@ def test_images_that_do_not_fit_are_streamed_and_this_is_said(
         train(dataclasses.replace(config, run_dir=name))
         assert ("they are streamed" in capsys.readouterr().out) == (name == "small")
     params = [ae_jax.load_model(name).params for name in sizes]
-    assert max(jax.tree.leaves(jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *params))) <= 1e-6
-
-
-def test_a_script_streams_and_says_nothing_else(train_script, own_images: Path) -> None:
-    runs = {}
-    for flags in ((), ("--stream",)):
-        settings = ("--arch", "linear", "--dataset", own_images, "--epochs", "2", "--run-dir", f"run{len(flags)}")
-        result = train_script(*settings, *flags)
-        assert result.returncode == 0, result.stderr
-        runs[flags] = ae_jax.load_model(f"run{len(flags)}").params
-    differences = jax.tree.map(lambda a, b: float(np.abs(a - b).max()), *runs.values())
-    assert max(jax.tree.leaves(differences)) <= 1e-6
+    assert largest_difference(*params) <= 1e-6

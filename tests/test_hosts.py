@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ae_jax
 from ae_jax.checkpoint import checkpoint_step, list_checkpoints
 from ae_jax.run_dir import metrics_lines
-from ae_jax.tensorfile import read_tensors
 from tests.conftest import ROOT
+from tests.outcomes import assert_same_outcome, outcome
 
-pytestmark = pytest.mark.usefixtures("environment")
+pytestmark = pytest.mark.usefixtures("environment", "optimised")
 RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps")  # 30 is no multiple of 4
 Start = Callable[..., list[subprocess.Popen[str]]]
 
@@ -47,15 +46,6 @@ def end(processes: list[subprocess.Popen[str]], *expected: int) -> list[str]:
     return outputs
 
 
-def outcome(run_dir: str) -> tuple[dict[str, np.ndarray], list[list[float]]]:
-    arrays, _ = read_tensors(ae_jax.latest_checkpoint(run_dir))
-    return arrays, [[line[name] for name in ("epoch", "step", "train_loss", "test_loss")] for line in lines(run_dir)]
-
-
-def lines(run_dir: str) -> list[dict[str, float]]:
-    return metrics_lines(Path(run_dir))
-
-
 def newest_step(run_dir: str) -> int:
     """The step of the newest checkpoint."""
     return max((checkpoint_step(path) for path in list_checkpoints(run_dir)), default=0)
@@ -69,7 +59,7 @@ def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("flags", [(), ("--stream",), ("--arch", "conv", "--batch-size", "64")])
+@pytest.mark.parametrize("flags", [(), ("--stream", "--arch", "conv", "--batch-size", "64")])
 def test_two_processes_of_two_devices_are_one_process_of_four(flags: tuple[str, ...], own_images: Path) -> None:
     settings = (*RUN, *flags, "--dataset", own_images, "--epochs", "2")
     first, second = end(start(*settings, "--devices", "2", "--run-dir", "two"), 0, 0)
@@ -95,13 +85,11 @@ def test_a_lost_process_ends_the_other_and_the_run_goes_on(own_images: Path) -> 
         output, _ = processes[1 - victim].communicate(timeout=100)
         assert time.monotonic() - killed < 60
         assert processes[1 - victim].returncode > 0 or processes[1 - victim].returncode == -signal.SIGABRT
-        assert len(lines("killed")) < 40
+        assert len(metrics_lines(Path("killed"))) < 40
         assert "another process of this run" in output or "another task died" in output  # JAX may be faster
         processes[victim].communicate()
     end(start(*settings, "--run-dir", "killed", "--resume"), 0, 0)
-    (arrays, metrics), (expected, expected_metrics) = outcome("killed"), outcome("whole")
-    assert metrics == expected_metrics
-    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() | expected.keys())
+    assert_same_outcome("killed", "whole")
 
 
 def test_sigterm_to_one_process_ends_all_and_one_process_can_go_on(own_images: Path) -> None:
@@ -111,12 +99,12 @@ def test_sigterm_to_one_process_ends_all_and_one_process_can_go_on(own_images: P
     processes[1].send_signal(signal.SIGTERM)
     first, _ = end(processes, 143, 143)
     assert "Continue with: python scripts/train.py --run-dir run --resume" in first
-    done = lines("run")
+    done = metrics_lines(Path("run"))
     assert len(done) < 40
     (output,) = end(start("--run-dir", "run", "--resume", "--epochs", "41", "--devices", "2", num_processes=1), 0)
     assert "Continuing" in output
-    assert len(lines("run")) == 41
-    assert lines("run")[: len(done)] == done
+    assert len(metrics_lines(Path("run"))) == 41
+    assert metrics_lines(Path("run"))[: len(done)] == done
 
 
 def test_what_is_wrong_for_the_first_process_is_said_and_ends_all(own_images: Path) -> None:

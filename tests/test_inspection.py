@@ -268,12 +268,12 @@ def test_a_script_ends_with_2_and_a_sentence(script: str, arguments: list[str], 
     assert not list(Path().iterdir())
 
 
-def test_the_evaluation_script_prints_its_table_and_writes_its_files(
-    run_script: Script, untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
+def test_an_evaluation_prints_its_table_and_writes_its_files(
+    untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = untrained_run("linear")
-    result = run_script("evaluate.py", run_dir, "--dataset", labelled_images, "--json", "numbers.json")
-    assert result.returncode == 0, result.stderr
+    evaluate_run(EvaluateConfig(str(run_dir), json=str(tmp_path / "numbers.json"), dataset=str(labelled_images)))
     assert json.loads((tmp_path / "numbers.json").read_text())["arch"] == "linear"
-    assert result.stdout.splitlines()[-1] == f"The picture is {run_dir}/figures/evaluation_step_00000000.png"
-    assert (run_dir / "figures" / "evaluation_step_00000000.png").exists()
+    picture = run_dir / "figures" / "evaluation_step_00000000.png"
+    assert capsys.readouterr().out.splitlines()[-1] == f"The picture is {picture}"
+    assert picture.exists()

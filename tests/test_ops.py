@@ -13,6 +13,7 @@ import ae_jax
 from ae_jax import conv2d, conv_columns, conv_transpose2d, conv_xla
 from ae_jax.ops import add_bias
 from ae_jax.windows import Windows
+from tests.outcomes import largest_difference
 
 # height, width, kernel, stride, padding, output padding: the models' layers, then odder ones
 CASES = [
@@ -84,10 +85,6 @@ def test_transposed_convolution_is_the_adjoint(
 
     spread, adjoint = both(*random_arrays((3, height, width, 2), (k, k, 4, 2)))
     np.testing.assert_allclose(spread, adjoint, atol=ATOL)
-
-
-def largest_difference(a: object, b: object) -> float:
-    return max(float(jnp.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
 @pytest.mark.parametrize(

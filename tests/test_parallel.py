@@ -10,6 +10,7 @@ from ae_jax.errors import InputError
 from ae_jax.models import MODELS
 from ae_jax.parallel import make_mesh, make_train_steps, num_cores, replicate
 from ae_jax.program import make_test_loss
+from tests.outcomes import largest_difference
 
 BATCH = 64
 NUM_STEPS = 5  # 300 = 4 × 64 + 44
@@ -21,13 +22,6 @@ def mesh_of(num_devices: int) -> jax.sharding.Mesh:
     if num_devices > len(jax.local_devices()):
         pytest.skip(f"wants {num_devices} devices")
     return make_mesh(num_devices, batch_size=BATCH, images_per_core=None)
-
-
-def largest_difference(a: object, b: object) -> float:
-    return max(
-        float(np.abs(np.asarray(x) - np.asarray(y)).max())
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 # 64 and the last batch's 44 are no multiples of 3

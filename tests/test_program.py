@@ -7,6 +7,7 @@ import ae_jax
 from ae_jax.batching import batch_sizes
 from ae_jax.config import TrainConfig
 from ae_jax.program import make_program, schedule
+from tests.outcomes import largest_difference
 
 
 def rates(num_steps: int, **settings: object) -> list[float]:
@@ -42,8 +43,7 @@ def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object],
     for epoch in (1, 2):
         state, _ = program.take_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
         expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
-    differences = jax.tree.map(lambda a, b: float(abs(a - b).max()), state.params, expected.params)
-    assert max(jax.tree.leaves(differences)) <= 1e-6  # the same float32 operations, fused differently
+    assert largest_difference(state.params, expected.params) <= 1e-6  # the same float32 operations, fused differently
 
 
 def test_every_setting_of_the_training_changes_the_run(digits: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError, RunError
 from ae_jax.run import resume, train
 from ae_jax.tensorfile import read_tensors
+from tests.outcomes import assert_same_outcome, outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 STEPS = 5  # an epoch of 270 images
@@ -54,20 +55,6 @@ def files(run_dir: Path) -> dict[Path, bytes]:
 
 def step(number: int) -> str:
     return f"step_{number:08d}.safetensors"
-
-
-def outcome(run_dir: Path) -> tuple[dict[str, np.ndarray], list[list[float]]]:
-    arrays, _ = read_tensors(ae_jax.latest_checkpoint(run_dir))
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return arrays, [[line[name] for name in ("epoch", "step", "train_loss", "test_loss")] for line in lines]
-
-
-def assert_same_outcome(run_dir: Path, other: Path) -> None:
-    (arrays, lines), (others, other_lines) = outcome(run_dir), outcome(other)
-    assert lines == other_lines
-    assert arrays.keys() == others.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(array, others[name], strict=True)
 
 
 @pytest.mark.parametrize("at", [1, STEPS, 7, 3 * STEPS - 1, 3 * STEPS])

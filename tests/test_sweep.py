@@ -20,10 +20,11 @@ from ae_jax.run import resume as resume_run
 from ae_jax.run import train
 from ae_jax.run_dir import metrics_lines
 from ae_jax.sweep.config import SweepConfig
-from ae_jax.sweep.run import resume, sweep
+from ae_jax.sweep.run import resume
+from ae_jax.sweep.run import train as sweep
 from ae_jax.sweep.table import as_markdown, rows
-from ae_jax.tensorfile import read_tensors
 from tests.conftest import ROOT
+from tests.outcomes import assert_same_outcome, outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 SETTINGS = {"arch": "linear", "seeds": 2, "learning_rate": (1e-3, 1e-2), "epochs": 2, "devices": "2"}
@@ -35,17 +36,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
     folder = tmp_path_factory.mktemp("sweep")
     np.save(folder / "own.npy", digits)
     return sweep(SweepConfig(**SETTINGS, dataset=str(folder / "own.npy"), run_dir=str(folder / "whole")))
-
-
-def outcome(folder: Path) -> tuple[dict[str, np.ndarray], list[object]]:
-    arrays, _ = read_tensors(ae_jax.latest_checkpoint(folder))
-    return arrays, [[line["train_loss"], line["test_loss"]] for line in metrics_lines(folder)]
-
-
-def assert_same_outcome(a: Path, b: Path) -> None:
-    (arrays, metrics), (expected, expected_metrics) = outcome(a), outcome(b)
-    assert metrics == expected_metrics
-    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays.keys() | expected.keys())
 
 
 def test_a_sweep_leaves_a_table_curves_all_weights_and_the_best_as_a_run(whole: Path) -> None:
@@ -71,13 +61,10 @@ def test_the_best_is_the_run_that_train_makes_and_goes_on_as_one(whole: Path, tm
     settings = {"arch": "linear", "seed": config.seed, "learning_rate": config.learning_rate, "devices": "1"}
     alone = train(TrainConfig(**settings, dataset=config.dataset, epochs=2, run_dir=str(tmp_path / "alone")))
 
-    def losses(folder: Path) -> list[list[float]]:
-        return [[line[name] for name in ("epoch", "step", "train_loss", "test_loss")] for line in metrics_lines(folder)]
-
-    np.testing.assert_allclose(losses(best), losses(alone), atol=1e-6)  # only the evaluation is compiled otherwise
+    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)  # only evaluation is compiled otherwise
     for folder in (best, alone):
         resume_run(folder, epochs=3)
-    np.testing.assert_allclose(losses(best), losses(alone), atol=1e-6)
+    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)
     assert {path.name for path in (best / "figures").iterdir()} >= {"loss.png", "reconstructions_epoch_0003.png"}
 
 
@@ -103,7 +90,7 @@ def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path
 def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, tmp_path: Path) -> None:
     arguments = [
         *("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", own_images),
-        *("--epochs", "60", "--checkpoint-every", "7steps"),
+        *("--epochs", "40", "--checkpoint-every", "7steps"),
     ]
 
     def start(*more: str) -> subprocess.Popen[str]:
@@ -126,7 +113,7 @@ def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, 
         assert process.returncode == code, output
         if signum == signal.SIGTERM:
             assert "Continue with: python scripts/sweep.py --run-dir stopped --resume" in output
-    assert len(metrics_lines(Path("stopped"))) < 60
+    assert len(metrics_lines(Path("stopped"))) < 40
     end = start("--run-dir", "stopped", "--resume")
     output, _ = end.communicate(timeout=300)
     assert end.returncode == 0, output

@@ -25,7 +25,7 @@ MODELS = {
     "conv-pool": ae_jax.ConvPoolAutoencoder(),
 }
 Arrays = dict[str, np.ndarray]
-pytestmark = pytest.mark.usefixtures("optimised")
+pytestmark = pytest.mark.usefixtures("optimised_here")
 
 
 @pytest.fixture(params=["golden", "live"])

@@ -1,7 +1,7 @@
 """Pictures of codes: where they lie, and what they look like. Arrays in, a matplotlib `Figure` out."""
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from ae_jax.figures import DPI
 from ae_jax.inspection.tiles import show
+from ae_jax.types import HostCodes
 
-Codes = Float[np.ndarray, "n d"]
-Labels = Int[np.ndarray, "n"] | None
+Labels: TypeAlias = Int[np.ndarray, "n"] | None
 
 # Ten colours that the colour-blind tell apart too: Petroff 2021, "Accessible color sequences for data visualization",
 # arXiv:2107.02270.
@@ -21,7 +21,7 @@ _VIEWS = ((20, -60), (20, 30))  # elevation and azimuth, degrees
 _OUTLINE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
 
 
-def scatter_figure(codes: Codes, labels: Labels, title: str) -> Figure:
+def scatter_figure(codes: HostCodes, labels: Labels, title: str) -> Figure:
     """A point an image, coloured by its label, whose name stands at the label's median.
 
     Codes of up to 3 numbers as they are, of 3 from two angles; longer ones along their first two principal axes.
@@ -71,7 +71,7 @@ def _as_square(code: Float[np.ndarray, "d"]) -> Float[np.ndarray, "side side"]:
     return square
 
 
-def _scatter_in_space(codes: Codes, labels: Labels, title: str) -> Figure:
+def _scatter_in_space(codes: HostCodes, labels: Labels, title: str) -> Figure:
     figure = Figure(figsize=(12, 5.2), dpi=DPI, layout="constrained")
     figure.suptitle(title)
     for place, (elevation, azimuth) in enumerate(_VIEWS, start=1):
@@ -105,7 +105,7 @@ def _add_legend(figure: Figure, axes: Any) -> None:
         figure.legend(points, names, title="label", loc="outside right center", markerscale=3, ncols=columns)
 
 
-def _in_plane(codes: Codes, labels: Labels) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
+def _in_plane(codes: HostCodes, labels: Labels) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
     """Two coordinates of each code, and what they are."""
     if codes.shape[1] == 1:
         up = np.zeros(len(codes)) if labels is None else labels
@@ -118,7 +118,7 @@ def _in_plane(codes: Codes, labels: Labels) -> tuple[Float[np.ndarray, "n 2"], t
     return (codes - codes.mean(0)) @ axes[:, :2], (names[0], names[1])
 
 
-def principal_axes(codes: Codes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
+def principal_axes(codes: HostCodes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
     """Along their principal axes the codes' standard deviations, the axes as columns, and shares of the variance."""
     variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False).reshape(codes.shape[1], -1))
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]

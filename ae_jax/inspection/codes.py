@@ -11,7 +11,7 @@ from jaxtyping import Float
 from ae_jax.batching import normalise
 from ae_jax.models import Autoencoder, Code, PooledCode
 from ae_jax.trained import TrainedModel
-from ae_jax.types import Batch, HostBatch, HostImages, Params, Pixels
+from ae_jax.types import Batch, HostBatch, HostCodes, HostImages, Params, Pixels
 
 _CHUNK = 256  # images at a time: as many as caches hold
 
@@ -21,7 +21,7 @@ def encode(trained: TrainedModel, images: HostImages | HostBatch) -> Any:
     return _in_chunks(functools.partial(_encode, trained.model, trained.params), images)
 
 
-def encode_latents(trained: TrainedModel, images: HostImages) -> Float[np.ndarray, "n d"]:
+def encode_latents(trained: TrainedModel, images: HostImages) -> HostCodes:
     """`latents` of the codes; positions, which are larger than the images, are not even computed."""
     return _in_chunks(functools.partial(_encode_latents, trained.model, trained.params), images)
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ae_jax.batching import normalise
-from ae_jax.data import Dataset, PathLike, is_at_hand, load_dataset
+from ae_jax.data import Dataset, is_at_hand, load_dataset
 from ae_jax.glyphs import draw_glyphs
 from ae_jax.inspection.codes import decode, encode, encode_latents, latents
 from ae_jax.losses import with_fixed_noise
@@ -19,7 +19,7 @@ from ae_jax.pca import fit_pca
 from ae_jax.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.quality import image_quality, squared_error
 from ae_jax.trained import TrainedModel
-from ae_jax.types import HostImages
+from ae_jax.types import HostCodes, HostImages, PathLike
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MOST_PROBED = 60_000  # training images that the probes learn from, and test images that they are asked
@@ -32,7 +32,7 @@ class Coder(NamedTuple):
 
     encode: Callable[[HostImages], Any]
     decode: Callable[[Any], Float[np.ndarray, "n 28 28 1"]]
-    numbers: Callable[[HostImages], Float[np.ndarray, "n d"]]  # of the codes, without what a decoder wants besides
+    numbers: Callable[[HostImages], HostCodes]  # of the codes, without what a decoder wants besides
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ import numpy as np
 from tqdm import tqdm
 
 from ae_jax.checkpoint import (
-    PathLike,
     checkpoint_info,
     checkpoint_path,
     checkpoint_step,
@@ -34,11 +33,12 @@ from ae_jax.run_dir import (
 )
 from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.results import Sweep, conclude_sweep
+from ae_jax.types import PathLike
 
 _SCRIPT = "scripts/sweep.py"
 
 
-def sweep(config: SweepConfig) -> Path:
+def train(config: SweepConfig) -> Path:
     """Train all members as one program, write a folder, report on the terminal; returns the folder.
 
     Raises:
@@ -52,15 +52,15 @@ def sweep(config: SweepConfig) -> Path:
     population, states = _make(config, train_set)
     record = new_record(config, (train_set, test_set), population.mesh.devices.flat)
     with new_run_dir(config.run_dir, f"sweep-{config.arch}") as folder, explained(_SCRIPT, folder):
-        it = Sweep(folder, config, record, train_set, test_set)
+        sweep = Sweep(folder, config, record, train_set, test_set)
         start = MembersProgress(states, population.no_losses())
-        _save(it, population, start)
+        _save(sweep, population, start)
         write_record(folder, record)
         seeds = f"{config.seeds} seed{'s' if config.seeds > 1 else ''}"
         what = f"{len(config.settings)} setting{'s' if len(config.settings) > 1 else ''} × {seeds}"
-        print(f"Training {it.title}: {what}, on {population.mesh.size} devices, into {folder}")
-        _train(it, population, start)
-        _conclude(it)
+        print(f"Training {sweep.title}: {what}, on {population.mesh.size} devices, into {folder}")
+        _train(sweep, population, start)
+        _conclude(sweep)
     return folder
 
 
@@ -74,7 +74,7 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
     Raises:
       InputError: there is no sweep or no sound checkpoint, another process is at it, its images are not those that it
         was begun with, or other `settings` are not its own.
-      RunError, Interrupted: as for `sweep`.
+      RunError, Interrupted: as for `train`.
     """
     folder = Path(run_dir) if run_dir else default_run_dir(f"sweep-{settings.get('arch', 'conv')}")
     with held_run_dir(folder), explained(_SCRIPT, folder):
@@ -85,14 +85,14 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         config = continued_config(record, settings, SweepConfig)
         train_set, test_set = _load(config, record["dataset_used"])
         record = on_dataset(record, train_set, test_set, folder)
-        it = Sweep(folder, config, record, train_set, test_set)
+        sweep = Sweep(folder, config, record, train_set, test_set)
         set_aside(newer for newer in list_checkpoints(folder) if checkpoint_step(newer) > checkpoint_step(path))
         rewrite_metrics(folder, done)
         if len(done) < config.epochs:
-            _continue(it, path, info)
+            _continue(sweep, path, info)
         else:
             print(f"The sweep in {folder} has had its {config.epochs} epochs; more --epochs extend it.")
-        _conclude(it)
+        _conclude(sweep)
     return folder
 
 
@@ -108,28 +108,30 @@ def _make(config: SweepConfig, train_set: Dataset) -> tuple[Population, Any]:
     return make_population(members, train_set.images, mesh, config.at_once)
 
 
-def _continue(it: Sweep, path: Path, info: dict[str, Any]) -> None:
-    population, states = _make(it.config, it.train_set)
+def _continue(sweep: Sweep, path: Path, info: dict[str, Any]) -> None:
+    population, states = _make(sweep.config, sweep.train_set)
     progress, keys = read_progress(path, info, population.fetch(states))
     population = dataclasses.replace(population, shuffle_keys=keys)
     arrays = population.place((progress.state, progress.losses))
     progress = dataclasses.replace(progress, state=arrays[0], losses=arrays[1])
     devices = list(population.mesh.devices.flat)
-    if differences := what_differs(it.record, devices):
+    if differences := what_differs(sweep.record, devices):
         print(f"With {', '.join(differences)}: the rest may differ in bits from that of an uninterrupted sweep.")
-    it = dataclasses.replace(it, record=continued(it.record, it.config, progress.step, devices))
-    _save(it, population, progress)
-    write_record(it.run_dir, it.record)
-    print(f"Continuing {it.title} in {it.run_dir} after step {progress.step:,}, epoch {len(progress.history) + 1}")
-    _train(it, population, progress)
+    sweep = dataclasses.replace(sweep, record=continued(sweep.record, sweep.config, progress.step, devices))
+    _save(sweep, population, progress)
+    write_record(sweep.run_dir, sweep.record)
+    print(
+        f"Continuing {sweep.title} in {sweep.run_dir} after step {progress.step:,}, epoch {len(progress.history) + 1}"
+    )
+    _train(sweep, population, progress)
 
 
-def _train(it: Sweep, population: Population, start: MembersProgress) -> None:
-    test_losses = make_test_losses(population, it.test_set.images)
+def _train(sweep: Sweep, population: Population, start: MembersProgress) -> None:
+    test_losses = make_test_losses(population, sweep.test_set.images)
 
     def save(progress: MembersProgress) -> None:
-        _save(it, population, progress)
-        remove_old_checkpoints(it.run_dir, (), it.config.keep)
+        _save(sweep, population, progress)
+        remove_old_checkpoints(sweep.run_dir, (), sweep.config.keep)
 
     def report(progress: MembersProgress) -> None:
         metrics = progress.history[-1]
@@ -137,23 +139,23 @@ def _train(it: Sweep, population: Population, start: MembersProgress) -> None:
         best = f"best {np.nanmin(losses):.5f}" if np.isfinite(losses).any() else "all diverged"
         speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
         tqdm.write(f"epoch {metrics.epoch:3d}   test loss of {len(losses)}: {best}   {speed}")
-        append_metrics(it.run_dir, metrics)
+        append_metrics(sweep.run_dir, metrics)
 
-    save_every = it.config.members[0].checkpoint_steps(len(population.sizes))
-    follow(population, start, it.config.epochs, test_losses, save_every, save, report)
+    save_every = sweep.config.members[0].checkpoint_steps(len(population.sizes))
+    follow(population, start, sweep.config.epochs, test_losses, save_every, save, report)
 
 
-def _save(it: Sweep, population: Population, progress: MembersProgress) -> None:
+def _save(sweep: Sweep, population: Population, progress: MembersProgress) -> None:
     """Write where the sweep is, without the padding: it may go on with other devices."""
     state, losses = population.fetch((progress.state, progress.losses))
     here = dataclasses.replace(progress, state=state, losses=losses)
-    path = checkpoint_path(it.run_dir, progress.step)
-    write_progress(path, here, population.shuffle_keys, {"sweep": it.record})
+    path = checkpoint_path(sweep.run_dir, progress.step)
+    write_progress(path, here, population.shuffle_keys, {"sweep": sweep.record})
 
 
-def _conclude(it: Sweep) -> None:
-    path = latest_checkpoint(it.run_dir)
+def _conclude(sweep: Sweep) -> None:
+    path = latest_checkpoint(sweep.run_dir)
     assert path, "the end has just been saved"
-    like = jax.device_get(initial_states(it.config.members, len(it.train_set.images)))
+    like = jax.device_get(initial_states(sweep.config.members, len(sweep.train_set.images)))
     progress, keys = read_progress(path, checkpoint_info(path), like)
-    conclude_sweep(it, dataclasses.replace(progress, state=jax.device_get(progress.state)), keys)
+    conclude_sweep(sweep, dataclasses.replace(progress, state=jax.device_get(progress.state)), keys)

@@ -22,15 +22,15 @@ from ae_jax.torture.together import prepare_at_once, share
 from ae_jax.torture.workplace import Trial, Workplace
 
 
-def report(config: TortureConfig) -> None:
-    """Do what `config` says, and print a table.
+def report(config: TortureConfig, train_script: Path) -> None:
+    """Do what `config` says to runs of `scripts/train.py`, which is at `train_script`, and print a table.
 
     Raises:
       RunError: something did not come out as it has to.
     """
     problems = []
     with tempfile.TemporaryDirectory() as folder:
-        workplace = Workplace(Path(folder))
+        workplace = Workplace(Path(folder), train_script)
         rows = ["| | as it has to be | of | s |", "|---|---|---|---|"]
         for part, (title, trials_of) in _PARTS.items():
             if config.part not in ("all", part):

@@ -16,7 +16,6 @@ from ae_jax.glyphs import draw_glyphs
 from ae_jax.run_dir import metrics_lines
 from ae_jax.tensorfile import Tensors, read_tensors
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "train.py"
 ARCHS = ("conv", "linear")
 _IMAGES = {"own.npy": 1200, "tiny.npy": 40}
 
@@ -39,8 +38,8 @@ class Reference(NamedTuple):
 class Workplace:
     """Real processes of `scripts/train.py` in a folder of their own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+    def __init__(self, folder: Path, train_script: Path) -> None:
+        self.folder, self._train_script = folder.absolute(), train_script.absolute()
         for name, n in _IMAGES.items():
             images, _ = draw_glyphs(jax.random.key(0), n)
             np.save(self.folder / name, np.asarray(images))
@@ -52,7 +51,7 @@ class Workplace:
 
     def start(self, *args: object, compiled: bool = True) -> subprocess.Popen[str]:
         """A run in this folder, whose output and errors are read together; `compiled`: it need not compile again."""
-        command = [sys.executable, str(SCRIPT), *map(str, args)]
+        command = [sys.executable, str(self._train_script), *map(str, args)]
         without = {"JAX_COMPILATION_CACHE_DIR"} if not compiled else set()
         environment = {name: value for name, value in self.environment.items() if name not in without}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
