@@ -36,13 +36,13 @@ def make_mesh(num_devices: int | None, *, batch_size: int, images_per_core: int 
         never: splitting costs an all-reduce and an optimizer step a core.
 
     Raises:
-      InputError: there are fewer devices than `num_devices`, or fewer images in a batch.
+      InputError: there are fewer devices than `num_devices`, or none, or fewer images in a batch.
     """
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     if num_devices is None or num_devices <= batch_size:  # otherwise that many need not even be made
         ask_for_cpu_devices(num_devices or cores)
     with _as_many_threads_everywhere() if num_devices == 1 else contextlib.nullcontext():
-        of_hosts = [jax.local_devices(host) for host in range(jax.process_count())]
+        of_hosts = _devices_of_hosts()
     present, is_cpu = min(map(len, of_hosts)), of_hosts[0][0].platform == "cpu"
     if num_devices is None:
         most = cores if is_cpu else batch_size
@@ -142,6 +142,16 @@ def ask_for_cpu_devices(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
     except RuntimeError:  # JAX is in use; then it has what it has
         return
+
+
+def _devices_of_hosts() -> list[list[jax.Device]]:
+    try:
+        return [jax.local_devices(host) for host in range(jax.process_count())]
+    except jax.errors.JaxRuntimeError:  # of another process
+        raise
+    except (RuntimeError, AssertionError) as error:  # the latter for a platform that is known, but not installed
+        reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
+        raise InputError(f"JAX finds no device{reason}; set JAX_PLATFORMS to what is here, cpu for one.") from error
 
 
 def _axis_name(mesh: Mesh) -> str | None:

@@ -275,6 +275,18 @@ def test_more_devices_than_there_are_is_one_sentence(
     assert not Path("runs").exists()
 
 
+def test_a_platform_that_is_not_there_is_one_sentence(
+    train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAX_PLATFORMS", "none_such")
+    result = train_script("--dataset", own_images)
+    assert result.returncode == 2
+    assert re.fullmatch(
+        r"error: JAX finds no device.*; set JAX_PLATFORMS to what is here, cpu for one\.\n", result.stderr
+    )
+    assert not Path("runs").exists()
+
+
 def test_a_run_compiles_nothing_twice_and_honours_the_compilation_cache(
     train_script: Script, own_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
