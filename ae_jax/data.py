@@ -39,7 +39,7 @@ class OpenDataset:
 
 @dataclasses.dataclass(frozen=True)
 class Dataset(OpenDataset):
-    """One split of a dataset, in host memory."""
+    """One split of a dataset, in host memory: `images u8[n, 28, 28, 1]`, and `labels i32[n]` or None."""
 
     images: HostImages  # u8[n, 28, 28, 1]
 

@@ -24,7 +24,12 @@ def reconstruction_loss(model: nn.Module, params: Params, images: Batch) -> PerI
 def denoising_loss(noise: float) -> LossFn:
     """`reconstruction_loss` of a model that is shown `add_noise(images, keys, noise)` (Vincent et al. 2008, ICML).
 
-    The same function for the same `noise`, so that it compiles once.
+    Args:
+      noise: its standard deviation, where pixels are in [0, 1].
+
+    Returns:
+      `(model, params, images f32[batch, …], keys key[batch]) → f32[batch]`, the same function for the same `noise`, so
+      that it compiles once.
     """
 
     def loss(model: nn.Module, params: Params, images: Batch, keys: PerImageKeys) -> PerImage:

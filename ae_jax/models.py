@@ -84,7 +84,10 @@ class ConvAutoencoder(nn.Module):
 
 
 class PooledCode(NamedTuple):
-    """What `ConvPoolAutoencoder` keeps of images: numbers, and where each pooling found its maxima."""
+    """What `ConvPoolAutoencoder` keeps of images: numbers, and where each pooling found its maxima.
+
+    `latents f32[batch, latent]`, and `positions` `i32[batch, 14, 14, 16]` and `i32[batch, 7, 7, 32]`.
+    """
 
     latents: Latents
     positions: tuple[Int32[Array, "batch 14 14 16"], Int32[Array, "batch 7 7 32"]]

@@ -17,7 +17,10 @@ from ae_jax.types import Params, PathLike
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainedModel:
-    """A model with the parameters that a run has come to: `model.apply({"params": params}, images)`."""
+    """A model with the parameters that a run has come to.
+
+    `model.apply({"params": params}, images)` maps `f32[n, 28, 28, 1]` in [0, 1] to the same.
+    """
 
     model: Autoencoder
     params: Params
