@@ -17,7 +17,7 @@ from ae_jax.run_dir import metrics_lines
 from tests.conftest import ROOT
 from tests.outcomes import assert_same_outcome, outcome
 
-pytestmark = pytest.mark.usefixtures("environment", "optimised")
+pytestmark = pytest.mark.usefixtures("environment")
 RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps")  # 30 is no multiple of 4
 Start = Callable[..., list[subprocess.Popen[str]]]
 
@@ -59,6 +59,7 @@ def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("flags", [(), ("--stream", "--arch", "conv", "--batch-size", "64")])
 def test_two_processes_of_two_devices_are_one_process_of_four(flags: tuple[str, ...], own_images: Path) -> None:
     settings = (*RUN, *flags, "--dataset", own_images, "--epochs", "2")
