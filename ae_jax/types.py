@@ -1,4 +1,4 @@
-"""The shape vocabulary: what the arrays of this package look like, said once."""
+"""The shape vocabulary: what the arrays of this package look like, and what a path may be, said once."""
 
 import os
 from typing import Any, TypeAlias
@@ -28,7 +28,6 @@ Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a data
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
 HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
-
 HostCodes: TypeAlias = Float[np.ndarray, "n d"]
 
 Params: TypeAlias = dict[str, Any]  # {"encoder_0": {"kernel": f32[...], "bias": f32[...]}, ...}

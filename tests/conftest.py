@@ -15,19 +15,8 @@ from safetensors.numpy import save_file
 # Every annotation of these modules is checked on every call. Left out: `models`, whose own errors are tested, and
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
-    *(
-        "atomic",
-        "batching",
-        "checkpoint",
-        "conv_columns",
-        "conv_xla",
-        "epochs",
-        "feeding",
-        "figures",
-        "glyphs",
-        "hosts",
-        "loop",
-    ),
+    *("atomic", "batching", "checkpoint", "conv_columns", "conv_xla", "epochs", "feeding", "figures", "glyphs"),
+    *("hosts", "loop"),
     *("losses", "memory", "ops", "parallel", "pca", "pooling", "probes", "program", "quality", "record"),
     *("run_checkpoints", "run_dir", "stored_images", "tensorfile", "torch_weights", "train", "trained", "windows"),
     *("exchange.convert", "exchange.export", "exchange.torch_files"),
