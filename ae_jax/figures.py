@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
+from ae_jax.tiles import label_rows, show, tile
+
 DPI = 150
 _MOST_COLUMNS = 10
 
@@ -32,21 +34,19 @@ def reconstruction_figure(
 ) -> Figure:
     """Rows of `images` above their reconstructions, all in [0, 1]; between them the `noisy` ones that the model saw."""
     kinds = {"original": images, "noisy": noisy, "reconstruction": recons}
-    rows = {name: array for name, array in kinds.items() if array is not None}
+    arrays = {name: array for name, array in kinds.items() if array is not None}
     columns = min(len(images), _MOST_COLUMNS)
     blocks = -(-len(images) // columns)
-    figure = Figure(figsize=(max(columns, 6), 1.1 * len(rows) * blocks + 0.4), dpi=DPI, layout="constrained")
+    grid = np.full((blocks * len(arrays), columns, 28, 28), np.nan, np.float32)  # what is left over stays empty
+    for i, array in enumerate(arrays.values()):
+        for block in range(blocks):
+            shown = array[block * columns : (block + 1) * columns, ..., 0]
+            grid[block * len(arrays) + i, : len(shown)] = shown
+    figure = Figure(figsize=(max(columns, 5) + 1, len(grid) + 0.4), dpi=DPI, layout="constrained")
     figure.suptitle(title)
-    grid = figure.subplots(len(rows) * blocks, columns, squeeze=False)
-    for row, axes_row in enumerate(grid):
-        block, (name, array) = row // len(rows), list(rows.items())[row % len(rows)]
-        axes_row[0].set_ylabel(name, fontsize="small")
-        shown = array[block * columns : (block + 1) * columns]
-        for axes, image in zip(axes_row, shown, strict=False):
-            axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=1)
-            axes.set(xticks=[], yticks=[])
-        for axes in axes_row[len(shown) :]:
-            axes.set_axis_off()
+    axes = figure.subplots()
+    show(axes, tile(grid))
+    label_rows(axes, list(arrays) * blocks, 28)
     return figure
 
 

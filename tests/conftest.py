@@ -16,12 +16,12 @@ from safetensors.numpy import save_file
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
     *("atomic", "batching", "checkpoint", "conv_columns", "conv_xla", "epochs", "feeding", "figures", "glyphs"),
-    *("hosts", "loop"),
+    *("hosts", "loop", "windows"),
     *("losses", "memory", "ops", "parallel", "pca", "pooling", "probes", "program", "quality", "record"),
-    *("run_checkpoints", "run_dir", "stored_images", "tensorfile", "torch_weights", "train", "trained", "windows"),
+    *("run_checkpoints", "run_dir", "stored_images", "tensorfile", "tiles", "torch_weights", "train", "trained"),
     *("exchange.convert", "exchange.export", "exchange.torch_files"),
     *("inspection.code_figures", "inspection.codes", "inspection.decoder_figures", "inspection.evaluation"),
-    *("inspection.reconstruct", "inspection.tiles", "inspection.visualize"),
+    *("inspection.reconstruct", "inspection.visualize"),
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
@@ -119,6 +119,7 @@ def optimised_here() -> Iterator[None]:
     jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
     yield
+    jax.clear_caches()  # both ways: programs compiled one way and the other differ in their last bits
     jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0")
 
 

@@ -7,24 +7,35 @@ from ae_jax.figures import loss_figure, reconstruction_figure
 
 
 def texts(figure: Figure) -> str:
-    words = [figure.get_suptitle(), *(label for axes in figure.axes for label in (axes.get_title(), axes.get_ylabel()))]
-    return " ".join(words)
+    rows = (label.get_text() for axes in figure.axes for label in axes.get_yticklabels())
+    return " ".join([figure.get_suptitle(), *(axes.get_title() for axes in figure.axes), *rows])
+
+
+def shown(figure: Figure, row: int) -> list[np.ndarray]:
+    """The images of a row; two pixels lie between them."""
+    picture = np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan)[row * 30 :][:28]
+    return [picture[:, column : column + 28] for column in range(0, picture.shape[1], 30)]
 
 
 def test_originals_stand_above_their_reconstructions(digits: np.ndarray) -> None:
     images = (digits[:9] / 255).astype(np.float32)
     recons = (1 - images).astype(np.float32)
     figure = reconstruction_figure(images, recons, "conv on glyphs")
-    shown = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes]
-    np.testing.assert_array_equal(shown[:9], images[..., 0])
-    np.testing.assert_array_equal(shown[9:], recons[..., 0])
-    assert all(axes.get_images()[0].get_clim() == (0, 1) for axes in figure.axes)
+    np.testing.assert_array_equal(shown(figure, row=0), images[..., 0])
+    np.testing.assert_array_equal(shown(figure, row=1), recons[..., 0])
+    assert figure.axes[0].get_images()[0].get_clim() == (0, 1)
     assert texts(figure).split() == ["conv", "on", "glyphs", "original", "reconstruction"]
 
 
-def test_a_single_image_makes_a_figure_too(digits: np.ndarray) -> None:
-    image = (digits[:1] / 255).astype(np.float32)
-    assert len(reconstruction_figure(image, image, "one").axes) == 2
+def test_a_single_image_makes_a_figure_and_many_make_several_rows(digits: np.ndarray) -> None:
+    images = (digits[:12] / 255).astype(np.float32)
+    np.testing.assert_array_equal(
+        shown(reconstruction_figure(images[:1], images[:1], "one"), row=1), images[:1, ..., 0]
+    )
+    figure = reconstruction_figure(images, 1 - images, "twelve", noisy=images / 2)
+    np.testing.assert_array_equal(shown(figure, row=2), 1 - images[:10, ..., 0])
+    np.testing.assert_array_equal(shown(figure, row=4), [*images[10:, ..., 0] / 2, *np.full((8, 28, 28), np.nan)])
+    assert texts(figure).split() == ["twelve", *["original", "noisy", "reconstruction"] * 2]
 
 
 def test_the_curve_shows_both_losses_and_the_baseline() -> None:

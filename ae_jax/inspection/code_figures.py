@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ae_jax.figures import DPI
-from ae_jax.inspection.tiles import show
+from ae_jax.tiles import show
 from ae_jax.types import HostCodes
 
 Labels: TypeAlias = Int[np.ndarray, "n"] | None

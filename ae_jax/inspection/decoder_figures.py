@@ -5,7 +5,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from ae_jax.figures import DPI
-from ae_jax.inspection.tiles import label_columns, label_rows, show, tile
+from ae_jax.tiles import label_columns, label_rows, show, tile
 
 Tiles = Float[np.ndarray, "rows columns 28 28"]
 

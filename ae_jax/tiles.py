@@ -1,4 +1,4 @@
-"""Many small images in one: how pictures of codes lay out what a decoder makes."""
+"""Many small images in one: how pictures lay out what a model makes."""
 
 from typing import Any
 
