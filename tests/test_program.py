@@ -32,7 +32,7 @@ def test_the_learning_rate_goes_as_its_schedule_says() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}])
 def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object], digits: np.ndarray) -> None:
-    config = TrainConfig(arch="linear", epochs=2, learning_rate=1e-2, **settings)
+    config = TrainConfig(arch="linear", epochs=2, **settings)
     program, state = make_program(config, digits)
     assert int(state.step) == 0
     share = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
