@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float32
 
 from ae_jax.stored_images import AnyImages, pieces
@@ -31,12 +32,13 @@ class Pca(NamedTuple):
 
 
 def fit_pca(train: AnyImages, num_components: int) -> Pca:
-    """The first `num_components` (at most 784) principal components of `u8[n, 28, 28, 1]`, pixels in [0, 1]."""
+    """The first `num_components` principal components, or all 784, of `u8[n, 28, 28, 1]`, pixels in [0, 1]."""
     total = sum(piece.sum(0, dtype=np.int64) for piece in pieces(train, _PIECE))
     mean = (np.ravel(total) / len(train) / 255).astype(np.float32)
     covariance = sum(piece.T @ piece for piece in _centred(train, mean))
-    _, vectors = np.linalg.eigh(covariance)
-    return Pca(mean, vectors[:, : -num_components - 1 : -1])
+    num_pixels = len(mean)
+    _, vectors = scipy.linalg.eigh(covariance, subset_by_index=(max(num_pixels - num_components, 0), num_pixels - 1))
+    return Pca(mean, vectors[:, ::-1])
 
 
 def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
@@ -45,7 +47,7 @@ def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
     Args:
       train: `u8[n, 28, 28, 1]`, whose mean and components they are.
       test: `u8[m, 28, 28, 1]`.
-      num_components: the size of the code, at most 784.
+      num_components: the size of the code; what exceeds 784 adds nothing.
     """
     _, components = pca = fit_pca(train, num_components)
     errors = [

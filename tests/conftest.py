@@ -25,6 +25,7 @@ _CHECKED = (
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait by spinning, and the cores are taken as it is
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
 # Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
 # held against PyTorch's numbers or against promised figures asks for more, see `optimised`.

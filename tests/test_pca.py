@@ -16,8 +16,9 @@ def test_it_is_the_truncated_singular_value_decomposition(digits: np.ndarray) ->
         assert ae_jax.pca_mse(train, test, k) == pytest.approx(np.mean((recons - asked) ** 2), rel=1e-4)
 
 
-def test_all_components_explain_everything(digits: np.ndarray) -> None:
-    assert ae_jax.pca_mse(digits, digits, 784) < 1e-10  # float32 rounding, squared
+@pytest.mark.parametrize("k", [784, 1000])
+def test_all_components_explain_everything(k: int, digits: np.ndarray) -> None:
+    assert ae_jax.pca_mse(digits, digits, k) < 1e-10  # float32 rounding, squared
 
 
 @pytest.mark.parametrize(("k", "expected"), [(3, 0.05161), (64, 0.00905)])
