@@ -37,11 +37,9 @@ def reconstruction_figure(
     arrays = {name: array for name, array in kinds.items() if array is not None}
     columns = min(len(images), _MOST_COLUMNS)
     blocks = -(-len(images) // columns)
-    grid = np.full((blocks * len(arrays), columns, 28, 28), np.nan, np.float32)  # what is left over stays empty
-    for i, array in enumerate(arrays.values()):
-        for block in range(blocks):
-            shown = array[block * columns : (block + 1) * columns, ..., 0]
-            grid[block * len(arrays) + i, : len(shown)] = shown
+    spare = ((0, 0), (0, blocks * columns - len(images)), (0, 0), (0, 0))
+    places = np.pad(np.stack(list(arrays.values()))[..., 0], spare, constant_values=np.nan)  # kinds, places, 28, 28
+    grid = places.reshape(-1, blocks, columns, 28, 28).swapaxes(0, 1).reshape(-1, columns, 28, 28)
     figure = Figure(figsize=(max(columns, 5) + 1, len(grid) + 0.4), dpi=DPI, layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots()
