@@ -12,14 +12,13 @@ from ae_jax.checkpoint import checkpoint_step, list_checkpoints
 from ae_jax.errors import DivergedError, RunError
 from ae_jax.hosts import is_first, largest
 from ae_jax.interrupts import Interrupted, deferred
-from ae_jax.loop import EpochMetricsOf, Loss, ProgressOf, train_pieces
-from ae_jax.population import Population
-from ae_jax.program import Program
+from ae_jax.loop import Trainable, train_pieces
+from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
 from ae_jax.state import TrainState
 
 
 def follow(
-    program: Program | Population,
+    program: Trainable,
     start: ProgressOf[Loss],
     num_epochs: int,
     test_loss: Callable[[TrainState], Loss],
@@ -86,7 +85,7 @@ def _bar(total: int, done: int) -> tqdm:
     return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=hide, leave=False)
 
 
-def _show(bar: tqdm, program: Program | Population, progress: ProgressOf[Loss], num_epochs: int) -> None:
+def _show(bar: tqdm, program: Trainable, progress: ProgressOf[Loss], num_epochs: int) -> None:
     """Show how far it is."""
     bar.update(_images_seen(program, progress) - bar.n)
     bar.set_description(f"epoch {min(len(progress.history) + 1, num_epochs)}/{num_epochs}", refresh=False)
@@ -95,7 +94,7 @@ def _show(bar: tqdm, program: Program | Population, progress: ProgressOf[Loss], 
         bar.set_postfix(loss=f"{loss:.5f}", refresh=False)
 
 
-def _images_seen(program: Program | Population, progress: ProgressOf[Loss]) -> int:
+def _images_seen(program: Trainable, progress: ProgressOf[Loss]) -> int:
     epochs, steps = divmod(progress.step, len(program.sizes))
     share = program.sizes[:steps].sum() / program.sizes.sum()
     return round((epochs + share) * program.num_images)

@@ -4,52 +4,47 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeAlias, TypeVar
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from ae_jax.hosts import largest
-from ae_jax.population import Population
-from ae_jax.program import Program
+from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
 from ae_jax.state import TrainState
-from ae_jax.types import AnyLosses
+from ae_jax.types import AnyLosses, HeldOrder
 
 _PIECE_SECONDS = 0.5  # between two looks at the loss; a signal waits no longer
 
 
-Loss = TypeVar("Loss")  # `float`, of a run, or `list[float]`, of the members of a population
+@runtime_checkable
+class Trainable(Protocol):
+    """The compiled steps of one run or of a population, as far as the loop needs them."""
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """`i32[steps]`, images in each batch of an epoch."""
 
-@dataclasses.dataclass(frozen=True)
-class EpochMetricsOf(Generic[Loss]):
-    """One line of `metrics.jsonl`."""
+    @property
+    def num_images(self) -> int:
+        """Seen in an epoch."""
 
-    epoch: int  # from 1
-    step: int  # optimizer steps since the start
-    train_loss: Loss  # mean over the epoch's images, each at the step that trained on it
-    test_loss: Loss  # mean over all test images, after the epoch
-    seconds: float  # of training alone: neither evaluation nor compilation
-    images_per_second: float
+    def check(self, losses: np.ndarray, step: int) -> None:
+        """Raise `DivergedError` where one of the losses, of the steps after `step`, is not finite."""
 
+    def order(self, epoch: int) -> HeldOrder:
+        """In which epoch 1, 2, … visits the images."""
 
-@dataclasses.dataclass(frozen=True)
-class ProgressOf(Generic[Loss]):
-    """Where a run is, or a population. Its arrays are used up by the next piece: save or draw what you need before."""
+    def no_losses(self) -> AnyLosses:
+        """Room for an epoch's losses."""
 
-    state: TrainState
-    losses: AnyLosses  # of the epoch that is under way, at each of its steps so far
-    step: int = 0  # optimizer steps since the start, as `state.step`
-    seconds: float = 0.0  # that the epoch under way has trained so far
-    history: tuple[EpochMetricsOf[Loss], ...] = ()  # of the epochs that are done
-
-
-EpochMetrics: TypeAlias = EpochMetricsOf[float]
-Progress: TypeAlias = ProgressOf[float]
-MembersProgress: TypeAlias = ProgressOf[list[float]]
+    def take_steps(
+        self, state: TrainState, losses: AnyLosses, order: HeldOrder, first: int, last: int
+    ) -> tuple[TrainState, AnyLosses]:
+        """The epoch's steps `first <= i < last`; `state` and `losses` are used up."""
 
 
 def train_pieces(
-    program: Program | Population,
+    program: Trainable,
     progress: ProgressOf[Loss],
     num_epochs: int,
     test_loss: Callable[[TrainState], Loss],
@@ -92,9 +87,7 @@ def train_pieces(
             start = time.perf_counter()
 
 
-def _end_epoch(
-    program: Program | Population, progress: ProgressOf[Loss], number: int, test_loss: Loss
-) -> ProgressOf[Loss]:
+def _end_epoch(program: Trainable, progress: ProgressOf[Loss], number: int, test_loss: Loss) -> ProgressOf[Loss]:
     program.check(np.asarray(test_loss), progress.step - 1)
     train_loss = np.average(np.asarray(progress.losses), axis=-1, weights=program.sizes).tolist()
     rate = program.num_images / progress.seconds

@@ -24,8 +24,9 @@ from ae_jax.memory import free_bytes
 from ae_jax.parallel import AXIS, make_mesh, replicate
 from ae_jax.program import initial_state, run_loss
 from ae_jax.state import TrainState
+from ae_jax.stored_images import AnyImages
 from ae_jax.train import mean_loss, noise_key, train_steps
-from ae_jax.types import AnyLosses, HeldOrder, HostImages, MembersKeys, MembersStepLosses, Pixels, RandomKeys
+from ae_jax.types import AnyLosses, HeldOrder, MembersKeys, MembersStepLosses, Pixels, RandomKeys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +102,7 @@ def initial_states(members: Sequence[TrainConfig], num_images: int) -> TrainStat
 
 def make_population(
     members: Sequence[TrainConfig],
-    images: HostImages,
+    images: AnyImages,
     mesh: Mesh,
     at_once: int | None = None,
     memory: int | None = None,
@@ -118,7 +119,7 @@ def make_population(
     sizes = batch_sizes(len(images), members[0].batch_size)
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
     make_steps = functools.partial(_make_steps, mesh, int(sizes[0]), run_loss(members[0]))
-    population = Population(mesh, replicate(mesh, images), sizes, make_steps(1), 1, shuffle_keys)
+    population = Population(mesh, replicate(mesh, np.asarray(images)), sizes, make_steps(1), 1, shuffle_keys)
     state = population.place(initial_states(members, len(images)))
     arguments = (state, population.no_losses(), population.images, population.order(1), population.place(shuffle_keys))
     device = mesh.devices.flat[0]
@@ -129,10 +130,10 @@ def make_population(
 
 
 def make_test_losses(
-    population: Population, images: HostImages, batch_size: int = 64
+    population: Population, images: AnyImages, batch_size: int = 64
 ) -> Callable[[TrainState], list[float]]:
     """Each member's mean loss over all `images`, as a function of the states."""
-    images, sizes = replicate(population.mesh, images), batch_sizes(len(images), batch_size)
+    images, sizes = replicate(population.mesh, np.asarray(images)), batch_sizes(len(images), batch_size)
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
     def of_device(states: TrainState, images: Pixels) -> jax.Array:

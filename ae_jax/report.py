@@ -1,46 +1,27 @@
 """What a run tells of itself: lines on the terminal and in files, pictures, events for TensorBoard."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from ae_jax.batching import normalise
 from ae_jax.config import TrainConfig
-from ae_jax.data import OpenDataset, dataset_title
-from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.losses import with_fixed_noise
 from ae_jax.models import make_model
 from ae_jax.parallel import on_one_device
 from ae_jax.pca import pca_mse
-from ae_jax.record import Record
 from ae_jax.run_dir import append_metrics, save_picture
+from ae_jax.runs.progress import EpochMetrics, Progress
+from ae_jax.runs.run import Run
 from ae_jax.train import reconstruct
 
 _NUM_PICTURED = 9
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run that holds its folder."""
-
-    run_dir: Path
-    config: TrainConfig
-    record: Record
-    train_set: OpenDataset
-    test_set: OpenDataset
-
-    @property
-    def title(self) -> str:
-        """The model and what it is trained on."""
-        return f"{self.config.arch} on {dataset_title(self.train_set.name)}"
-
-
 @contextlib.contextmanager
-def reporter(run: Run, step: int) -> Iterator[Callable[[Progress], None]]:
+def reporter(run: Run[TrainConfig], step: int) -> Iterator[Callable[[Progress], None]]:
     """What reports an epoch of a run that goes on after `step`, when the epoch has ended.
 
     Its line, its events and, where it is due, its picture: all of it is there before the epoch's checkpoint is.
@@ -54,7 +35,7 @@ def reporter(run: Run, step: int) -> Iterator[Callable[[Progress], None]]:
         yield lambda progress: _report(run, progress, write)
 
 
-def conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
+def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     """Compare with PCA: a curve, and the last line on the terminal."""
     from ae_jax.figures import figure_bytes, loss_figure  # here: matplotlib takes a second to import
 
@@ -79,7 +60,7 @@ def _line(metrics: EpochMetrics) -> str:
     )
 
 
-def _report(run: Run, progress: Progress, write: Callable[..., None] | None = None) -> None:
+def _report(run: Run[TrainConfig], progress: Progress, write: Callable[..., None] | None = None) -> None:
     metrics = progress.history[-1]
     tqdm.write(_line(metrics))
     append_metrics(run.run_dir, metrics)
@@ -92,7 +73,7 @@ def _report(run: Run, progress: Progress, write: Callable[..., None] | None = No
         write(metrics.step, {**scalars, "images_per_second": metrics.images_per_second}, pictures)
 
 
-def picture_reconstructions(run: Run, progress: Progress) -> bytes:
+def picture_reconstructions(run: Run[TrainConfig], progress: Progress) -> bytes:
     """Save a picture of what the model makes of some test images after an epoch, and give it, as PNG."""
     from ae_jax.figures import figure_bytes, reconstruction_figure
 

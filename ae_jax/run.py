@@ -16,7 +16,6 @@ from ae_jax.data import OpenDataset, find_dataset, open_dataset
 from ae_jax.errors import InputError
 from ae_jax.following import explained, follow
 from ae_jax.hosts import facts_from_first, is_first, largest, together
-from ae_jax.loop import EpochMetrics, Progress
 from ae_jax.memory import fits
 from ae_jax.parallel import ask_for_cpu_devices, num_cores
 from ae_jax.program import Program, make_program, make_test_loss, run_mesh
@@ -29,7 +28,7 @@ from ae_jax.record import (
     on_dataset,
     what_differs,
 )
-from ae_jax.report import Run, conclude, reporter
+from ae_jax.report import conclude, reporter
 from ae_jax.run_checkpoints import load_imported, load_progress, remove_old_checkpoints, save_progress, set_aside
 from ae_jax.run_dir import (
     default_run_dir,
@@ -39,6 +38,8 @@ from ae_jax.run_dir import (
     rewrite_metrics,
     write_record,
 )
+from ae_jax.runs.progress import EpochMetrics, Progress
+from ae_jax.runs.run import Run
 from ae_jax.types import PathLike
 
 _SCRIPT = "scripts/train.py"
@@ -169,7 +170,7 @@ def _agreed(record: Record) -> Record:
     return first
 
 
-def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[EpochMetrics, ...]:
+def _continue(run: Run[TrainConfig], load: Callable[..., tuple[Program, Progress]]) -> tuple[EpochMetrics, ...]:
     mesh = run_mesh(run.config)
     stream = _has_to_stream(run.config, mesh, (run.train_set, run.test_set))
     program, progress = load(*make_program(run.config, run.train_set.images, mesh, stream=stream))
@@ -185,7 +186,7 @@ def _continue(run: Run, load: Callable[..., tuple[Program, Progress]]) -> tuple[
     return _train(run, program, progress)
 
 
-def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
+def _train(run: Run[TrainConfig], program: Program, start: Progress) -> tuple[EpochMetrics, ...]:
     """Train to the end, report and save on the way; returns the metrics of all epochs."""
     config, streamed = run.config, program.feeding.streamed
     test_loss = make_test_loss(program.mesh, run.test_set.images, start.state, stream=streamed)
@@ -199,14 +200,14 @@ def _train(run: Run, program: Program, start: Progress) -> tuple[EpochMetrics, .
         return follow(program, start, config.epochs, test_loss, save_every, save, report)
 
 
-def _save(run: Run, program: Program, progress: Progress) -> None:
+def _save(run: Run[TrainConfig], program: Program, progress: Progress) -> None:
     """Write where a run begins or goes on, and its settings."""
     if is_first():
         save_progress(run.run_dir, program, progress, run.record)
         write_record(run.run_dir, run.record)
 
 
-def _conclude(run: Run, history: tuple[EpochMetrics, ...]) -> None:
+def _conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     if is_first():
         conclude(run, history)
 

@@ -19,10 +19,10 @@ from ae_jax.checkpoint import (
 )
 from ae_jax.errors import DivergedError, InputError
 from ae_jax.hosts import arrays_from_first
-from ae_jax.loop import EpochMetrics, EpochMetricsOf, Loss, Progress, ProgressOf
 from ae_jax.parallel import replicate
 from ae_jax.program import Program
 from ae_jax.record import Record
+from ae_jax.runs.progress import EpochMetrics, EpochMetricsOf, Loss, Progress, ProgressOf
 from ae_jax.state import TrainState
 from ae_jax.types import MembersKeys, RandomKey
 

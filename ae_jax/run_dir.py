@@ -18,7 +18,7 @@ from typing import Any
 from ae_jax.atomic import append_line, remove_temporaries, sync_folder, write_whole
 from ae_jax.errors import InputError
 from ae_jax.lock import LOCK_FILE, lock, refuse_in_use
-from ae_jax.loop import EpochMetricsOf
+from ae_jax.runs.progress import EpochMetricsOf
 
 _FOLDERS = ("checkpoints", "figures")
 

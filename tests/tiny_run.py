@@ -10,10 +10,11 @@ import ae_jax
 from ae_jax.batching import batch_sizes
 from ae_jax.config import TrainConfig
 from ae_jax.feeding import ResidentImages
-from ae_jax.loop import Progress, train_pieces
+from ae_jax.loop import train_pieces
 from ae_jax.models import Conv
 from ae_jax.parallel import make_mesh, make_train_steps, replicate
 from ae_jax.program import Program
+from ae_jax.runs.progress import Progress
 from ae_jax.types import Images
 
 RECORD = {"config": dataclasses.asdict(TrainConfig(batch_size=4, epochs=3)), "dataset_used": "none", "resumed": []}

@@ -11,36 +11,20 @@ from jax import numpy as jnp
 from ae_jax.atomic import write_whole
 from ae_jax.checkpoint import checkpoint_info, checkpoint_path, latest_checkpoint
 from ae_jax.config import TrainConfig
-from ae_jax.data import Dataset, dataset_title
 from ae_jax.errors import RunError
 from ae_jax.lock import lock
-from ae_jax.loop import EpochMetrics, MembersProgress, Progress
 from ae_jax.record import Record
-from ae_jax.report import Run, conclude, picture_reconstructions
+from ae_jax.report import conclude, picture_reconstructions
 from ae_jax.run_checkpoints import write_progress
 from ae_jax.run_dir import fresh_folder, rewrite_metrics, save_picture, write_record
+from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress
+from ae_jax.runs.run import Run
 from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
 from ae_jax.types import MembersKeys
 
 
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """A sweep that holds its folder."""
-
-    run_dir: Path
-    config: SweepConfig
-    record: Record
-    train_set: Dataset
-    test_set: Dataset
-
-    @property
-    def title(self) -> str:
-        """The model and what it is trained on."""
-        return f"{self.config.arch} on {dataset_title(self.train_set.name)}"
-
-
-def conclude_sweep(sweep: Sweep, progress: MembersProgress, keys: MembersKeys) -> None:
+def conclude_sweep(sweep: Run[SweepConfig], progress: MembersProgress, keys: MembersKeys) -> None:
     """Write all of it, and say what is best.
 
     Args:
@@ -77,7 +61,9 @@ def member_name(config: TrainConfig) -> str:
     return f"learning_rate_{config.learning_rate:g}-weight_decay_{config.weight_decay:g}-seed_{config.seed}"
 
 
-def _member(sweep: Sweep, config: TrainConfig, progress: MembersProgress, place: int) -> tuple[Progress, Record]:
+def _member(
+    sweep: Run[SweepConfig], config: TrainConfig, progress: MembersProgress, place: int
+) -> tuple[Progress, Record]:
     """A member as the run that it would be alone: its time is its share."""
     num_members = len(progress.state.step)
     history = tuple(
@@ -97,7 +83,7 @@ def _member(sweep: Sweep, config: TrainConfig, progress: MembersProgress, place:
     return Progress(state, jnp.zeros(progress.losses.shape[-1]), progress.step, 0.0, history), record
 
 
-def _write_best(sweep: Sweep, progress: Progress, record: Record, key: Any) -> None:
+def _write_best(sweep: Run[SweepConfig], progress: Progress, record: Record, key: Any) -> None:
     """Make it a run of its own, in `best` or, where another run is there already, `best-2`, …."""
     there = (folder for folder in sorted(sweep.run_dir.glob("best*")) if _is_same(folder, progress, record))
     folder = next(there, None) or fresh_folder(sweep.run_dir, "best")

@@ -15,10 +15,9 @@ from ae_jax.checkpoint import (
     latest_checkpoint,
     list_checkpoints,
 )
-from ae_jax.data import Dataset, find_dataset, load_dataset
+from ae_jax.data import OpenDataset, find_dataset, open_dataset
 from ae_jax.errors import InputError
 from ae_jax.following import explained, follow
-from ae_jax.loop import EpochMetricsOf, MembersProgress
 from ae_jax.population import Population, initial_states, make_population, make_test_losses, population_mesh
 from ae_jax.record import continued, continued_config, new_record, on_dataset, what_differs
 from ae_jax.run_checkpoints import read_progress, remove_old_checkpoints, set_aside, write_progress
@@ -31,8 +30,10 @@ from ae_jax.run_dir import (
     rewrite_metrics,
     write_record,
 )
+from ae_jax.runs.progress import EpochMetricsOf, MembersProgress
+from ae_jax.runs.run import Run
 from ae_jax.sweep.config import SweepConfig
-from ae_jax.sweep.results import Sweep, conclude_sweep
+from ae_jax.sweep.results import conclude_sweep
 from ae_jax.types import PathLike
 
 _SCRIPT = "scripts/sweep.py"
@@ -52,7 +53,7 @@ def train(config: SweepConfig) -> Path:
     population, states = _make(config, train_set)
     record = new_record(config, (train_set, test_set), population.mesh.devices.flat)
     with new_run_dir(config.run_dir, f"sweep-{config.arch}") as folder, explained(_SCRIPT, folder):
-        sweep = Sweep(folder, config, record, train_set, test_set)
+        sweep = Run(folder, config, record, train_set, test_set)
         start = MembersProgress(states, population.no_losses())
         _save(sweep, population, start)
         write_record(folder, record)
@@ -85,7 +86,7 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
         config = continued_config(record, settings, SweepConfig)
         train_set, test_set = _load(config, record["dataset_used"])
         record = on_dataset(record, train_set, test_set, folder)
-        sweep = Sweep(folder, config, record, train_set, test_set)
+        sweep = Run(folder, config, record, train_set, test_set)
         set_aside(newer for newer in list_checkpoints(folder) if checkpoint_step(newer) > checkpoint_step(path))
         rewrite_metrics(folder, done)
         if len(done) < config.epochs:
@@ -96,19 +97,19 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
     return folder
 
 
-def _load(config: SweepConfig, dataset: str) -> tuple[Dataset, Dataset]:
+def _load(config: SweepConfig, dataset: str) -> tuple[OpenDataset, OpenDataset]:
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
     name = find_dataset(dataset, **folders)
-    return load_dataset(name, "train", **folders), load_dataset(name, "test", **folders)
+    return open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
 
 
-def _make(config: SweepConfig, train_set: Dataset) -> tuple[Population, Any]:
+def _make(config: SweepConfig, train_set: OpenDataset) -> tuple[Population, Any]:
     members = config.members
     mesh = population_mesh(None if config.devices == "auto" else int(config.devices), len(members))
     return make_population(members, train_set.images, mesh, config.at_once)
 
 
-def _continue(sweep: Sweep, path: Path, info: dict[str, Any]) -> None:
+def _continue(sweep: Run[SweepConfig], path: Path, info: dict[str, Any]) -> None:
     population, states = _make(sweep.config, sweep.train_set)
     progress, keys = read_progress(path, info, population.fetch(states))
     population = dataclasses.replace(population, shuffle_keys=keys)
@@ -126,7 +127,7 @@ def _continue(sweep: Sweep, path: Path, info: dict[str, Any]) -> None:
     _train(sweep, population, progress)
 
 
-def _train(sweep: Sweep, population: Population, start: MembersProgress) -> None:
+def _train(sweep: Run[SweepConfig], population: Population, start: MembersProgress) -> None:
     test_losses = make_test_losses(population, sweep.test_set.images)
 
     def save(progress: MembersProgress) -> None:
@@ -145,7 +146,7 @@ def _train(sweep: Sweep, population: Population, start: MembersProgress) -> None
     follow(population, start, sweep.config.epochs, test_losses, save_every, save, report)
 
 
-def _save(sweep: Sweep, population: Population, progress: MembersProgress) -> None:
+def _save(sweep: Run[SweepConfig], population: Population, progress: MembersProgress) -> None:
     """Write where the sweep is, without the padding: it may go on with other devices."""
     state, losses = population.fetch((progress.state, progress.losses))
     here = dataclasses.replace(progress, state=state, losses=losses)
@@ -153,7 +154,7 @@ def _save(sweep: Sweep, population: Population, progress: MembersProgress) -> No
     write_progress(path, here, population.shuffle_keys, {"sweep": sweep.record})
 
 
-def _conclude(sweep: Sweep) -> None:
+def _conclude(sweep: Run[SweepConfig]) -> None:
     path = latest_checkpoint(sweep.run_dir)
     assert path, "the end has just been saved"
     like = jax.device_get(initial_states(sweep.config.members, len(sweep.train_set.images)))

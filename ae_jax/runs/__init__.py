@@ -1,0 +1,1 @@
+"""Training runs: their folders, their loop, and what they leave."""
