@@ -40,18 +40,18 @@ __all__ = [
     "train_step",
 ]
 
-from .batching import batches, normalise
-from .checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from .data import Dataset, find_dataset, load_dataset
-from .epochs import evaluate, fit, train_epoch
+from .data.batching import batches, normalise
+from .data.datasets import Dataset, find_dataset, load_dataset
+from .data.glyphs import draw_glyphs
 from .errors import DamagedFileError, InputError
-from .glyphs import draw_glyphs
-from .losses import add_noise, denoising_loss, reconstruction_loss
-from .models import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
-from .ops import conv2d, conv_transpose2d
-from .pca import pca_mse
-from .pooling import max_pool2d, max_unpool2d
-from .state import TrainState, create_train_state
-from .torch_weights import params_from_torch, params_to_torch, torch_init
-from .train import eval_step, make_train_step, reconstruct, train_step
-from .trained import TrainedModel, load_model
+from .metrics.pca import pca_mse
+from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
+from .models.torch_weights import params_from_torch, params_to_torch, torch_init
+from .ops.conv import conv2d, conv_transpose2d
+from .ops.pooling import max_pool2d, max_unpool2d
+from .runs.load import TrainedModel, load_model
+from .training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .training.epochs import evaluate, fit, train_epoch
+from .training.losses import add_noise, denoising_loss, reconstruction_loss
+from .training.state import TrainState, create_train_state
+from .training.steps import eval_step, make_train_step, reconstruct, train_step

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from ae_jax.errors import InputError, RunError
-from ae_jax.interrupts import Interrupted, ignore_signals, raise_on_signals
+from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
 
 _METAVARS = {int: "N", float: "X"}
 

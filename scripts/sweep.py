@@ -13,7 +13,7 @@ def main() -> None:
         "Train every seed with every learning rate and weight decay, as one program.",
         switches={"resume": _RESUME},
     )
-    from ae_jax.sweep.run import resume, train  # here: a command line is read before JAX is imported
+    from ae_jax.sweep.train import resume, train  # here: a command line is read before JAX is imported
 
     if switches:
         resume(**given)

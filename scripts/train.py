@@ -11,7 +11,7 @@ def main() -> None:
     config, given, switches = parse(
         {"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.", switches={"resume": _RESUME}
     )
-    from ae_jax.run import resume, train  # here: a command line is read before JAX is imported
+    from ae_jax.runs.train import resume, train  # here: a command line is read before JAX is imported
 
     if switches:
         resume(**given)

@@ -12,15 +12,16 @@ import jaxtyping
 import pytest
 from safetensors.numpy import save_file
 
-# Every annotation of these modules is checked on every call. Left out: `models`, whose own errors are tested, and
+# Every annotation of these modules is checked on every call. Left out: `autoencoders`, whose own errors are tested, and
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
-    *("atomic", "batching", "checkpoint", "conv_columns", "conv_xla", "epochs", "feeding", "figures", "glyphs"),
-    *("hosts", "loop", "windows"),
-    *("losses", "memory", "ops", "parallel", "pca", "pooling", "probes", "program", "quality", "record"),
-    *("run_checkpoints", "run_dir", "stored_images", "tensorfile", "tiles", "torch_weights", "train", "trained"),
+    *("figures", "tiles", "ops", "metrics", "parallel", "models.torch_weights"),
+    *("data.array_files", "data.batching", "data.glyphs", "data.stored_images"),
+    *("training.checkpoint", "training.epochs", "training.losses", "training.steps"),
+    *("system.atomic", "system.tensorfile"),
+    *("runs.checkpoints", "runs.load", "runs.loop", "runs.metadata", "runs.program", "runs.run_dir"),
     *("exchange.convert", "exchange.export", "exchange.torch_files"),
-    *("inspection.code_figures", "inspection.codes", "inspection.decoder_figures", "inspection.evaluation"),
+    *("inspection.latent_figures", "inspection.inference", "inspection.decoder_figures", "inspection.evaluation"),
     *("inspection.reconstruct", "inspection.visualize"),
 )
 jaxtyping.install_import_hook([f"ae_jax.{name}" for name in _CHECKED], "beartype.beartype")
@@ -37,8 +38,8 @@ import numpy as np  # noqa: E402
 import ae_jax  # noqa: E402
 from ae_jax.config import TrainConfig  # noqa: E402
 from ae_jax.exchange.convert import from_torch  # noqa: E402
-from ae_jax.models import make_model  # noqa: E402
-from ae_jax.run import train  # noqa: E402
+from ae_jax.models.autoencoders import make_model  # noqa: E402
+from ae_jax.runs.train import train  # noqa: E402
 
 _compilations = tempfile.TemporaryDirectory()  # many tests compile what another has compiled
 jax.config.update("jax_compilation_cache_dir", _compilations.name)
@@ -137,9 +138,9 @@ def train_script(run_script: Script) -> Script:
 
 
 @pytest.fixture
-def torture_script(run_script: Script) -> Script:
-    """`scripts/torture.py` as a process of its own."""
-    return functools.partial(run_script, "torture.py")
+def faults_script(run_script: Script) -> Script:
+    """`scripts/faults.py` as a process of its own."""
+    return functools.partial(run_script, "faults.py")
 
 
 @pytest.fixture

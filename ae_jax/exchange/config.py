@@ -8,7 +8,7 @@ from typing import Literal
 from ae_jax.choices import Output
 from ae_jax.config import argument, setting
 from ae_jax.errors import InputError
-from ae_jax.outputs import check_output
+from ae_jax.system.outputs import check_output
 
 
 @dataclasses.dataclass(frozen=True)

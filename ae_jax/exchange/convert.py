@@ -10,14 +10,14 @@ from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
 from ae_jax.exchange.config import ConvertConfig
 from ae_jax.exchange.torch_files import read_state_dict
-from ae_jax.models import make_model
-from ae_jax.outputs import write_output
-from ae_jax.program import initial_state
-from ae_jax.record import imported_record
-from ae_jax.run_checkpoints import save_imported
-from ae_jax.run_dir import new_run_dir, refuse_taken, write_record
-from ae_jax.torch_weights import params_from_torch, params_to_torch, recognise
-from ae_jax.trained import load_model
+from ae_jax.models.autoencoders import make_model
+from ae_jax.models.torch_weights import params_from_torch, params_to_torch, recognise
+from ae_jax.runs.checkpoints import save_imported
+from ae_jax.runs.load import load_model
+from ae_jax.runs.metadata import imported_record
+from ae_jax.runs.program import initial_state
+from ae_jax.runs.run_dir import new_run_dir, refuse_taken, write_record
+from ae_jax.system.outputs import write_output
 
 
 def convert(config: ConvertConfig) -> None:

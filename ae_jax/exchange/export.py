@@ -15,9 +15,9 @@ from jax import numpy as jnp
 
 from ae_jax.errors import InputError
 from ae_jax.exchange.config import ExportConfig
-from ae_jax.models import PooledCode
-from ae_jax.outputs import write_output
-from ae_jax.trained import TrainedModel, load_model
+from ae_jax.models.autoencoders import PooledCode
+from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.system.outputs import write_output
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ae_jax.config import argument, setting
 from ae_jax.errors import InputError
-from ae_jax.outputs import FIGURE_SUFFIXES, check_output
+from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
 
 _ARRAYS = (".npy", ".npz")
 _RUN = "a run directory, whose newest sound checkpoint is taken, or a checkpoint"

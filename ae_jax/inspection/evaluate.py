@@ -8,8 +8,8 @@ from ae_jax.inspection.config import EvaluateConfig
 from ae_jax.inspection.evaluation import evaluate_model
 from ae_jax.inspection.evaluation_figure import evaluation_figure
 from ae_jax.inspection.tables import evaluation_table
-from ae_jax.outputs import check_folder, write_output
-from ae_jax.trained import load_model
+from ae_jax.runs.load import load_model
+from ae_jax.system.outputs import check_folder, write_output
 
 
 def evaluate_run(config: EvaluateConfig) -> None:

@@ -10,15 +10,15 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ae_jax.batching import normalise
-from ae_jax.data import Dataset, is_at_hand, load_dataset
-from ae_jax.glyphs import draw_glyphs
-from ae_jax.inspection.codes import decode, encode, encode_latents, latents
-from ae_jax.losses import with_fixed_noise
-from ae_jax.pca import fit_pca
-from ae_jax.probes import auroc, linear_probe, nearest_neighbours
-from ae_jax.quality import image_quality, squared_error
-from ae_jax.trained import TrainedModel
+from ae_jax.data.batching import normalise
+from ae_jax.data.datasets import Dataset, is_at_hand, load_dataset
+from ae_jax.data.glyphs import draw_glyphs
+from ae_jax.inspection.inference import decode, encode, encode_latents, latents
+from ae_jax.metrics.image_quality import image_quality, squared_error
+from ae_jax.metrics.pca import fit_pca
+from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
+from ae_jax.runs.load import TrainedModel
+from ae_jax.training.losses import with_fixed_noise
 from ae_jax.types import HostCodes, HostImages, PathLike
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

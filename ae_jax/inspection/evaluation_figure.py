@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ae_jax.data import dataset_title
+from ae_jax.data.datasets import dataset_title
 from ae_jax.figures import DPI
 from ae_jax.inspection.evaluation import Evaluation
 

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ae_jax.array_files import read_images
-from ae_jax.batching import normalise
+from ae_jax.data.array_files import read_images
+from ae_jax.data.batching import normalise
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes, reconstruction_figure
-from ae_jax.inspection.codes import decode, encode, latents
 from ae_jax.inspection.config import ReconstructConfig
-from ae_jax.models import PooledCode
-from ae_jax.outputs import write_output
-from ae_jax.quality import squared_error
-from ae_jax.trained import TrainedModel, load_model
+from ae_jax.inspection.inference import decode, encode, latents
+from ae_jax.metrics.image_quality import squared_error
+from ae_jax.models.autoencoders import PooledCode
+from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.system.outputs import write_output
 from ae_jax.types import HostImages
 
 _MOST_DRAWN = 100

@@ -11,18 +11,18 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ae_jax.batching import normalise
-from ae_jax.data import Dataset, load_dataset
+from ae_jax.data.batching import normalise
+from ae_jax.data.datasets import Dataset, load_dataset
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
-from ae_jax.inspection.code_figures import code_images_figure, principal_axes, scatter_figure
-from ae_jax.inspection.codes import decode, encode, latents, with_latents
 from ae_jax.inspection.config import VisualizeConfig
 from ae_jax.inspection.decoder_figures import axes_figure, extremes_figure, filters_figure, map_figure, walks_figure
-from ae_jax.models import PooledCode
-from ae_jax.outputs import check_folder, write_output
-from ae_jax.quality import squared_error
-from ae_jax.trained import TrainedModel, load_model
+from ae_jax.inspection.inference import decode, encode, latents, with_latents
+from ae_jax.inspection.latent_figures import code_images_figure, principal_axes, scatter_figure
+from ae_jax.metrics.image_quality import squared_error
+from ae_jax.models.autoencoders import PooledCode
+from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.system.outputs import check_folder, write_output
 from ae_jax.types import HostImages, HostLabels
 
 _NUM_POINTS = 4000  # of a scatter

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Generic, TypeAlias, TypeVar
 
-from ae_jax.state import TrainState
+from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses
 
 Loss = TypeVar("Loss")  # `float`, of a run, or `list[float]`, of the members of a population

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from ae_jax.choices import Arch
-from ae_jax.data import OpenDataset, dataset_title
-from ae_jax.record import Record
+from ae_jax.data.datasets import OpenDataset, dataset_title
+from ae_jax.runs.metadata import Record
 
 
 class _HasArch(Protocol):

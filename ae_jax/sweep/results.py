@@ -8,19 +8,19 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ae_jax.atomic import write_whole
-from ae_jax.checkpoint import checkpoint_info, checkpoint_path, latest_checkpoint
 from ae_jax.config import TrainConfig
 from ae_jax.errors import RunError
-from ae_jax.lock import lock
-from ae_jax.record import Record
-from ae_jax.report import conclude, picture_reconstructions
-from ae_jax.run_checkpoints import write_progress
-from ae_jax.run_dir import fresh_folder, rewrite_metrics, save_picture, write_record
+from ae_jax.runs.checkpoints import write_progress
+from ae_jax.runs.metadata import Record
 from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress
+from ae_jax.runs.reporting import conclude, picture_reconstructions
 from ae_jax.runs.run import Run
+from ae_jax.runs.run_dir import fresh_folder, rewrite_metrics, save_picture, write_record
 from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
+from ae_jax.system.atomic import write_whole
+from ae_jax.system.lock import lock
+from ae_jax.training.checkpoint import checkpoint_info, checkpoint_path, latest_checkpoint
 from ae_jax.types import MembersKeys
 
 

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ae_jax.checkpoint import list_checkpoints
-from ae_jax.run_checkpoints import save_progress
-from tests.tiny_run import RECORD, begin, train
+from ae_jax.runs.checkpoints import save_progress
+from ae_jax.training.checkpoint import list_checkpoints
+from tests.support.tiny_run import RECORD, begin, train
 
 if __name__ == "__main__":
     program, progress = train(*begin(), num_steps=8)

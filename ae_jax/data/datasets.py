@@ -1,0 +1,179 @@
+"""Datasets as arrays: MNIST and its relatives, the embedded glyphs, the user's own files."""
+
+import dataclasses
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import jax
+import numpy as np
+
+from ae_jax.data.array_files import read_array_file
+from ae_jax.data.glyphs import draw_glyphs
+from ae_jax.data.stored_images import AnyImages
+from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.system.atomic import ABANDONED_SECONDS, remove_temporaries
+from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.types import HostImages, HostLabels, PathLike
+
+Split: TypeAlias = Literal["train", "test"]
+
+_EMNIST = tuple(f"emnist/{split}" for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
+TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist", *_EMNIST)
+_GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of images
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenDataset:
+    """One split of a dataset, which may lie in a file until its images are indexed."""
+
+    name: str  # what it really is: never "auto"
+    images: AnyImages  # u8[n, 28, 28, 1]
+    labels: HostLabels | None  # i32[n]; None for files without labels
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset(OpenDataset):
+    """One split of a dataset, in host memory: `images u8[n, 28, 28, 1]`, and `labels i32[n]` or None."""
+
+    images: HostImages  # u8[n, 28, 28, 1]
+
+
+def dataset_title(name: str) -> str:
+    """What a title calls a dataset."""
+    if name == "glyphs":
+        return "embedded glyphs (NOT MNIST)"
+    return Path(name).name if _is_array_file(name) else name
+
+
+def load_dataset(
+    name: str = "auto",
+    split: Split = "train",
+    *,
+    data_dir: PathLike | None = None,
+    manual_dir: PathLike | None = None,
+) -> Dataset:
+    """Load a split, preparing the dataset first where that has not been done.
+
+    Args:
+      name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and EMNIST's other splits, "glyphs", the path of a
+        `.npy` or `.npz` file (see `read_array_file`), or "auto": MNIST if it is prepared, its files are at hand or its
+        server answers, otherwise glyphs.
+      split: "train" or "test".
+      data_dir: where datasets are prepared and cached, TFDS's data dir; default `TFDS_DATA_DIR`, else
+        `~/tensorflow_datasets`.
+      manual_dir: a folder that holds the dataset's official files; default `AE_JAX_MANUAL_DIR`, else none.
+
+    Raises:
+      InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
+    """
+    dataset = open_dataset(name, split, data_dir=data_dir, manual_dir=manual_dir)
+    return Dataset(dataset.name, np.asarray(dataset.images), dataset.labels)
+
+
+def open_dataset(
+    name: str, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+) -> OpenDataset:
+    """As `load_dataset`, but that the images of a `.npy` file stay there until they are indexed."""
+    if split not in get_args(Split):
+        raise InputError(f"unknown split {split!r}; choose train or test.")
+    folder, manual = _folders(data_dir, manual_dir)
+    name = find_dataset(name, data_dir=folder, manual_dir=manual)
+    if _is_array_file(name):
+        return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
+    make = _draw if name == "glyphs" else functools.partial(_from_tfds, name, folder, manual)
+    return OpenDataset(name, *_cached(_cache_file(folder, name, split), functools.partial(make, split)))
+
+
+def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
+    """The dataset that `name` means here and now: itself, except that "auto" is decided, within ten seconds.
+
+    Raises:
+      InputError: the name is unknown, or the folders given are of no use.
+    """
+    if name != "auto":
+        if name not in {*TFDS_DATASETS, "glyphs"} and not _is_array_file(name):
+            known = ", ".join(("auto", *TFDS_DATASETS, "glyphs"))
+            raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
+        return name
+    folder, manual = _folders(data_dir, manual_dir)
+    if is_at_hand("mnist", data_dir=folder):
+        return "mnist"
+    from ae_jax.data import tfds_mnist  # here: it imports tensorflow_datasets
+
+    if tfds_mnist.can_prepare("mnist", manual):
+        return "mnist"
+    _log.warning("MNIST is not at hand and cannot be downloaded: using the embedded GLYPHS, digits drawn from fonts.")
+    return "glyphs"
+
+
+def is_at_hand(name: str, *, data_dir: PathLike | None = None) -> bool:
+    """Whether a dataset of `TFDS_DATASETS` is prepared in `data_dir`."""
+    folder, _ = _folders(data_dir, None)
+    if all(_cache_file(folder, name, split).exists() for split in get_args(Split)):
+        return True
+    if not (folder / name).is_dir():  # which spares importing TFDS
+        return False
+    from ae_jax.data import tfds_mnist
+
+    return tfds_mnist.is_prepared(name, folder)
+
+
+def _draw(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    seed, n = _GLYPHS[split]
+    images, labels = draw_glyphs(jax.random.key(seed), n)
+    return np.asarray(images), np.asarray(labels)
+
+
+def _from_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split) -> tuple[HostImages, HostLabels]:
+    from ae_jax.data import tfds_builders, tfds_mnist  # here: tensorflow_datasets, which cached arrays do not need
+
+    if not tfds_mnist.is_prepared(name, data_dir):
+        if not tfds_mnist.can_prepare(name, manual_dir):
+            raise InputError(
+                f"{name} is not in {data_dir} and its server does not answer; connect to the network, put "
+                f"{', '.join(tfds_builders.official_files(name))} into a folder and name it with --manual-dir, "
+                "or take --dataset glyphs."
+            )
+        _log.info("Preparing %s in %s", name, data_dir)
+        tfds_mnist.prepare(name, data_dir, manual_dir)
+    return tfds_mnist.read(name, split, data_dir)
+
+
+def _cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels from `path`; made, and kept there for the next time, where they are missing or damaged."""
+    try:
+        tensors, _ = read_tensors(path)
+        return tensors["images"], tensors["labels"]
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except DamagedFileError as error:
+        _log.warning("%s It is made again.", error)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}); give another folder with --data-dir.") from error
+    images, labels = make()
+    remove_temporaries(path.parent, older_than=time.time() - ABANDONED_SECONDS)
+    try:
+        write_tensors(path, {"images": images, "labels": labels}, {})
+    except OSError as error:
+        raise InputError(f"{path.parent} cannot be written ({error}); give another folder with --data-dir.") from error
+    return images, labels
+
+
+def _cache_file(data_dir: Path, name: str, split: str) -> Path:
+    return data_dir / "ae_jax" / f"{name}-{split}.safetensors"
+
+
+def _is_array_file(name: str) -> bool:
+    return name.endswith((".npy", ".npz"))
+
+
+def _folders(data_dir: PathLike | None, manual_dir: PathLike | None) -> tuple[Path, Path | None]:
+    data = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    manual = manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
+    return Path(data).expanduser(), Path(manual).expanduser() if manual else None

@@ -1,0 +1,173 @@
+"""MNIST and its relatives through TensorFlow Datasets: at hand or not, prepared once, read whole.
+
+The result is an ordinary TFDS folder (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens.
+
+Import this module only where a dataset has to be prepared: it imports `tensorflow_datasets`.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import requests
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tqdm import tqdm
+
+from ae_jax.data.tfds_builders import make_builder, num_examples, official_files, official_url, version_folder
+from ae_jax.errors import InputError
+from ae_jax.system.atomic import ABANDONED_SECONDS
+from ae_jax.types import HostImages, HostLabels
+
+_PROBE_SECONDS = 5.0
+
+
+def is_prepared(name: str, data_dir: Path) -> bool:
+    """Whether `data_dir` holds the dataset in a format that can be read here.
+
+    Raises:
+      InputError: it is there, but as TFRecord, or damaged.
+    """
+    folder = version_folder(name, data_dir)
+    info = folder / "dataset_info.json"
+    if not info.exists():
+        return False
+    try:
+        file_format = json.loads(info.read_text()).get("fileFormat", "tfrecord")
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{info} is damaged ({error}); delete {folder} to prepare it anew.") from error
+    if file_format != "array_record":
+        raise InputError(
+            f"{folder} was prepared as {file_format}, which cannot be read without TensorFlow; "
+            "give another folder with --data-dir, and the dataset is prepared there."
+        )
+    return True
+
+
+def can_prepare(name: str, manual_dir: Path | None) -> bool:
+    """Whether the official files are in `manual_dir` or, where that is None, the dataset's server answers.
+
+    Raises:
+      InputError: `manual_dir` lacks some of them.
+    """
+    if manual_dir is None:
+        return _is_reachable(name)
+    missing = [file for file in official_files(name) if not (manual_dir / file).is_file()]
+    if missing:
+        raise InputError(f"{manual_dir} lacks {', '.join(missing)}; --manual-dir needs the dataset's official files.")
+    return True
+
+
+def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
+    """Write the dataset to `data_dir` from the files in `manual_dir` or else from the network; checksums are verified.
+
+    Raises:
+      InputError: a file is not the official one, the download failed, or `data_dir` cannot be written.
+    """
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
+    _remove_abandoned(data_dir / name)
+    try:
+        of_configs = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
+        with _quiet_tfds(), _no_remains(of_configs, data_dir / name, data_dir / "downloads" / "extracted"):
+            make_builder(name, data_dir).download_and_prepare(download_config=config)
+    except NonMatchingChecksumError as error:
+        what, *_ = str(error).split("\nTo debug")
+        raise InputError(f"{' '.join(what.split())}. Replace the file with the official one.") from error
+    except (requests.RequestException, tfds.download.DownloadError) as error:
+        raise InputError(
+            f"downloading {name} failed ({error}); try again, or give its files by --manual-dir."
+        ) from error
+    except OSError as error:
+        if is_prepared(name, data_dir):  # another process was faster
+            return
+        raise InputError(f"{data_dir} cannot be written ({error}); give another folder with --data-dir.") from error
+
+
+def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
+    """All images and labels of a prepared dataset, in TFDS's order; EMNIST's, which lie on their side there, upright.
+
+    Raises:
+      InputError: it is damaged. ArrayRecord's chunks have checksums, and so have the images.
+    """
+    try:
+        images, labels, expected = _read(name, split, data_dir)
+    except Exception as error:  # of all the libraries between here and the disk
+        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _damaged(name, data_dir, problem[:200]) from error
+    if len(images) != expected:
+        raise _damaged(name, data_dir, f"{len(images)} examples for {split} instead of {expected}")
+    return images, labels
+
+
+def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels, int]:
+    """Images, labels, and how many of each there should be."""
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    builder = make_builder(name, data_dir)
+    source = builder.as_data_source(split, decoders=decoders)
+    images = np.empty((len(source), 28, 28, 1), np.uint8)
+    labels = np.empty(len(source), np.int32)
+    for start in tqdm(range(0, len(source), 1000), f"Reading {name} {split}", disable=None, leave=False):
+        stop = min(start + 1000, len(source))
+        records = source.__getitems__(range(start, stop))
+        images[start:stop, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
+        labels[start:stop] = [record["label"] for record in records]
+    if name.startswith("emnist/"):
+        images = np.ascontiguousarray(images.transpose(0, 2, 1, 3))
+    return images, labels, num_examples(builder, split)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Delete what TFDS left of datasets when it was killed while it prepared them."""
+    for path in folder.glob("incomplete.*"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < time.time() - ABANDONED_SECONDS:
+                shutil.rmtree(path)
+
+
+def _damaged(name: str, data_dir: Path, problem: str) -> InputError:
+    return InputError(f"{data_dir / name} is damaged ({problem}); delete it to prepare it anew.")
+
+
+def _is_reachable(name: str) -> bool:
+    """Whether the server answers, within `_PROBE_SECONDS`: name resolution alone can take minutes to fail."""
+    url = official_url(name)
+    answers = []
+
+    def ask() -> None:
+        with contextlib.suppress(requests.RequestException):
+            answers.append(requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True).ok)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return answers == [True]
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Leave of TFDS's output its progress bars, and those on terminals only: in a log each redraw would be a line."""
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+@contextlib.contextmanager
+def _no_remains(*paths: Path) -> Iterator[None]:
+    """After a failure, remove what it left of `paths` and the folders above them, as far as they are new and empty."""
+    new = [path for each in paths for path in (each, *each.parents) if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            with contextlib.suppress(OSError):
+                path.unlink() if path.is_file() else path.rmdir()
+        raise

@@ -1,0 +1,1 @@
+"""How good reconstructions and codes are."""

@@ -1,0 +1,1 @@
+"""The autoencoders, and PyTorch weights for them."""

@@ -1,0 +1,68 @@
+"""Convolutional layers with PyTorch's meaning and flax's initialisation, and a decoder's last activation."""
+
+import jax
+from flax import linen as nn
+from jax import numpy as jnp
+from jaxtyping import Array, Float
+
+from ae_jax.choices import Output, Precision
+from ae_jax.ops.conv import add_bias, conv2d, conv_transpose2d
+
+
+class Conv(nn.Module):
+    """`torch.nn.Conv2d` on NHWC: kernel `f32[k, k, in, features]`, bias `f32[features]`, drawn as `nn.Conv` does.
+
+    As in flax's own layers, `dtype` is that of the arithmetic and of the result.
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    dtype: Precision = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c_in"]) -> Float[Array, "n h_out w_out c_out"]:
+        shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return add_bias(conv2d(x, kernel, stride=self.stride, padding=self.padding), bias)
+
+
+class ConvTranspose(nn.Module):
+    """`torch.nn.ConvTranspose2d` on NHWC: kernel `f32[k, k, features, in]`, bias `f32[features]`.
+
+    Drawn as `nn.ConvTranspose(transpose_kernel=True)`, the one of flax that is an adjoint, does: the features count as
+    fan-in. With `in` counted instead, the decoder starts with weights so small that the first epoch ends at a test loss
+    30 to 40 % higher (MNIST, two seeds).
+    """
+
+    features: int
+    kernel_size: int
+    stride: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    dtype: Precision = "float32"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "n h w c_in"]) -> Float[Array, "n h_out w_out c_out"]:
+        shape = (self.kernel_size, self.kernel_size, self.features, x.shape[-1])
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        spread = conv_transpose2d(
+            x, kernel, stride=self.stride, padding=self.padding, output_padding=self.output_padding
+        )
+        return add_bias(spread, bias)
+
+
+def to_output_range(images: jax.Array, output: Output) -> jax.Array:
+    """Pixels in [0, 1] to the range that `output` has."""
+    return images if output == "sigmoid" else 2 * images - 1
+
+
+def activate(logits: jax.Array, output: Output) -> jax.Array:
+    """A decoder's last step, in float32, and its result's way back to pixels in [0, 1]."""
+    logits = logits.astype(jnp.float32)
+    return nn.sigmoid(logits) if output == "sigmoid" else (jnp.tanh(logits) + 1) / 2

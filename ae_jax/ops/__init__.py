@@ -1,0 +1,1 @@
+"""Convolutions and pooling as pure functions of arrays."""

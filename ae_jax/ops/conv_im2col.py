@@ -1,0 +1,94 @@
+"""Convolution, its adjoint and its kernel's gradient as matrix products: the lowering for CPUs.
+
+On a CPU, XLA's own convolution falls into a naive loop wherever it is strided in its gradient, dilated, or in a loop.
+Here the pixels under each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006), with the batch
+as the minor axis: everything that is copied lies in runs of whole batches. XLA chooses the layouts of the elementwise
+operations between two layers so that nothing is transposed there.
+"""
+
+from typing import TypeAlias
+
+from jax import lax
+from jax import numpy as jnp
+from jaxtyping import Array, Float
+
+from ae_jax.ops.windows import Image, Kernel, Response, Windows
+
+BatchMinor: TypeAlias = Float[Array, "c h w n"]
+Columns: TypeAlias = Float[Array, "taps windows"]  # k_h·k_w·c rows; a column for each window of each image
+
+
+def gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
+    """The convolution."""
+    matrix = kernel.reshape(-1, kernel.shape[3])
+    if windows.is_whole_image:
+        return (x.reshape(-1, matrix.shape[0]) @ matrix)[:, None, None]
+    y = _matmul(matrix, _to_columns(_swap_batch(x), windows), contract=(0, 0))
+    return _swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
+
+
+def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
+    """Its adjoint in the image."""
+    matrix = kernel.reshape(-1, kernel.shape[3])
+    columns = _matmul(matrix, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
+    return _swap_batch(_from_columns(columns, kernel.shape[2], windows))
+
+
+def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
+    """Its adjoint in the kernel."""
+    columns = _to_columns(_swap_batch(x), windows)
+    matrix = _matmul(columns, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 1))
+    return matrix.reshape(*windows.kernel, x.shape[3], y.shape[3])
+
+
+def sum_pixels(y: Response) -> Float[Array, "c_out"]:
+    """The adjoint of adding a bias, as a product too: for a plain sum, XLA first transposes `y`."""
+    matrix = _swap_batch(y).reshape(y.shape[3], -1)
+    return matrix @ jnp.ones(matrix.shape[1], y.dtype)
+
+
+def _to_columns(x: BatchMinor, windows: Windows) -> Columns:
+    """Lay the pixels that each tap sees side by side (im2col)."""
+    c, _, _, n = x.shape
+    if windows.is_whole_image:
+        return x.transpose(1, 2, 0, 3).reshape(-1, n)
+    (down, across), stride = (windows.frame(axis) for axis in (0, 1)), windows.stride
+    framed = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
+    rows, columns = ((count - 1) * stride + 1 for count in windows.counts)
+    taps = [
+        lax.slice(framed, (0, u, v, 0), (c, u + rows, v + columns, n), (1, stride, stride, 1))
+        for u in range(windows.kernel[0])
+        for v in range(windows.kernel[1])
+    ]
+    return jnp.concatenate(taps).reshape(len(taps) * c, -1)
+
+
+def _from_columns(columns: Columns, c: int, windows: Windows) -> BatchMinor:
+    """Add each column up where its window lies (col2im), the adjoint of `_to_columns`.
+
+    Pixels at the same place between two strides see the same taps: each of these phases is a sum of shifted arrays.
+    """
+    taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
+    if windows.is_whole_image:
+        return taps[:, :, :, 0, 0].transpose(2, 0, 1, 3)
+    zero, sizes, phases = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1)), windows.stride
+
+    def phase(row: int, column: int) -> BatchMinor:
+        total = jnp.zeros((c, *sizes, taps.shape[-1]), columns.dtype)
+        for u, down in windows.shifts(0, row):
+            for v, across in windows.shifts(1, column):
+                total += lax.pad(taps[u, v], zero, ((0, 0, 0), down, across, (0, 0, 0)))
+        return total
+
+    rows = [jnp.stack([phase(row, column) for column in range(phases)], axis=3) for row in range(phases)]
+    x = jnp.stack(rows, axis=2).reshape(c, phases * sizes[0], phases * sizes[1], -1)
+    return x[:, : windows.image[0], : windows.image[1]]
+
+
+def _swap_batch(x: Array) -> Array:
+    """NHWC → CHWN, and back."""
+    return x.transpose(3, 1, 2, 0)
+
+
+def _matmul(a: Array, b: Array, *, contract: tuple[int, int]) -> Array:
+    return lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())))

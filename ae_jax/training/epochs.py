@@ -1,0 +1,104 @@
+"""Whole epochs and trainings as single calls: pure functions of arrays."""
+
+import functools
+
+import jax
+from flax import linen as nn
+from jax import lax
+from jax import numpy as jnp
+
+from ae_jax.data.batching import Resident, batch_sizes, epoch_order
+from ae_jax.training.losses import LossFn, reconstruction_loss
+from ae_jax.training.state import TrainState, create_train_state
+from ae_jax.training.steps import mean_loss, noise_key, train_steps
+from ae_jax.types import EpochsMetrics, Metrics, Pixels, RandomKey, Scalar, Step
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def train_epoch(
+    state: TrainState, images: Pixels, key: RandomKey, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
+) -> tuple[TrainState, Metrics]:
+    """Train on every image once, in the order that `key` draws, as one compiled call.
+
+    The same as `train_step` on each of `batches(images, key, batch_size)`, to rounding.
+
+    Args:
+      state: where to start; nothing is donated.
+      images: `u8[n, …]`.
+      key: the shuffle's, and the loss's where it has randomness in it.
+      batch_size: images a step; the last of the `ceil(n / batch_size)` steps takes what is left.
+      loss_fn: as for `make_train_step`.
+
+    Returns:
+      The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
+
+    >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    >>> state, metrics = ae_jax.train_epoch(state, np.zeros((150, 28, 28, 1), np.uint8), jax.random.key(1))
+    >>> int(state.step)
+    3
+    """
+    return _epoch(state, images, key, noise_key(key), batch_size, loss_fn)
+
+
+def fit(
+    key: RandomKey,
+    images: Pixels,
+    learning_rate: float | Scalar = 1e-3,
+    weight_decay: float | Scalar = 1e-5,
+    *,
+    model: nn.Module,
+    num_epochs: int = 10,
+    batch_size: int = 64,
+    loss_fn: LossFn = reconstruction_loss,
+) -> tuple[TrainState, EpochsMetrics]:
+    """A whole training as a pure function, so that many are one `jax.vmap`.
+
+    With `jax.random.key(seed)` it is the run of the command line with that seed.
+
+    Args:
+      key: draws the parameters, the orders, and what is random in the loss.
+      images: `u8[n, …]`.
+      learning_rate: Adam's step size.
+      weight_decay: the rate at which parameters shrink, decoupled.
+      model: as for `create_train_state`.
+      num_epochs: passes over the images.
+      batch_size: images a step.
+      loss_fn: as for `make_train_step`.
+
+    Returns:
+      The state at the end, and `{"loss": f32[num_epochs]}` as `train_epoch` gives it.
+
+    >>> fit = functools.partial(ae_jax.fit, model=ae_jax.LinearAutoencoder(), num_epochs=2)
+    >>> keys = jax.random.split(jax.random.key(0), 3)
+    >>> states, metrics = jax.vmap(fit, in_axes=(0, None))(keys, np.zeros((64, 28, 28, 1), np.uint8))
+    >>> metrics["loss"].shape
+    (3, 2)
+    """
+    init_key, shuffle_key = jax.random.split(key)
+    state = create_train_state(model, init_key, learning_rate=learning_rate, weight_decay=weight_decay)
+    noise = noise_key(shuffle_key)
+
+    def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
+        return _epoch(state, images, jax.random.fold_in(shuffle_key, number), noise, batch_size, loss_fn)
+
+    return lax.scan(epoch, state, 1 + jnp.arange(num_epochs))
+
+
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def evaluate(
+    state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
+) -> Metrics:
+    """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call; for losses without randomness."""
+    n, sizes = len(images), batch_sizes(len(images), batch_size)
+    start = (state, jnp.float32(0), Resident(images, jnp.arange(n)), 0, len(sizes))
+    return {"loss": mean_loss(*start, num_images=n, batch_size=int(sizes[0]), loss_fn=loss_fn)}
+
+
+def _epoch(
+    state: TrainState, images: Pixels, key: RandomKey, noise: RandomKey, batch_size: int, loss_fn: LossFn
+) -> tuple[TrainState, Metrics]:
+    """An epoch in the order that `key` draws, and the mean of its images' losses."""
+    feed, sizes = Resident(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
+    start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise)
+    state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
+    return state, {"loss": jnp.average(step_losses, weights=sizes)}

@@ -1,0 +1,211 @@
+"""How fast training is: this package, plain flax and PyTorch in turn, against the floor of the machine.
+
+Machines are shared and change their speed: what is compared runs in turn within one measurement (A B A B …), and what
+counts is the minimum, with the median beside it.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ae_jax.choices import Arch
+from ae_jax.config import TrainConfig, fast
+from ae_jax.data.datasets import find_dataset, load_dataset
+from ae_jax.errors import InputError, RunError
+from ae_jax.parallel.mesh import num_cores
+from benchmarks.config import BenchmarkConfig
+from benchmarks.contenders import BUILDERS, Contender, Task
+from benchmarks.roofline import Rates
+from benchmarks.scaling import measure_scaling
+
+_log = logging.getLogger(__name__)
+
+_CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
+_PROCESS_ROUNDS = 3
+_BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
+_TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # test MSE, and the epochs that PyTorch gets to reach it
+_FIRST_STEP = """
+import time
+from ae_jax.config import TrainConfig
+from ae_jax.data.datasets import load_dataset
+from ae_jax.runs.program import make_program
+import jax
+program, state = make_program(TrainConfig(arch="conv"), load_dataset({dataset!r}, "train").images)
+jax.block_until_ready(program.take_steps(state, program.no_losses(), program.order(1), 0, 1))
+print(time.time())
+"""
+_RUN = """
+from ae_jax.config import TrainConfig
+from ae_jax.runs.train import train
+train(TrainConfig(arch="conv", epochs=4, dataset={dataset!r}, run_dir={run_dir!r}))
+"""
+
+
+def measure(config: BenchmarkConfig) -> dict[str, Any]:
+    """All numbers that `config` asks for: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s.
+
+    Raises:
+      InputError: the data cannot be had, or are not those that the quality was measured on.
+    """
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share a GPU's memory
+    dataset = find_dataset(config.dataset)
+    if config.part == "quality" and dataset != "mnist":
+        raise InputError(f"--part quality wants mnist, not {dataset}; give --dataset mnist.")
+    num_images = len(load_dataset(dataset, "train").images)
+    results: dict[str, Any] = {"dataset": dataset, "images": num_images, "machine": _machine()}
+    archs: tuple[Arch, ...] = ("conv", "linear") if config.arch == "both" else (config.arch,)
+    for arch in archs:
+        parts = results[arch] = {}
+        if config.part in ("all", "steps"):
+            _log.info("%s: milliseconds a step, each contender in turn", arch)
+            parts["steps"] = measure_steps(arch, dataset, config.rounds)
+        if config.part in ("all", "growth"):
+            _log.info("%s: epochs over fewer images and with other batches", arch)
+            parts["growth"] = measure_growth(arch, dataset, num_images)
+        if config.part in ("all", "scaling"):
+            _log.info("%s: devices, processes, streaming, populations", arch)
+            parts["scaling"] = measure_scaling(arch, dataset, config.rounds)
+        if config.part in ("all", "quality") and dataset == "mnist":
+            _log.info("%s: seconds to a given test error", arch)
+            parts["quality"] = measure_quality(arch, dataset)
+        elif config.part == "all":
+            _log.info("%s: no seconds to a given test error, which are known for mnist alone", arch)
+    if config.part in ("all", "process") and "conv" in archs:
+        _log.info("conv: whole processes")
+        results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
+    return results
+
+
+def measure_steps(arch: Arch, dataset: str, rounds: int) -> dict[str, Any]:
+    """Milliseconds a step at batch 64 of every contender in turn, the floor, and an epoch of each.
+
+    Returns:
+      `{"floor_ms": …, "contenders": {name: {"min_ms", "median_ms", "epoch_seconds"} or {"missing": why}}}`.
+    """
+    config = TrainConfig(arch=arch)
+    names = [name for name in BUILDERS if arch == "conv" or "channels" not in name]
+    rates = Rates(arch)
+    with _contenders({name: (name, Task(config, dataset)) for name in names}) as (running, missing):
+        seconds: dict[str, list[float]] = {name: [] for name in running}
+        chunks = {name: _chunk(contender) for name, contender in running.items()}
+        for _ in range(rounds):
+            rates.measure()
+            for name, contender in running.items():
+                seconds[name].append(contender.train(chunks[name]) / chunks[name])
+        steps_per_epoch = -(-len(load_dataset(dataset, "train").images) // config.batch_size)
+        epochs = {name: contender.train(steps_per_epoch) for name, contender in running.items()}
+    contenders: dict[str, Any] = {name: {"missing": why} for name, why in missing.items()}
+    for name, times in seconds.items():
+        contenders[name] = {
+            "min_ms": 1e3 * min(times),
+            "median_ms": 1e3 * statistics.median(times),
+            "epoch_seconds": epochs[name],
+        }
+    return {
+        "floor_ms": rates.floor_ms(arch, config.batch_size),
+        "gflops_per_second": rates.flops_per_second / 1e9,
+        "gbytes_per_second": rates.bytes_per_second / 1e9,
+        "contenders": {name: contenders[name] for name in names},
+    }
+
+
+def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
+    """Seconds of an epoch over 1/4, 1/2 and all images at batch 64, and over all of them at other batch sizes."""
+    tasks = {f"{n}": Task(TrainConfig(arch=arch), dataset, n) for n in (num_images // 4, num_images // 2, num_images)}
+    batches = {f"batch {size}": Task(TrainConfig(arch=arch, batch_size=size), dataset) for size in _BATCH_SIZES}
+    best: dict[str, float] = {}
+    with _contenders({key: ("ae_jax", task) for key, task in (tasks | batches).items()}) as (running, _):
+        for _ in range(5):
+            for key, contender in running.items():
+                task = (tasks | batches)[key]
+                seconds = contender.train(-(-(task.num_images or num_images) // task.config.batch_size))
+                best[key] = min(seconds, best.get(key, seconds))
+    return {
+        "epoch_seconds_by_images": {int(key): best[key] for key in tasks},
+        "epoch_seconds_by_batch": {int(key.removeprefix("batch ")): best[key] for key in batches},
+    }
+
+
+def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
+    """Training seconds to the test error that PyTorch reaches with the tutorial's settings: there, and by `fast`."""
+    target, max_epochs = _TARGETS[arch]
+    recipe = fast(arch)
+    torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
+    tasks = {"fast": ("ae_jax", Task(recipe, dataset)), "torch": (torch_name, Task(TrainConfig(arch=arch), dataset))}
+    num_images = len(load_dataset(dataset, "train").images)
+    with _contenders(tasks) as (running, missing):
+        seconds = running["fast"].train(recipe.epochs * -(-num_images // recipe.batch_size))
+        result = {"target": target, "fast": {"seconds": seconds, "test_mse": running["fast"].test_loss()}}
+        if "torch" in missing:
+            return result
+        epochs, seconds, mse = 0, 0.0, math.inf
+        while mse > target and epochs < max_epochs:
+            seconds += running["torch"].train(-(-num_images // 64))
+            epochs, mse = epochs + 1, running["torch"].test_loss()
+    return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epochs, "test_mse": mse}}
+
+
+def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
+    """Seconds of whole processes: four epochs of conv with pictures, here and in PyTorch, and up to the first step."""
+    times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
+        np.save(paths[0], load_dataset(dataset, "train").images)
+        np.save(paths[1], load_dataset(dataset, "test").images)
+        tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
+        for i in range(rounds):
+            start = time.time()
+            times["first_step"].append(float(_run("-c", _FIRST_STEP.format(dataset=dataset))) - start)
+            start = time.time()
+            _run("-c", _RUN.format(dataset=dataset, run_dir=f"{folder}/ae_jax-{i}"))
+            times["ae_jax"].append(time.time() - start)
+            if importlib.util.find_spec("torch"):
+                start = time.time()
+                _run(*tutorial)
+                times["PyTorch"].append(time.time() - start)
+    return {name: {"min": min(each), "median": statistics.median(each)} for name, each in times.items() if each}
+
+
+def _run(*arguments: str) -> str:
+    """What a Python process prints."""
+    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RunError(f"a process that was to be timed failed: {result.stderr.strip()[-500:]}")
+    return result.stdout
+
+
+@contextlib.contextmanager
+def _contenders(tasks: dict[str, tuple[str, Task]]) -> Iterator[tuple[dict[str, Contender], dict[str, str]]]:
+    """The processes that could be built, and why the others could not."""
+    contenders = {key: Contender(name, task) for key, (name, task) in tasks.items()}
+    try:
+        problems = {key: contender.ready() for key, contender in contenders.items()}
+        missing = {key: problem for key, problem in problems.items() if problem is not None}
+        yield {key: contender for key, contender in contenders.items() if key not in missing}, missing
+    finally:
+        for contender in contenders.values():
+            contender.close()
+
+
+def _chunk(contender: Contender) -> int:
+    """As many steps as take about `_CHUNK_SECONDS`."""
+    return max(1, round(_CHUNK_SECONDS / (contender.train(10) / 10)))
+
+
+def _machine() -> dict[str, Any]:
+    device = jax.devices()[0]
+    name = f"a CPU with {num_cores()} cores" if device.platform == "cpu" else device.device_kind
+    return {"platform": device.platform, "device": name, "jax": jax.__version__}

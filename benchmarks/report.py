@@ -1,0 +1,166 @@
+"""The benchmark's numbers as a table, a file and a picture."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ae_jax.system.outputs import write_output
+from benchmarks.config import BenchmarkConfig
+from benchmarks.measure import measure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def report(config: BenchmarkConfig) -> None:
+    """Measure, print the table, and write the files that `config` names."""
+    results = measure(config)
+    print(table(results))
+    if config.json:
+        write_output(config.json, (json.dumps(results, indent=2) + "\n").encode())
+    if config.figure:
+        from ae_jax.figures import figure_bytes
+
+        write_output(config.figure, figure_bytes(benchmark_figure(results), Path(config.figure).suffix))
+
+
+def table(results: dict[str, Any]) -> str:
+    """Every number with its ratio, as Markdown."""
+    return "\n".join(_lines(results))
+
+
+def best_torch(contenders: dict[str, Any]) -> float | None:
+    """The least milliseconds that any way of running PyTorch takes for a step, or None where it is not installed."""
+    times = [row["min_ms"] for name, row in contenders.items() if name.startswith("PyTorch") and "min_ms" in row]
+    return min(times, default=None)
+
+
+def _lines(results: dict[str, Any]) -> Iterator[str]:
+    machine = results["machine"]
+    yield f"{results['dataset']}, {results['images']:,} images, {machine['device']}, jax {machine['jax']}"
+    for arch in ("conv", "linear"):
+        parts = results.get(arch, {})
+        for part, lines in {"steps": _steps, "growth": _growth, "quality": _quality, "scaling": _scaling}.items():
+            if part in parts:
+                yield ""
+                yield from lines(arch, parts[part])
+    if "process" in results:
+        yield ""
+        yield from _process(results["process"])
+
+
+def _scaling(arch: str, scaling: dict[str, Any]) -> Iterator[str]:
+    if "image_us" in scaling:
+        yield f"{arch}: on one core {scaling['fixed_ms']:.2f} ms a step and {scaling['image_us']:.1f} µs an image"
+    yield f"| {arch} | ms a step, minimum | median | predicted |"
+    yield "|---|---|---|---|"
+    for name, row in scaling["ways"].items():
+        if "missing" in row:
+            yield f"| {name} | – | – | {row['missing']} |"
+            continue
+        predicted = f"{row['predicted_ms']:.2f}" if "predicted_ms" in row else ""
+        yield f"| {name} | {row['min_ms']:.2f} | {row['median_ms']:.2f} | {predicted} |"
+
+
+def _steps(arch: str, steps: dict[str, Any]) -> Iterator[str]:
+    ours, floor = steps["contenders"]["ae_jax"]["min_ms"], steps["floor_ms"]
+    yield f"| {arch}, batch 64 | ms a step, minimum | median | s an epoch | times ae_jax |"
+    yield "|---|---|---|---|---|"
+    for name, row in steps["contenders"].items():
+        if "missing" in row:
+            yield f"| {name} | – | – | – | {row['missing']} |"
+        else:
+            times = f"{row['min_ms']:.2f} | {row['median_ms']:.2f} | {row['epoch_seconds']:.2f}"
+            yield f"| {name} | {times} | {row['min_ms'] / ours:.2f} |"
+    rates = f"{steps['gflops_per_second']:.0f} GFLOP/s, {steps['gbytes_per_second']:.0f} GB/s"
+    yield f"| floor ({rates}) | {floor:.2f} | | | {floor / ours:.2f} |"
+    torch = best_torch(steps["contenders"])
+    against = f"; PyTorch's best / ae_jax {torch / ours:.2f}" if torch else ""
+    yield f"ae_jax / floor {ours / floor:.2f}{against}"
+
+
+def _growth(arch: str, growth: dict[str, Any]) -> Iterator[str]:
+    by_images, by_batch = growth["epoch_seconds_by_images"], growth["epoch_seconds_by_batch"]
+    all_images = max(by_images, key=int)
+    yield f"| {arch}, images | s an epoch | per image, against all |"
+    yield "|---|---|---|"
+    for n, seconds in by_images.items():
+        ratio = (seconds / int(n)) / (by_images[all_images] / int(all_images))
+        yield f"| {int(n):,} | {seconds:.3f} | {ratio:.2f} |"
+    yield ""
+    yield f"| {arch}, batch | s an epoch | images/s |"
+    yield "|---|---|---|"
+    for size, seconds in by_batch.items():
+        yield f"| {size} | {seconds:.2f} | {int(all_images) / seconds:,.0f} |"
+
+
+def _quality(arch: str, quality: dict[str, Any]) -> Iterator[str]:
+    yield f"| {arch}, to test MSE {quality['target']} | training s | test MSE |"
+    yield "|---|---|---|"
+    ours = quality["fast"]
+    yield f"| ae_jax `--recipe fast` | {ours['seconds']:.2f} | {ours['test_mse']:.5f} |"
+    if "torch" in quality:
+        torch = quality["torch"]
+        yield f"| {torch['name']}, {torch['epochs']} epochs | {torch['seconds']:.1f} | {torch['test_mse']:.5f} |"
+        yield f"PyTorch / ae_jax {torch['seconds'] / ours['seconds']:.1f}"
+
+
+def _process(process: dict[str, Any]) -> Iterator[str]:
+    yield "| whole process, conv | s, minimum | median |"
+    yield "|---|---|---|"
+    names = {
+        "ae_jax": "ae_jax, 4 epochs to the last picture",
+        "PyTorch": "PyTorch, the same",
+        "first_step": "ae_jax, start to first step",
+    }
+    for name, row in process.items():
+        yield f"| {names[name]} | {row['min']:.2f} | {row['median']:.2f} |"
+    if "PyTorch" in process:
+        yield f"PyTorch / ae_jax {process['PyTorch']['min'] / process['ae_jax']['min']:.2f}"
+
+
+def benchmark_figure(results: dict[str, Any]) -> "Figure":
+    """A row a model: milliseconds a step of each contender beside the floor, and how the epoch's time grows."""
+    from matplotlib.figure import Figure
+
+    archs = [arch for arch in ("conv", "linear") if results.get(arch)]
+    figure = Figure(figsize=(10, 3.4 * len(archs)), dpi=150, layout="constrained")
+    grid = figure.subplots(len(archs), 2, squeeze=False, width_ratios=(3, 2))
+    for arch, (left, right) in zip(archs, grid, strict=True):
+        _draw_steps(left, arch, results[arch].get("steps"))
+        _draw_growth(right, arch, results[arch].get("growth"))
+    figure.suptitle(f"Training time on {results['machine']['device']}, {results['images']:,} images, float32")
+    return figure
+
+
+def _draw_steps(axes: "Axes", arch: str, steps: dict[str, Any] | None) -> None:
+    if steps is None:
+        axes.set_axis_off()
+        return
+    rows = {name: row["min_ms"] for name, row in steps["contenders"].items() if "min_ms" in row}
+    colors = ["C0" if name == "ae_jax" else "C1" if name.startswith("PyTorch") else "C2" for name in rows]
+    bars = axes.barh(list(rows), list(rows.values()), color=colors)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.axvline(steps["floor_ms"], color="black", linestyle="--")
+    axes.invert_yaxis()
+    label = f" floor {steps['floor_ms']:.2f}"
+    axes.text(steps["floor_ms"], 1, label, transform=axes.get_xaxis_transform(), verticalalignment="bottom")
+    axes.set_xlim(0, 1.15 * max(rows.values()))
+    axes.set_title(f"{arch}: a step of 64 images", pad=18)
+    axes.set_xlabel("milliseconds, minimum")
+
+
+def _draw_growth(axes: "Axes", arch: str, growth: dict[str, Any] | None) -> None:
+    if growth is None:
+        axes.set_axis_off()
+        return
+    by_batch = growth["epoch_seconds_by_batch"]
+    positions = range(len(by_batch))
+    axes.plot(positions, list(by_batch.values()), "o-", color="C0")
+    axes.set_xticks(positions, [str(size) for size in by_batch])
+    axes.set_ylim(0, 1.1 * max(by_batch.values()))
+    axes.set_title(f"{arch}: an epoch of ae_jax", pad=18)
+    axes.set(xlabel="batch size", ylabel="seconds, minimum")
+    axes.grid(visible=True, alpha=0.3)

@@ -1,0 +1,109 @@
+"""A disk that fails: the k-th open, write, sync or rename of a run, for every k."""
+
+import contextlib
+import dataclasses
+import errno
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError, RunError
+from ae_jax.runs.run_dir import holds_run, metrics_lines
+from ae_jax.runs.train import resume, train
+from ae_jax.system.tensorfile import Tensors, read_tensors
+from ae_jax.training.checkpoint import latest_checkpoint
+from faults.workplace import Trial
+
+_OPERATIONS = ("open", "write", "fsync", "replace")
+_ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
+
+
+def fail_every_operation(
+    folder: Path, images: Path, *, epochs: int = 2, errors: Sequence[int] = _ERRORS, every: int = 1
+) -> Iterator[Trial]:
+    """A run for every k (or `every` second one, …), operation and error, in this process: it must be able to go on.
+
+    After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
+    and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
+    """
+    config = TrainConfig(arch="linear", dataset=str(images), epochs=epochs, checkpoint_every="10steps", figure_every=1)
+    expected = _outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
+    for operation in _OPERATIONS:
+        for code in errors:
+            k, failed = 1 - every, True
+            while failed:
+                k += every
+                run_dir = folder / f"{operation}-{errno.errorcode[code]}-{k}"
+                config = dataclasses.replace(config, run_dir=str(run_dir))
+                with _failing(operation, k, code) as count:
+                    message = _message(config)
+                failed = count[0] >= k
+                if failed:
+                    what = f"{errno.errorcode[code]} at {operation} {k}"
+                    yield Trial(what, _problem(config, run_dir, code, message) or _difference(run_dir, expected))
+
+
+@contextlib.contextmanager
+def _failing(operation: str, k: int, code: int) -> Iterator[list[int]]:
+    """`os.<operation>` whose k-th call fails, a write after half of it; yields how many calls there were."""
+    real: Callable[..., Any] = getattr(os, operation)
+    count = [0]
+
+    def call(*args: Any, **options: Any) -> Any:
+        count[0] += 1
+        if count[0] != k:
+            return real(*args, **options)
+        if operation == "write":
+            real(args[0], args[1][: len(args[1]) // 2])
+        raise OSError(code, os.strerror(code))
+
+    with mock.patch.object(os, operation, call):
+        yield count
+
+
+def _message(config: TrainConfig) -> str | None:
+    try:
+        _quietly(train, config)
+    except (InputError, RunError) as error:
+        return str(error)
+    return None
+
+
+def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None) -> str | None:
+    if message is None:
+        return "the run did not say that it failed"
+    if os.strerror(code) not in message or "\n" in message:
+        return f"not one clear sentence: {message}"
+    if left := [path.name for path in run_dir.rglob("*.tmp")]:
+        return f"left behind {left}"
+    if holds_run(run_dir) and latest_checkpoint(run_dir) is None:
+        return "no sound checkpoint"
+    if holds_run(run_dir) != ("--resume" in message):
+        return f"the wrong way on: {message}"
+    if holds_run(run_dir):
+        _quietly(resume, run_dir)
+    else:
+        _quietly(train, config)
+    return None
+
+
+def _difference(run_dir: Path, expected: tuple[Tensors, list[float]]) -> str | None:
+    (tensors, losses), (expected_tensors, expected_losses) = _outcome(run_dir), expected
+    same = all((tensors[name] == expected_tensors[name]).all() for name in expected_tensors)
+    return None if same and losses == expected_losses else "continued, it came to something else"
+
+
+def _outcome(run_dir: Path) -> tuple[Tensors, list[float]]:
+    path = latest_checkpoint(run_dir)
+    assert path
+    return read_tensors(path)[0], [line["test_loss"] for line in metrics_lines(run_dir)]
+
+
+def _quietly(function: Callable[[Any], Path], argument: TrainConfig | Path) -> Path:
+    """Call `train` or `resume` without what it prints."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function(argument)

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ae_jax
+from tests.support.bad_array_files import bad_array_files
+
+
+@pytest.mark.parametrize("shape", [(25, 28, 28), (25, 28, 28, 1)])
+def test_every_tenth_image_of_a_file_is_for_testing(shape: tuple[int, ...], tmp_path: Path) -> None:
+    images = np.arange(25, dtype=np.uint8)[:, None, None] + np.zeros((25, 28, 28), np.uint8)
+    np.save(tmp_path / "own.npy", images.reshape(shape))
+    train, test = (ae_jax.load_dataset(str(tmp_path / "own.npy"), split) for split in ("train", "test"))
+    assert test.images[:, 0, 0, 0].tolist() == [0, 10, 20]
+    assert sorted([*train.images[:, 0, 0, 0], 0, 10, 20]) == list(range(25))
+    assert train.images.shape == (22, 28, 28, 1)
+    assert train.labels is None
+
+
+def test_labels_follow_their_images(tmp_path: Path, digits: np.ndarray) -> None:
+    labels = np.arange(300)
+    np.savez(tmp_path / "own.npz", images=digits, labels=labels)
+    for split in ("train", "test"):
+        part = ae_jax.load_dataset(str(tmp_path / "own.npz"), split)
+        assert part.labels.dtype == np.int32
+        np.testing.assert_array_equal(part.images, digits[part.labels])
+
+
+def test_a_file_split_as_kerass_is_keeps_its_split(tmp_path: Path, digits: np.ndarray) -> None:
+    np.savez_compressed(
+        tmp_path / "mnist.npz", x_train=digits[:200, :, :, 0], y_train=np.ones(200, int), x_test=digits[200:]
+    )
+    train, test = (ae_jax.load_dataset(str(tmp_path / "mnist.npz"), split) for split in ("train", "test"))
+    np.testing.assert_array_equal(train.images, digits[:200])
+    np.testing.assert_array_equal(test.images, digits[200:])
+    assert train.labels.tolist() == [1] * 200
+    assert test.labels is None
+
+
+def test_a_bad_array_file_is_one_clear_sentence(tmp_path: Path) -> None:
+    for name, (path, message) in bad_array_files(tmp_path).items():
+        with pytest.raises(ae_jax.InputError, match=message) as error:
+            ae_jax.load_dataset(str(path))
+        assert str(path) in str(error.value), name
+        assert "\n" not in str(error.value), name

@@ -1,0 +1,126 @@
+import gzip
+import hashlib
+import json
+import shutil
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.data.tfds_builders import official_files
+
+
+def read_idx(path: Path, header_bytes: int) -> np.ndarray:
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header_bytes)
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+def test_a_manual_folder_without_the_files_is_an_error_that_names_them(name: str, tmp_path: Path) -> None:
+    first, *others = official_files("mnist")
+    (tmp_path / first).touch()
+    with pytest.raises(ae_jax.InputError, match=f"lacks {', '.join(others)};"):
+        ae_jax.load_dataset(name, data_dir=tmp_path / "data", manual_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "emnist/letters"])
+def test_files_that_are_not_the_official_ones_fail_their_checksum(name: str, tmp_path: Path) -> None:
+    manual = tmp_path / "manual"
+    manual.mkdir()
+    for file in official_files(name):
+        (manual / file).write_bytes(gzip.compress(b"another file"))
+    with pytest.raises(ae_jax.InputError, match=r"\.(gz|zip), has wrong checksum: .*Expected.*Got") as error:
+        ae_jax.load_dataset(name, data_dir=tmp_path / "data", manual_dir=manual)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == [manual]
+
+
+@pytest.mark.parametrize("name", ["auto", "mnist"])
+def test_a_folder_prepared_as_tfrecord_is_an_error_that_says_what_to_do(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mnist" / "3.0.1"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist", "fileFormat": "tfrecord"}))
+    with pytest.raises(ae_jax.InputError, match=r"3\.0\.1 was prepared as tfrecord.* --data-dir"):
+        ae_jax.load_dataset(name, data_dir=tmp_path)
+
+
+def test_mnist_is_what_the_official_files_hold(mnist_files: Path, data_dir: Path) -> None:
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        data = ae_jax.load_dataset("mnist", split, data_dir=data_dir, manual_dir=mnist_files)
+        images = read_idx(mnist_files / f"{prefix}-images-idx3-ubyte.gz", 16).reshape(-1, 784)
+        labels = read_idx(mnist_files / f"{prefix}-labels-idx1-ubyte.gz", 8)
+        assert data.name == "mnist"
+        assert data.images.shape == (len(images), 28, 28, 1)
+        assert (data.images.dtype, data.labels.dtype) == (np.uint8, np.int32)
+        expected = Counter((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+        actual = Counter((image.tobytes(), int(label)) for image, label in zip(data.images, data.labels, strict=True))
+        assert actual == expected
+
+
+def test_tfds_itself_opens_what_was_prepared(mnist_files: Path, data_dir: Path) -> None:
+    data = ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
+    tfds = pytest.importorskip("tensorflow_datasets")
+    source = tfds.data_source("mnist", split="test", data_dir=data_dir)
+    assert len(source) == 10_000
+    for i in (0, 9_999):
+        np.testing.assert_array_equal(source[i]["image"], data.images[i])
+        assert source[i]["label"] == data.labels[i]
+
+
+def test_auto_is_mnist_where_its_files_are_at_hand(mnist_files: Path, tmp_path: Path) -> None:
+    assert ae_jax.find_dataset("auto", data_dir=tmp_path, manual_dir=mnist_files) == "mnist"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered"])
+def test_a_damaged_official_file_is_an_error_that_names_its_checksum(
+    damage: str, mnist_files: Path, tmp_path: Path
+) -> None:
+    manual = tmp_path / "manual"
+    shutil.copytree(mnist_files, manual)
+    file = manual / "train-images-idx3-ubyte.gz"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content if damage == "altered" else content[: len(content) // 2])
+    official = "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+    with pytest.raises(ae_jax.InputError, match=f"{file}, has wrong checksum: .*{official}"):
+        ae_jax.load_dataset("auto", data_dir=tmp_path / "data", manual_dir=manual)
+    assert list(tmp_path.iterdir()) == [manual]
+
+
+def write_emnist(folder: Path, images: np.ndarray, labels: np.ndarray) -> bytes:
+    """An archive like EMNIST's, of the same images for training and testing; its content."""
+    with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
+        for split in ("train", "test"):
+            prefix = f"gzip/emnist-letters-{split}"
+            archive.writestr(f"{prefix}-images-idx3-ubyte.gz", gzip.compress(bytes(16) + images.tobytes()))
+            archive.writestr(f"{prefix}-labels-idx1-ubyte.gz", gzip.compress(bytes(8) + labels.tobytes()))
+    return (folder / "gzip.zip").read_bytes()
+
+
+def test_emnist_is_tfdss_and_stands_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download.checksums import UrlInfo
+
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (40, 28, 28), np.uint8), random.integers(1, 27, 40).astype(np.uint8)
+    content = write_emnist(tmp_path, images, labels)
+    emnist = tfds.builder_cls("emnist")
+    info = UrlInfo(size=len(content), checksum=hashlib.sha256(content).hexdigest(), filename="gzip.zip")
+    monkeypatch.setattr(emnist, "url_infos", {emnist.URL: info})  # of this archive: the real one is 560 MB
+    (config,) = (config for config in emnist.BUILDER_CONFIGS if config.name == "letters")
+    monkeypatch.setattr(config, "train_examples", 30)  # fewer than the file has, as for the real letters
+    monkeypatch.setattr(config, "test_examples", 40)
+
+    folders = {"data_dir": tmp_path / "data", "manual_dir": tmp_path}
+    train, test = (ae_jax.load_dataset("emnist/letters", split, **folders) for split in ("train", "test"))
+    assert (train.name, len(train.images), len(test.images)) == ("emnist/letters", 30, 40)
+    expected = Counter((image.T.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+    assert (
+        Counter((image.tobytes(), int(label)) for image, label in zip(test.images, test.labels, strict=True))
+        == expected
+    )
+    source = tfds.data_source("emnist/letters", split="test", data_dir=tmp_path / "data")
+    np.testing.assert_array_equal(source[7]["image"][..., 0].T, test.images[7, ..., 0])

@@ -1,0 +1,180 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import ae_jax
+from ae_jax.exchange.config import ConvertConfig, ExportConfig
+from ae_jax.exchange.convert import convert
+from ae_jax.exchange.export import export_run
+from ae_jax.runs.train import resume
+
+ARCHS = ["conv", "linear", "conv-pool"]
+
+
+def to_torch(run_dir: Path, folder: Path) -> Path:
+    convert(ConvertConfig("to-torch", str(run_dir), str(folder / "model.safetensors")))
+    return folder / "model.safetensors"
+
+
+@pytest.mark.parametrize(("arch", "latent_dim"), [*((arch, None) for arch in ARCHS), ("linear", 7)])
+def test_to_pytorch_and_back_is_the_same_model(
+    arch: str, latent_dim: int | None, untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run_dir = untrained_run(arch, latent_dim)
+    convert(ConvertConfig("from-torch", str(to_torch(run_dir, tmp_path)), str(tmp_path / "back")))
+    before, after = ae_jax.load_model(run_dir), ae_jax.load_model(tmp_path / "back")
+    assert before.model == after.model
+    assert after.step == 0
+    jax.tree.map(np.testing.assert_array_equal, before.params, after.params)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_live_pytorch_loads_the_file_and_computes_the_same(
+    arch: str, untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file as load_tensors
+
+    from benchmarks.torch_tutorial import Autoencoder
+
+    run_dir = untrained_run(arch)
+    module = Autoencoder(arch)
+    module.load_state_dict(load_tensors(to_torch(run_dir, tmp_path)), strict=True)
+    images = np.asarray(ae_jax.normalise(np.asarray(ae_jax.draw_glyphs(jax.random.key(7), 1000)[0])))
+    inputs = torch.from_numpy(images.copy())
+    with torch.no_grad():
+        expected = module(inputs.flatten(1) if arch == "linear" else inputs.movedim(-1, 1)).reshape(images.shape)
+    trained = ae_jax.load_model(run_dir)
+    recons = jax.jit(trained.model.apply)({"params": trained.params}, images)
+    np.testing.assert_allclose(recons, expected, atol=1e-5)
+
+    for name in ("model.pt", "model.pth"):
+        torch.save(module.state_dict(), tmp_path / name)
+        convert(ConvertConfig("from-torch", str(tmp_path / name), str(tmp_path / f"run-{name}")))
+        again = ae_jax.load_model(tmp_path / f"run-{name}")
+        jax.tree.map(np.testing.assert_array_equal, again.params, trained.params)
+    torch.save(module, tmp_path / "whole.pt")
+    with pytest.raises(ae_jax.InputError, match=r"is damaged, or holds more than weights; save model\.state_dict\(\)"):
+        convert(ConvertConfig("from-torch", str(tmp_path / "whole.pt"), str(tmp_path / "whole")))
+    assert not (tmp_path / "whole").exists()
+
+
+def test_without_pytorch_its_own_files_are_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    (tmp_path / "model.pt").touch()
+    with pytest.raises(ae_jax.InputError, match="wants PyTorch to be read; pip install torch, or save it"):
+        convert(ConvertConfig("from-torch", str(tmp_path / "model.pt"), str(tmp_path / "run")))
+
+
+def test_a_run_from_pytorch_is_a_run(untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path) -> None:
+    source = to_torch(untrained_run("linear", output="tanh"), tmp_path)
+    run_dir = tmp_path / "run"
+    convert(ConvertConfig("from-torch", str(source), str(run_dir), output="tanh"))
+    assert ae_jax.load_model(run_dir).model.output == "tanh"
+    before = ae_jax.load_model(run_dir).params
+    resume(run_dir, dataset=str(labelled_images), epochs=1, learning_rate=1e-30, batch_size=30)
+    trained = ae_jax.load_model(run_dir)
+    assert (trained.step, trained.record["dataset_used"]) == (9, str(labelled_images))
+    for after, given in zip(jax.tree.leaves(trained.params), jax.tree.leaves(before), strict=True):
+        np.testing.assert_allclose(after, given, atol=1e-25)  # from these weights, at a rate of nothing
+    with pytest.raises(ae_jax.InputError, match=r"--learning-rate 0\.1 contradicts"):
+        resume(run_dir, learning_rate=0.1)  # now that it has been trained
+    with pytest.raises(ae_jax.InputError, match="is taken, and nothing is overwritten"):
+        convert(ConvertConfig("from-torch", str(source), str(run_dir)))
+
+
+def test_wrong_names_shapes_and_models_are_listed(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+    arrays = load_file(to_torch(untrained_run("conv"), tmp_path))
+    good = dict(arrays)
+    del arrays["encoder.0.bias"]
+    arrays["decoder.9.weight"] = np.zeros(3, np.float32)
+    arrays["decoder.2.weight"] = np.zeros((32, 16, 5, 5), np.float32)
+    cases = {
+        "wrong": (arrays, r"as conv, .*missing encoder\.0\.bias \(16,\)"),
+        "unexpected": (arrays, r"unexpected decoder\.9\.weight \(3,\)"),
+        "shape": (arrays, r"decoder\.2\.weight has shape \(32, 16, 5, 5\), not \(32, 16, 3, 3\)"),
+        "foreign": ({"fc.weight": np.zeros(2, np.float32)}, r"of none of the models here.*unexpected fc\.weight"),
+        "not finite": ({**good, "encoder.0.bias": np.full(16, np.nan, np.float32)}, r"encoder\.0\.bias .* not finite"),
+    }
+    for name, (tensors, message) in cases.items():
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+        with pytest.raises(ae_jax.InputError, match=message) as error:
+            convert(ConvertConfig("from-torch", str(tmp_path / f"{name}.safetensors"), str(tmp_path / "run")))
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_are_no_weights_are_one_sentence(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "text.safetensors").write_text("no tensors")
+    (tmp_path / "empty.safetensors").touch()
+    (tmp_path / "text.bin").touch()
+    (tmp_path / "folder.safetensors").mkdir()
+    checkpoint = ae_jax.latest_checkpoint(untrained_run("conv"))
+    cases = {
+        "none.safetensors": "is no file; give a state dict",
+        "folder.safetensors": "is no file; give a state dict",
+        "text.safetensors": "cannot be read as float tensors",
+        "empty.safetensors": "cannot be read as float tensors",
+        "text.bin": r"must end in \.safetensors, \.pt or \.pth",
+        checkpoint: "is a checkpoint of ae_jax",
+    }
+    for name, message in cases.items():
+        with pytest.raises(ae_jax.InputError, match=message):
+            convert(ConvertConfig("from-torch", str(tmp_path / name), str(tmp_path / "run")))
+
+
+def test_a_file_is_never_overwritten(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+    path = to_torch(untrained_run("linear"), tmp_path)
+    with pytest.raises(ae_jax.InputError, match="is there already, and nothing is overwritten"):
+        ConvertConfig("to-torch", "runs/linear", str(path))
+    with pytest.raises(ae_jax.InputError, match=r"must end in \.safetensors"):
+        ConvertConfig("to-torch", "runs/linear", "model.pt")
+    with pytest.raises(ae_jax.InputError, match="is there already, and nothing is overwritten"):
+        ExportConfig("runs/linear", str(tmp_path))
+
+
+RUN_EXPORTED = """
+import sys
+import numpy as np
+from jax import export
+folder, images = sys.argv[1], np.load(sys.argv[2])
+encode, decode, reconstruct = (
+    export.deserialize(open(f"{folder}/{name}.stablehlo", "rb").read()) for name in ("encode", "decode", "reconstruct")
+)
+assert encode.platforms == ("cpu", "cuda", "tpu")
+for n in map(int, sys.argv[3:]):
+    code = encode.call(images[:n])
+    codes = code if isinstance(code, (tuple, list)) else (code,)
+    np.savez(f"{folder}/{n}.npz", recons=reconstruct.call(images[:n]), decoded=decode.call(*codes), latents=codes[0])
+assert not {"ae_jax", "flax", "optax"} & set(sys.modules)
+"""
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_an_exported_model_computes_the_same_without_this_package(
+    arch: str, untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
+) -> None:
+    run_dir = untrained_run(arch)
+    export_run(ExportConfig(str(run_dir), str(tmp_path / "exported")))
+    images = np.asarray(ae_jax.normalise(digits[:64]))
+    np.save(tmp_path / "images.npy", images)
+    sizes = ("7",) if arch == "conv-pool" else ("1", "7", "64")  # which takes long to compile
+    command = [sys.executable, "-c", RUN_EXPORTED, tmp_path / "exported", tmp_path / "images.npy", *sizes]
+    subprocess.run(command, check=True)
+    trained = ae_jax.load_model(run_dir)
+    apply = jax.jit(trained.model.apply, static_argnames="method")
+    for n in map(int, sizes):
+        found = np.load(tmp_path / "exported" / f"{n}.npz")
+        code = apply({"params": trained.params}, images[:n], method="encode")
+        recons = apply({"params": trained.params}, images[:n])
+        np.testing.assert_allclose(found["latents"], getattr(code, "latents", code), atol=1e-6)
+        np.testing.assert_allclose(found["recons"], recons, atol=1e-6)
+        np.testing.assert_allclose(found["decoded"], recons, atol=1e-6)

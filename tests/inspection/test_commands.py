@@ -1,0 +1,279 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+import ae_jax
+from ae_jax.inspection.config import EvaluateConfig, ReconstructConfig, VisualizeConfig
+from ae_jax.inspection.evaluate import evaluate_run
+from ae_jax.inspection.evaluation import evaluate_model
+from ae_jax.inspection.latent_figures import code_images_figure, scatter_figure
+from ae_jax.inspection.reconstruct import reconstruct_images
+from ae_jax.inspection.visualize import visualize_run
+from ae_jax.metrics.image_quality import image_quality
+from ae_jax.metrics.pca import fit_pca
+from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
+from ae_jax.system.tensorfile import write_tensors
+from ae_jax.training.losses import with_fixed_noise
+from tests.conftest import Script
+from tests.support.bad_array_files import bad_array_files
+
+ARCHS = ["linear", "conv-pool"]  # a code that is an array, and one that has positions too
+PICTURES = {"codes", "code_images", "walks", "latent_axes", "map", "extremes", "filters"}
+
+
+def pixels(images: np.ndarray) -> np.ndarray:
+    return np.asarray(ae_jax.normalise(images))
+
+
+def size_of(picture: Path) -> tuple[int, int]:
+    with Image.open(picture) as image:
+        return image.size
+
+
+def codes_and_recons(trained: ae_jax.TrainedModel, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    apply = jax.jit(trained.model.apply, static_argnames="method")
+    code = apply({"params": trained.params}, pixels(images), method="encode")
+    recons = apply({"params": trained.params}, pixels(images))
+    return np.asarray(getattr(code, "latents", code)), np.asarray(recons)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_an_evaluations_numbers_are_those_of_the_model_and_of_pca(
+    arch: str,
+    untrained_run: Callable[..., Path],
+    labelled_images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_dir = untrained_run(arch)
+    files = {"json": str(tmp_path / "e.json"), "figure": str(tmp_path / "e.png")}
+    evaluate_run(EvaluateConfig(str(run_dir), dataset=str(labelled_images), **files))
+    summary = json.loads((tmp_path / "e.json").read_text())
+    assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+
+    trained = ae_jax.load_model(run_dir)
+    train, test = (ae_jax.load_dataset(str(labelled_images), split) for split in ("train", "test"))
+    codes, recons = codes_and_recons(trained, test.images)
+    known, _ = codes_and_recons(trained, train.images)
+    quality = image_quality(pixels(test.images), recons)
+    _, turned = codes_and_recons(trained, np.rot90(test.images, axes=(1, 2)))
+    turned_mse = np.square(turned - pixels(np.rot90(test.images, axes=(1, 2)))).mean(axis=(1, 2, 3))
+    expected = {
+        "mse": quality.mse.mean(),
+        "psnr": quality.psnr.mean(),
+        "ssim": quality.ssim.mean(),
+        "neighbours_accuracy": np.mean(nearest_neighbours(known, train.labels, codes) == test.labels),
+        "linear_probe_accuracy": np.mean(linear_probe(known, train.labels, codes) == test.labels),
+    }
+    found = summary["model"]
+    areas = found.pop("auroc")
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert areas["turned by 90°"] == pytest.approx(auroc(quality.mse, turned_mse), abs=0.01)  # ranks of near-equals
+    assert areas.keys() == {"turned by 90°", "letters"}
+    latent_dim = trained.model.latent_dim
+    assert summary["pca"]["mse"] == pytest.approx(ae_jax.pca_mse(train.images, test.images, latent_dim), rel=1e-4)
+
+    assert sum(row["images"] for row in summary["labels"].values()) == summary["images"] == len(test.images)
+    by_label = [row["images"] * row["model"]["mse"] for row in summary["labels"].values()]
+    assert sum(by_label) / len(test.images) == pytest.approx(found["mse"])
+    zeros = summary["labels"]["0"]["model"]["ssim"]
+    assert zeros == pytest.approx(quality.ssim[test.labels == 0].mean(), rel=1e-4)
+
+    table = capsys.readouterr().out
+    for value in (f"{found['mse']:.5f}", f"{found['psnr']:.2f}", f"{found['ssim']:.4f}", f"{areas['letters']:.4f}"):
+        assert f" {value} |" in table
+
+
+def test_without_labels_what_needs_them_is_left_out_and_fashion_is_foreign_where_it_is_at_hand(
+    untrained_run: Callable[..., Path], own_images: Path, digits: np.ndarray, tmp_path: Path
+) -> None:
+    arrays = {"images": 255 - digits[:50], "labels": np.zeros(50, np.int32)}
+    for split in ("train", "test"):  # as if it had been prepared
+        write_tensors(tmp_path / "ae_jax" / f"fashion_mnist-{split}.safetensors", arrays, {})
+    trained = ae_jax.load_model(untrained_run("linear"))
+    summary = evaluate_model(trained, str(own_images), data_dir=tmp_path).summary()
+    assert summary["labels"] == {}
+    assert summary["denoising_mse"] is None
+    assert set(summary["model"]) == {"mse", "psnr", "ssim", "auroc"}
+    assert set(summary["model"]["auroc"]) == {"letters", "turned by 90°", "fashion_mnist"}
+
+
+def test_a_denoising_model_is_measured_on_noise_too(trained_run: Callable[..., Path], labelled_images: Path) -> None:
+    trained = ae_jax.load_model(trained_run("linear", noise=0.4))
+    summary = evaluate_model(trained).summary()
+    test = ae_jax.load_dataset(str(labelled_images), "test")
+    noisy = with_fixed_noise(test.images, 0.4)
+    recons = trained.model.apply({"params": trained.params}, noisy)
+    assert summary["denoising_mse"] == pytest.approx(float(np.mean((recons - pixels(test.images)) ** 2)), rel=1e-4)
+
+
+def test_pca_decodes_what_it_encodes(digits: np.ndarray) -> None:
+    pca = fit_pca(digits[:250], 20)
+    np.testing.assert_allclose(pca.components.T @ pca.components, np.eye(20), atol=1e-5)
+    recons = pca.decode(pca.encode(digits[250:]))
+    error = np.mean((recons - pixels(digits[250:])) ** 2)
+    assert error == pytest.approx(ae_jax.pca_mse(digits[:250], digits[250:], 20), rel=1e-4)
+    spread = pca.encode(digits[:250]).var(axis=0)
+    assert np.all(np.diff(spread) <= 0)  # the component that explains most comes first
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_every_picture_is_drawn(
+    arch: str, untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
+) -> None:
+    visualize_run(VisualizeConfig(str(untrained_run(arch)), out=str(tmp_path), dataset=str(labelled_images)))
+    assert {path.stem for path in tmp_path.iterdir()} == PICTURES
+    for path in tmp_path.iterdir():
+        assert min(size_of(path)) > 150
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+def test_codes_of_any_size_can_be_drawn(latent_dim: int, untrained_run: Callable[..., Path], own_images: Path) -> None:
+    run_dir = untrained_run("linear", latent_dim)
+    visualize_run(VisualizeConfig(str(run_dir), dataset=str(own_images)))  # without labels
+    drawn = {path.name.removesuffix("_step_00000000.png") for path in (run_dir / "figures").glob("*_step_*.png")}
+    assert drawn == (PICTURES if latent_dim > 1 else PICTURES - {"map"})
+
+
+def scattered(figure: Figure, axes: int = 0) -> int:
+    return sum(len(points.get_offsets()) for points in figure.axes[axes].collections)
+
+
+@pytest.mark.parametrize(("d", "views"), [(1, 1), (2, 1), (3, 2), (64, 1)])
+def test_a_scatter_has_a_point_an_image_and_the_name_of_each_label(d: int, views: int) -> None:
+    codes = np.random.default_rng(0).normal(size=(50, d)).astype(np.float32)
+    labels = np.arange(50, dtype=np.int32) % 5
+    figure = scatter_figure(codes, labels, "codes")
+    assert len(figure.axes) == views
+    for i in range(views):
+        assert scattered(figure, i) == 50
+        assert {text.get_text() for text in figure.axes[i].texts} == set("01234")
+    assert scattered(scatter_figure(codes, None, "codes")) == 50
+
+
+def test_a_code_of_64_numbers_is_an_image_of_8_by_8_row_by_row(digits: np.ndarray) -> None:
+    codes = np.arange(2 * 3 * 64, dtype=np.float32).reshape(2, 3, 64)
+    images = (digits[:6, :, :, 0] / 255).astype(np.float32).reshape(2, 3, 28, 28)
+    figure = code_images_figure(images, codes, ["a", "b"], "codes")
+    shown = [np.asarray(axes.get_images()[0].get_array()) for axes in figure.axes[:12]]
+    np.testing.assert_array_equal(shown[0], images[0, 0])
+    np.testing.assert_array_equal(shown[1], np.arange(64).reshape(8, 8))
+    np.testing.assert_array_equal(shown[11], codes[1, 2].reshape(8, 8))
+
+
+@pytest.mark.parametrize(("arch", "suffix"), [("linear", ".npy"), ("linear", ".png"), ("conv-pool", ".npz")])
+def test_the_users_images_go_through_the_model(
+    arch: str, suffix: str, untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "in.npy", digits[:23])
+    out, codes_file = tmp_path / f"out{suffix}", tmp_path / "codes.npz"
+    run_dir = untrained_run(arch)
+    reconstruct_images(ReconstructConfig(str(run_dir), str(tmp_path / "in.npy"), out=str(out), codes=str(codes_file)))
+    codes, recons = codes_and_recons(ae_jax.load_model(run_dir), digits[:23])
+    arrays = np.load(codes_file)
+    np.testing.assert_allclose(arrays["latents"], codes, rtol=1e-4, atol=1e-5)
+    assert len(arrays.files) == (3 if arch == "conv-pool" else 1)
+    if suffix == ".png":
+        assert size_of(out)[1] > 600  # three rows of ten, with their originals
+    else:
+        found = np.load(out)
+        found = found["reconstructions"] if suffix == ".npz" else found
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, recons, rtol=1e-4, atol=1e-5)
+
+
+def test_a_picture_of_a_digit_goes_through_the_model(
+    untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
+) -> None:
+    for i, mode in enumerate(("L", "RGB")):
+        Image.fromarray(digits[0, :, :, 0]).convert(mode).save(tmp_path / f"{mode}.png")
+        config = ReconstructConfig(
+            str(untrained_run("linear")), str(tmp_path / f"{mode}.png"), out=f"{tmp_path}/{i}.npy"
+        )
+        reconstruct_images(config)
+    first, second = (np.load(tmp_path / f"{i}.npy") for i in range(2))
+    assert first.shape == (1, 28, 28, 1)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
+    untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    Image.new("L", (56, 28)).save(tmp_path / "wide.png")
+    Image.new("I;16", (28, 28)).save(tmp_path / "deep.png")
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.txt").write_text("no picture")
+    cases = {
+        "wide.png": "has 56×28 pixels",
+        "deep.png": r"of mode I;16",
+        "text.png": "cannot be read as a picture",
+        "text.txt": "is no .npy, .npz or .png file",
+        "none.png": "does not exist",
+    }
+    bad = bad_array_files(tmp_path)
+    del bad["one"]  # is enough here
+    cases |= {path.name: message for path, message in bad.values() if "labels" not in path.name}
+    for name, message in cases.items():
+        config = ReconstructConfig(str(untrained_run("linear")), str(tmp_path / name), out=str(tmp_path / "out.npy"))
+        with pytest.raises(ae_jax.InputError, match=message) as error:
+            reconstruct_images(config)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_files_that_cannot_be_written_are_refused_before_the_work(
+    untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "there.npy").touch()
+    cases = [
+        ({}, "nothing to write; give --out, --codes or both"),
+        ({"out": "out.txt"}, "--out must end in .npy, .npz, .png"),
+        ({"codes": "codes.png"}, "--codes must end in .npy, .npz, not"),
+        ({"out": f"{tmp_path}/none/out.npy"}, "none/out.npy cannot be written"),
+        ({"out": f"{tmp_path}/there.npy"}, "is there already, and nothing is overwritten"),
+        ({"out": "a.npy", "codes": "a.npy"}, "--out and --codes are both a.npy"),
+    ]
+    for settings, message in cases:
+        with pytest.raises(ae_jax.InputError, match=message):
+            ReconstructConfig("runs/conv", "in.npy", **settings)
+    run_dir = str(untrained_run("linear"))
+    with pytest.raises(ae_jax.InputError, match=r"there\.npy is no folder that can be written"):
+        visualize_run(VisualizeConfig(run_dir, out=str(tmp_path / "there.npy")))
+    with pytest.raises(ae_jax.InputError, match=r"--figure must end in \.png"):
+        EvaluateConfig("runs/conv", figure="figure.txt")
+    with pytest.raises(ae_jax.InputError, match="cannot be written"):
+        EvaluateConfig("runs/conv", json=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("evaluate.py", ["none"]),
+        ("visualize.py", ["none"]),
+        ("reconstruct.py", ["none", "in.npy", "--out", "out.npy"]),
+        ("convert.py", ["to-torch", "none", "out.safetensors"]),
+        ("export.py", ["none", "exported"]),
+    ],
+)
+def test_a_script_ends_with_2_and_a_sentence(script: str, arguments: list[str], run_script: Script) -> None:
+    result = run_script(script, *arguments)
+    assert result.returncode == 2
+    assert result.stderr == "error: none does not exist; give a run directory or one of its checkpoints.\n"
+    assert not list(Path().iterdir())
+
+
+def test_an_evaluation_prints_its_table_and_writes_its_files(
+    untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = untrained_run("linear")
+    evaluate_run(EvaluateConfig(str(run_dir), json=str(tmp_path / "numbers.json"), dataset=str(labelled_images)))
+    assert json.loads((tmp_path / "numbers.json").read_text())["arch"] == "linear"
+    picture = run_dir / "figures" / "evaluation_step_00000000.png"
+    assert capsys.readouterr().out.splitlines()[-1] == f"The picture is {picture}"
+    assert picture.exists()

@@ -1,0 +1,120 @@
+"""ae_jax computes what PyTorch computes: golden numbers always, live PyTorch where it is installed.
+
+Tolerances. Both sides are float32 and differ in the order of their sums, of up to 1,568 products: outputs and gradients
+agree to 1e-5 of a tensor's largest entry. Adam divides a gradient by its own size, which turns the relative error of an
+entry into an absolute one of its step, whose length is about the learning rate of 1e-3: after 20 steps the parameters
+agree to 1e-5 absolute, one percent of a single step.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+from safetensors.numpy import load_file
+
+import ae_jax
+from tests.conftest import ROOT
+from tests.support.torch_case import LEARNING_RATE, WEIGHT_DECAY, make_case
+
+MODELS = {
+    "linear": ae_jax.LinearAutoencoder(),
+    "conv": ae_jax.ConvAutoencoder(),
+    "conv-pool": ae_jax.ConvPoolAutoencoder(),
+}
+Arrays = dict[str, np.ndarray]
+pytestmark = pytest.mark.usefixtures("optimised_here")
+
+
+@pytest.fixture(params=["golden", "live"])
+def reference(request: pytest.FixtureRequest) -> Callable[[str], Arrays]:
+    if request.param == "golden":
+        return lambda arch: load_file(ROOT / "tests" / "golden" / f"{arch}.safetensors")
+    pytest.importorskip("torch")
+    from tests.support.torch_reference import make_reference
+
+    return lambda arch: make_reference(arch, *make_case(arch))
+
+
+def load_case(arch: str) -> tuple[Arrays, jax.Array]:
+    state_dict, images = make_case(arch)
+    return state_dict, jnp.asarray(images)
+
+
+def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(actual - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_codes_and_reconstructions_are_pytorchs(arch: str, reference: Callable[[str], Arrays]) -> None:
+    expected, model = reference(arch), MODELS[arch]
+    state_dict, batches = load_case(arch)
+    params = ae_jax.params_from_torch(model, state_dict)
+    apply = jax.jit(model.apply, static_argnames="method")
+    code = apply({"params": params}, batches[0], method="encode")
+    recons = apply({"params": params}, code, method="decode")
+    latents, positions = code if arch == "conv-pool" else (code, ())
+    assert relative_error(latents, expected["latents"]) <= 1e-5
+    assert relative_error(recons, expected["recons"]) <= 1e-5
+    for i, found in enumerate(positions):
+        np.testing.assert_array_equal(found, expected[f"positions_{i}"])
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_every_gradient_is_pytorchs(arch: str, reference: Callable[[str], Arrays]) -> None:
+    expected, model = reference(arch), MODELS[arch]
+    state_dict, batches = load_case(arch)
+
+    def loss(params: dict) -> jax.Array:
+        return ae_jax.reconstruction_loss(model, params, batches[0]).mean()
+
+    grads = jax.jit(jax.grad(loss))(ae_jax.params_from_torch(model, state_dict))
+    errors = {
+        name: relative_error(grad, expected[f"grads/{name}"])
+        for name, grad in ae_jax.params_to_torch(model, grads).items()
+    }
+    assert max(errors.values()) <= 1e-5, errors
+
+
+@pytest.mark.parametrize(("mode", "torch_name"), [("decoupled", "adamw"), ("l2", "adam_l2")])
+@pytest.mark.parametrize("arch", ["linear", "conv"])
+def test_twenty_steps_end_at_pytorchs_parameters(
+    arch: str, mode: str, torch_name: str, reference: Callable[[str], Arrays]
+) -> None:
+    expected, model = reference(arch), MODELS[arch]
+    state_dict, batches = load_case(arch)
+    state = ae_jax.create_train_state(
+        model,
+        jax.random.key(0),
+        learning_rate=LEARNING_RATE,
+        weight_decay=WEIGHT_DECAY,
+        weight_decay_mode=mode,
+        params=ae_jax.params_from_torch(model, state_dict),
+    )
+    for batch in batches:
+        state, _ = ae_jax.train_step(state, batch)
+    errors = {
+        name: float(np.abs(array - expected[f"{torch_name}/{name}"]).max())
+        for name, array in ae_jax.params_to_torch(model, state.params).items()
+    }
+    assert max(errors.values()) <= 1e-5, errors
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("arch", MODELS)
+def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str, output: str) -> None:
+    pytest.importorskip("torch")
+    from tests.support.torch_reference import make_reference
+
+    model = dataclasses.replace(MODELS[arch], output=output)
+    _, batches = make_case(arch)
+    params = ae_jax.create_train_state(model, jax.random.key(0)).params
+    state_dict = ae_jax.params_to_torch(model, params)
+    recons = jax.jit(model.apply)({"params": params}, batches[0])
+    if output == "tanh":  # behind Normalize(0.5, 0.5), PyTorch sees and makes images in [-1, 1]
+        expected = (make_reference(arch, state_dict, 2 * batches - 1, output)["recons"] + 1) / 2
+    else:
+        expected = make_reference(arch, state_dict, batches)["recons"]  # loads with strict=True
+    assert relative_error(recons, expected) <= 1e-5

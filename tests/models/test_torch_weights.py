@@ -1,0 +1,65 @@
+import math
+
+import jax
+import numpy as np
+import pytest
+
+import ae_jax
+from tests.support.torch_case import make_case
+
+MODELS = {
+    "linear": ae_jax.LinearAutoencoder(),
+    "conv": ae_jax.ConvAutoencoder(),
+    "conv-pool": ae_jax.ConvPoolAutoencoder(),
+}
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_there_and_back_is_bit_equal(arch: str) -> None:
+    state_dict, _ = make_case(arch)
+    back = ae_jax.params_to_torch(MODELS[arch], ae_jax.params_from_torch(MODELS[arch], state_dict))
+    assert back.keys() == state_dict.keys()
+    for name, array in state_dict.items():
+        assert back[name].flags.c_contiguous
+        np.testing.assert_array_equal(back[name], array)
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_the_tree_is_the_models_own(arch: str) -> None:
+    model = MODELS[arch]
+    params = ae_jax.params_from_torch(model, make_case(arch)[0])
+    own = ae_jax.create_train_state(model, jax.random.key(0)).params
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(lambda x: (x.shape, x.dtype), own)
+    assert jax.tree.structure(ae_jax.torch_init(model, jax.random.key(0))) == jax.tree.structure(own)
+
+
+def test_every_wrong_key_and_shape_is_listed() -> None:
+    state_dict, _ = make_case("conv")
+    del state_dict["encoder.0.bias"]
+    state_dict["encoder.9.weight"] = np.zeros(3, np.float32)
+    state_dict["decoder.2.weight"] = np.zeros((32, 16, 5, 5), np.float32)
+    with pytest.raises(ValueError, match="state dict") as error:
+        ae_jax.params_from_torch(MODELS["conv"], state_dict)
+    message = str(error.value)
+    assert "missing encoder.0.bias (16,)" in message
+    assert "unexpected encoder.9.weight (3,)" in message
+    assert "decoder.2.weight has shape (32, 16, 5, 5), not (32, 16, 3, 3)" in message
+
+
+def test_another_architecture_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"encoder\.6\.weight"):
+        ae_jax.params_from_torch(MODELS["conv"], make_case("linear")[0])
+
+
+@pytest.mark.parametrize("arch", MODELS)
+def test_torch_init_is_uniform_within_pytorchs_bounds(arch: str) -> None:
+    state_dict = ae_jax.params_to_torch(MODELS[arch], ae_jax.torch_init(MODELS[arch], jax.random.key(0)))
+    for name in [name for name in state_dict if name.endswith("weight")]:
+        weight, bias = state_dict[name], state_dict[name.replace("weight", "bias")]
+        bound = 1 / math.sqrt(math.prod(weight.shape[1:]))  # torch's fan_in: all axes but the first
+        drawn = np.sort(np.concatenate([weight.ravel(), bias]) / bound)
+        assert -1 <= drawn[0] <= drawn[-1] <= 1
+        assert bias.std() > 0 or bias.size == 1
+        # Kolmogorov-Smirnov: the distance from the uniform distribution, 2.2/√n being exceeded once in 10,000
+        distance = np.abs((drawn + 1) / 2 - (np.arange(drawn.size) + 0.5) / drawn.size).max()
+        assert distance < 2.2 / math.sqrt(drawn.size)

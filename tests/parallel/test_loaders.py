@@ -1,0 +1,107 @@
+"""Images that do not fit: streamed in chunks, with the same result."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.data.datasets import open_dataset
+from ae_jax.data.stored_images import StoredImages
+from ae_jax.errors import RunError
+from ae_jax.parallel.loaders import ResidentImages, StreamedImages
+from ae_jax.runs.program import make_program, make_test_loss, run_mesh
+from ae_jax.runs.train import train
+from tests.support.outcomes import largest_difference
+
+
+@pytest.fixture
+def stored(tmp_path: Path, digits: np.ndarray) -> StoredImages:
+    np.save(tmp_path / "own.npy", digits)
+    images = open_dataset(str(tmp_path / "own.npy"), "train").images
+    assert isinstance(images, StoredImages)
+    return images
+
+
+def test_what_is_read_from_a_file_is_what_is_in_it(stored: StoredImages, digits: np.ndarray) -> None:
+    expected = digits[np.arange(300) % 10 != 0]
+    assert stored.shape == expected.shape
+    assert stored.nbytes == expected.nbytes
+    np.testing.assert_array_equal(np.asarray(stored), expected)
+    np.testing.assert_array_equal(stored[5:17], expected[5:17])
+    for size in (0, 1, 3, 200, 1000):  # far apart, close together, and the same ones again
+        rows = np.random.default_rng(size).integers(0, len(expected), size)
+        np.testing.assert_array_equal(stored[rows], expected[rows])
+
+
+def test_rows_far_apart_in_a_large_file_are_found(tmp_path: Path) -> None:
+    images = np.zeros((5000, 28, 28), np.uint8)
+    images[:, 0, :2] = np.stack(np.divmod(np.arange(5000), 256), axis=1)
+    np.save(tmp_path / "large.npy", images)
+    stored = open_dataset(str(tmp_path / "large.npy"), "train").images
+    rows = np.array([4499, 0, 1, 70, 4498, 2000, 1023, 1024])
+    numbers = stored[rows][:, 0, :2, 0].astype(int) @ [256, 1]
+    np.testing.assert_array_equal(numbers, np.flatnonzero(np.arange(5000) % 10)[rows])
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(tmp_path: Path, digits: np.ndarray) -> None:
+    path = tmp_path / "own.npy"
+    np.save(path, digits)
+    stored = open_dataset(str(path), "train").images
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(RunError, match="has become shorter"):
+        np.asarray(stored)
+
+
+@pytest.mark.parametrize("num_devices", [1, 3])
+@pytest.mark.parametrize("chunk_steps", [1, 2, 5])
+def test_every_image_comes_once_and_batches_are_the_resident_ones(
+    num_devices: int, chunk_steps: int, digits: np.ndarray
+) -> None:
+    mesh = run_mesh(TrainConfig(devices=str(num_devices)))
+    order = np.random.default_rng(0).permutation(300)
+    resident, streamed = ResidentImages(mesh, digits), StreamedImages(mesh, digits, 64, chunk_steps * 64 * 784)
+    ((whole, *_),) = resident.feeds(resident.hold(order), 0, 5)
+    weights = 0
+    for feed, first, last in streamed.feeds(streamed.hold(order), 0, 5):
+        assert last - first <= chunk_steps
+        for i, shard in itertools.product(range(first, last), range(num_devices)):
+            own = feed._replace(images=np.asarray(feed.images)[shard : shard + 1])
+            images, weight = own.batch(i, 64, shard=shard, num_shards=num_devices)
+            expected, expected_weight = whole.batch(i, 64, shard=shard, num_shards=num_devices)
+            np.testing.assert_array_equal(weight, expected_weight)
+            np.testing.assert_array_equal(images[weight > 0], expected[weight > 0])
+            weights += int((weight > 0).sum())
+    assert weights == 300
+
+
+@pytest.mark.parametrize(("arch", "devices"), [("linear", "1"), ("conv", "2")])
+def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: StoredImages) -> None:
+    config = TrainConfig(arch=arch, devices=devices, epochs=2, batch_size=32)
+    mesh = run_mesh(config)
+    ends = {}
+    for stream in (False, True):
+        program, state = make_program(config, stored, mesh, stream=stream)
+        for epoch, bounds in {1: [0, 9], 2: [0, 2, 3, 9]}.items():
+            order, losses = program.order(epoch), program.no_losses()
+            for first, last in itertools.pairwise(bounds):
+                state, losses = program.take_steps(state, losses, order, first, last)
+        ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
+    assert largest_difference(*ends.values()) <= 1e-6  # the same float32 operations, fused differently
+
+
+def test_images_that_do_not_fit_are_streamed_and_this_is_said(
+    environment: None, own_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = TrainConfig(arch="linear", dataset=str(own_images), epochs=1, devices="1")
+    sizes = {"large": 2**40, "small": 300 * 784}  # 300 images would leave nothing for the work
+    for name, size in sizes.items():
+        monkeypatch.setattr("psutil.virtual_memory", lambda size=size: SimpleNamespace(available=size))
+        train(dataclasses.replace(config, run_dir=name))
+        assert ("they are streamed" in capsys.readouterr().out) == (name == "small")
+    params = [ae_jax.load_model(name).params for name in sizes]
+    assert largest_difference(*params) <= 1e-6

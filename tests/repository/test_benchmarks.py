@@ -1,0 +1,115 @@
+import json
+from pathlib import Path
+
+import jax
+import pytest
+from jax import numpy as jnp
+from matplotlib import image
+
+import ae_jax
+from ae_jax.models.autoencoders import MODELS
+from benchmarks.report import benchmark_figure, best_torch, table
+from benchmarks.roofline import step_work
+from tests.conftest import Script
+
+TIMES = {"min_ms": 2.0, "median_ms": 2.5, "epoch_seconds": 1.9}
+RESULTS = {
+    "dataset": "mnist",
+    "images": 60_000,
+    "machine": {"platform": "cpu", "device": "cpu", "jax": "0.10.2"},
+    "conv": {
+        "steps": {
+            "floor_ms": 1.0,
+            "gflops_per_second": 300.0,
+            "gbytes_per_second": 50.0,
+            "contenders": {
+                "ae_jax": TIMES,
+                "plain flax": TIMES | {"min_ms": 24.0},
+                "PyTorch eager": TIMES | {"min_ms": 7.0},
+                "PyTorch channels-last": TIMES | {"min_ms": 6.0},
+                "PyTorch compiled": {"missing": "no compiler"},
+            },
+        },
+        "growth": {
+            "epoch_seconds_by_images": {15_000: 0.5, 30_000: 1.0, 60_000: 2.2},
+            "epoch_seconds_by_batch": {32: 2.5, 64: 2.0},
+        },
+        "quality": {
+            "target": 0.0028,
+            "fast": {"seconds": 2.0, "test_mse": 0.00275},
+            "torch": {"name": "PyTorch channels-last", "seconds": 50.0, "epochs": 10, "test_mse": 0.00279},
+        },
+    },
+    "process": {
+        "ae_jax": {"min": 10.0, "median": 11.0},
+        "PyTorch": {"min": 25.0, "median": 26.0},
+        "first_step": {"min": 4.0, "median": 4.5},
+    },
+}
+
+
+def test_the_best_of_pytorch_counts_and_every_ratio_is_said() -> None:
+    assert best_torch(RESULTS["conv"]["steps"]["contenders"]) == 6.0
+    text = table(RESULTS)
+    assert "| plain flax | 24.00 | 2.50 | 1.90 | 12.00 |" in text
+    assert "| PyTorch compiled | – | – | – | no compiler |" in text
+    assert "ae_jax / floor 2.00; PyTorch's best / ae_jax 3.00" in text
+    assert "| 15,000 | 0.500 | 0.91 |" in text  # per image, against all: (0.5 / 15,000) / (2.2 / 60,000)
+    assert "| 64 | 2.00 | 30,000 |" in text
+    assert "PyTorch / ae_jax 25.0" in text
+    assert "PyTorch / ae_jax 2.50" in text
+
+
+def test_the_table_holds_what_was_measured_of_scaling_beside_what_was_predicted() -> None:
+    ways = {"2 devices": {"min_ms": 2.0, "median_ms": 2.5, "predicted_ms": 1.9}, "2 processes": {"missing": "no port"}}
+    text = table({**RESULTS, "linear": {"scaling": {"image_us": 10.0, "fixed_ms": 0.5, "ways": ways}}})
+    assert "linear: on one core 0.50 ms a step and 10.0 µs an image" in text
+    assert "| 2 devices | 2.00 | 2.50 | 1.90 |" in text
+    assert "| 2 processes | – | – | no port |" in text
+
+
+def test_the_picture_has_a_bar_for_each_contender_that_ran() -> None:
+    steps, growth = benchmark_figure(RESULTS).axes
+    assert [bar.get_width() for bar in steps.patches] == [2.0, 24.0, 7.0, 6.0]
+    assert list(growth.lines[0].get_ydata()) == [2.5, 2.0]
+
+
+@pytest.mark.parametrize(("arch", "overhead"), [("linear", 1.05), ("conv", 1.15)])
+def test_the_floors_arithmetic_is_what_xla_counts(arch: str, overhead: float) -> None:
+    state = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))
+    images = jnp.zeros((64, 28, 28, 1))
+    step = jax.jit(jax.value_and_grad(lambda params: jnp.mean(ae_jax.reconstruction_loss(state.model, params, images))))
+    counted = step.lower(state.params).compile().cost_analysis()["flops"]
+    floor = step_work(arch, 64).flops
+    assert floor <= counted <= overhead * floor  # XLA counts activations, and products with padding, too
+    assert step_work(arch, 64).optimizer_bytes == 28 * sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_small_benchmark_measures_writes_and_draws(benchmark_script: Script, own_images: Path) -> None:
+    arguments = ("--dataset", own_images, "--rounds", 1, "--arch", "linear")
+    result = benchmark_script(*arguments, "--part", "steps", "--json", "out.json", "--figure", "out.png")
+    assert result.returncode == 0, result.stderr
+    steps = json.loads(Path("out.json").read_text())["linear"]["steps"]
+    assert steps["floor_ms"] > 0
+    ours, plain = steps["contenders"]["ae_jax"], steps["contenders"]["plain flax"]
+    assert 0 < ours["min_ms"] <= ours["median_ms"]
+    assert f"| plain flax | {plain['min_ms']:.2f} |" in result.stdout
+    assert image.imread("out.png").ndim == 3
+
+
+BAD_ARGUMENTS = {
+    "rounds": (["--rounds", "0"], "--rounds must be at least 1, not 0"),
+    "figure": (["--figure", "out.bmp"], "--figure must end in .png, .svg, .pdf, not out.bmp"),
+    "folder": (["--json", "none/out.json"], "none/out.json cannot be written; give another file"),
+    "process": (["--part", "process", "--arch", "linear"], "--part process is measured on conv alone"),
+    "quality": (["--part", "quality", "--dataset", "glyphs"], "--part quality wants mnist, not glyphs"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_bad_arguments_are_one_sentence(case: str, benchmark_script: Script) -> None:
+    arguments, message = BAD_ARGUMENTS[case]
+    result = benchmark_script(*arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,66 @@
+import jax
+import numpy as np
+import optax
+import pytest
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.data.batching import batch_sizes
+from ae_jax.runs.program import make_program, schedule
+from tests.support.outcomes import largest_difference
+
+
+def rates(num_steps: int, **settings: object) -> list[float]:
+    share = schedule(TrainConfig(**settings), num_steps)
+    return [0.5 * float(share(step)) if share else 0.5 for step in range(num_steps + 1)]
+
+
+def test_the_learning_rate_goes_as_its_schedule_says() -> None:
+    assert rates(100) == [0.5] * 101
+    rising = rates(100, warmup=0.2)
+    np.testing.assert_allclose(rising[:21], np.linspace(0, 0.5, 21), rtol=1e-6)
+    assert rising[20:] == [0.5] * 81
+    cosine = rates(100, schedule="cosine")
+    np.testing.assert_allclose(cosine, 0.25 * (1 + np.cos(np.linspace(0, np.pi, 101))), atol=1e-7)
+    both = rates(100, schedule="cosine", warmup=0.2)
+    np.testing.assert_allclose(both[:21], np.linspace(0, 0.5, 21), rtol=1e-6)
+    np.testing.assert_allclose(both[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 81))), atol=1e-7)
+    assert rates(3, warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0.5])
+    assert rates(3, schedule="cosine", warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0])
+    assert rates(1, schedule="cosine", warmup=1.0)[0] == 0.5  # a single step is not spent on standing still
+
+
+@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}])
+def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object], digits: np.ndarray) -> None:
+    config = TrainConfig(arch="linear", epochs=2, **settings)
+    program, state = make_program(config, digits)
+    assert int(state.step) == 0
+    share = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
+    betas = (config.beta1, config.beta2)
+    tx = optax.adamw(lambda step: config.learning_rate * share(step), *betas, weight_decay=config.weight_decay)
+    init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
+    expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
+    for epoch in (1, 2):
+        state, _ = program.take_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
+        expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
+    assert largest_difference(state.params, expected.params) <= 1e-6  # the same float32 operations, fused differently
+
+
+def test_every_setting_of_the_training_changes_the_run(digits: np.ndarray) -> None:
+    options = (
+        {},
+        {"seed": 1},
+        {"init": "torch"},
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "weight_decay_mode": "l2"},
+        {"schedule": "cosine"},
+        {"warmup": 0.5},
+        {"beta1": 0.5},
+        {"beta2": 0.9},
+    )
+    losses = set()
+    for option in options:
+        program, state = make_program(TrainConfig(arch="linear", epochs=1, **option), digits)
+        state, _ = program.take_steps(state, program.no_losses(), program.order(1), 0, len(program.sizes))
+        losses.add(float(ae_jax.evaluate(state, digits)["loss"]))
+    assert len(losses) == len(options)

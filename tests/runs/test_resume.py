@@ -1,0 +1,206 @@
+"""Runs that are continued: to the bit, from the newest sound checkpoint, with their own settings."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError, RunError
+from ae_jax.runs.train import resume, train
+from ae_jax.system.tensorfile import read_tensors
+from tests.support.outcomes import assert_same_outcome, outcome
+
+pytestmark = pytest.mark.usefixtures("environment")
+STEPS = 5  # an epoch of 270 images
+
+
+def start_run(run_dir: Path, images: Path, **settings: object) -> Path:
+    """A run of the linear model, in this process."""
+    return train(TrainConfig(**{"arch": "linear", "dataset": str(images), "run_dir": str(run_dir), **settings}))
+
+
+@pytest.fixture
+def start(own_images: Path) -> Callable[..., Path]:
+    """The same on the user's images."""
+    return lambda run_dir, **settings: start_run(run_dir, own_images, **settings)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
+    """A run that was not disturbed, and all its checkpoints; tests work on copies."""
+    folder = tmp_path_factory.mktemp("whole")
+    np.save(folder / "own.npy", digits)
+    return start_run(folder / "run", folder / "own.npy", epochs=3, checkpoint_every="1steps", keep=99)
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    """A run to do things to."""
+    return shutil.copytree(whole, tmp_path / "copy")
+
+
+def checkpoints(run_dir: Path) -> list[str]:
+    return sorted(path.name for path in (run_dir / "checkpoints").iterdir())
+
+
+def files(run_dir: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run_dir.rglob("*.*") if path.name != ".lock"}
+
+
+def step(number: int) -> str:
+    return f"step_{number:08d}.safetensors"
+
+
+@pytest.mark.parametrize("at", [1, STEPS, 7, 3 * STEPS - 1, 3 * STEPS])
+def test_a_run_that_stopped_anywhere_ends_as_if_it_had_not(at: int, whole: Path, copy: Path) -> None:
+    for path in (copy / "checkpoints").iterdir():
+        if path.name > step(at):
+            path.unlink()
+    with (copy / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 4, "st')  # what the killed process had written of its next line
+    assert resume(copy) == copy
+    assert_same_outcome(copy, whole)
+
+
+def test_more_epochs_extend_a_run_as_if_it_had_had_them_from_the_start(
+    start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(tmp_path / "long", epochs=3)
+    start(tmp_path / "short", epochs=2)
+    resume(tmp_path / "short", epochs=3, arch="linear")
+    assert_same_outcome(tmp_path / "short", tmp_path / "long")
+    config = json.loads((tmp_path / "short" / "config.json").read_text())
+    assert config["epochs"] == 3
+    assert [entry["step"] for entry in config["resumed"]] == [2 * STEPS]
+    capsys.readouterr()
+    resume(tmp_path / "short")
+    assert "has had its 3 epochs; more --epochs extend it" in capsys.readouterr().out
+    assert_same_outcome(tmp_path / "short", tmp_path / "long")
+
+
+def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
+    start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start(tmp_path / "run", epochs=1, schedule="cosine")
+    resume(tmp_path / "run", epochs=2)
+    assert "The learning rate's schedule is now that of a run of 2 epochs." in capsys.readouterr().out
+    _, lines = outcome(tmp_path / "run")
+    assert lines[1][3] < lines[0][3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batch_size": 32}, "--batch-size 32 contradicts the run's 64; leave it out, or start a new run."),
+        ({"learning_rate": 0.1}, "--learning-rate 0.1 contradicts the run's 0.001; leave it out"),
+        ({"arch": "conv"}, "--arch conv contradicts the run's linear"),
+        ({"dataset": "mnist"}, "--dataset mnist contradicts the run's"),
+        ({"epochs": 1}, "--epochs 1 contradicts the run's 3, which only a larger number extends"),
+    ],
+)
+def test_a_setting_that_is_not_the_runs_is_an_error_with_both_values(
+    settings: dict[str, object], sentence: str, copy: Path
+) -> None:
+    before = files(copy)
+    with pytest.raises(InputError) as error:
+        resume(copy, **settings)
+    assert sentence in str(error.value)
+    assert files(copy) == before
+
+
+def test_other_images_under_the_same_name_are_refused(
+    start: Callable[..., Path], own_images: Path, tmp_path: Path
+) -> None:
+    start(tmp_path / "run", epochs=1)
+    np.save(own_images, 255 - np.load(own_images))
+    with pytest.raises(InputError, match=r"no longer holds the images that the run in .* was begun with"):
+        resume(tmp_path / "run", epochs=2)
+
+
+def test_another_number_of_devices_works_and_says_that_bits_may_differ(
+    start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if len(jax.local_devices()) < 2:
+        pytest.skip("wants 2 devices")
+    start(tmp_path / "one", epochs=2)
+    start(tmp_path / "two", epochs=1)
+    capsys.readouterr()
+    resume(tmp_path / "two", epochs=2, devices="2")
+    assert "2 devices (cpu:0, cpu:1) instead of 1 device (cpu:0)" in capsys.readouterr().out.replace(
+        "TFRT_CPU_", "cpu:"
+    )
+    (arrays, lines), (others, other_lines) = outcome(tmp_path / "two"), outcome(tmp_path / "one")
+    np.testing.assert_allclose(lines, other_lines, rtol=1e-4)  # Adam divides by what is rounded
+    assert int(arrays["step"]) == int(others["step"])
+
+
+def test_damaged_checkpoints_are_named_skipped_and_set_aside(
+    whole: Path, copy: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    newest = [copy / "checkpoints" / step(number) for number in range(8, 3 * STEPS + 1)]
+    for path in newest:
+        path.write_bytes(path.read_bytes()[:-1])
+    assert ae_jax.latest_checkpoint(copy) == copy / "checkpoints" / step(7)
+    resume(copy)
+    assert all(f"{path} is damaged" in caplog.text for path in newest)
+    assert_same_outcome(copy, whole)
+    assert {path.name for path in copy.rglob("*.damaged")} == {f"{path.name}.damaged" for path in newest}
+
+
+def test_without_a_sound_checkpoint_there_is_nothing_to_continue(copy: Path) -> None:
+    for path in (copy / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"not one checkpoint in .* is sound; start a new run"):
+        resume(copy)
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(InputError, match="holds no checkpoint to continue from"):
+        resume(copy)
+    assert ae_jax.latest_checkpoint(copy) is None
+
+
+def test_the_newest_checkpoints_and_the_best_are_kept(start: Callable[..., Path], tmp_path: Path) -> None:
+    run_dir = start(tmp_path / "run", epochs=9, learning_rate=0.3, keep=2)
+    _, lines = outcome(run_dir)
+    best = min(lines, key=lambda line: line[3])[1]
+    assert checkpoints(run_dir) == sorted({step(best), step(8 * STEPS), step(9 * STEPS)})
+    assert best < 8 * STEPS  # such a rate makes things worse again
+    never = start(tmp_path / "never", epochs=2, checkpoint_every="0")
+    assert checkpoints(never) == [step(2 * STEPS)]
+
+
+def test_what_a_killed_process_left_half_written_is_removed(copy: Path) -> None:
+    for name in (".config.json.1.tmp", "checkpoints/.step_00000005.safetensors.1.tmp", "figures/.loss.png.1.tmp"):
+        (copy / name).touch()
+    resume(copy)
+    assert not list(copy.rglob("*.tmp"))
+
+
+def test_a_killed_process_that_had_not_begun_leaves_the_folder_free(start: Callable[..., Path], tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    (run_dir / "checkpoints").mkdir(parents=True)
+    for name in (".lock", "checkpoints/.step_00000000.safetensors.1.tmp"):
+        (run_dir / name).touch()
+    assert start(run_dir, epochs=1) == run_dir
+
+
+def test_the_one_run_of_a_model_needs_no_name(start: Callable[..., Path]) -> None:
+    start(Path("runs/linear"), epochs=1)
+    assert resume(arch="linear", epochs=2) == Path("runs/linear")
+    start(Path("runs/linear-2"), epochs=1)
+    with pytest.raises(InputError, match="several runs, runs/linear, runs/linear-2; say by --run-dir"):
+        resume(arch="linear")
+
+
+def test_parameters_that_are_not_finite_are_never_saved(start: Callable[..., Path], tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"not finite .* The last good checkpoint is") as error:
+        start(tmp_path / "run", epochs=3, learning_rate=1e37, checkpoint_every="1steps")
+    good = ae_jax.latest_checkpoint(tmp_path / "run")
+    assert str(good) in str(error.value)
+    arrays, _ = read_tensors(good)
+    assert all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("params/"))

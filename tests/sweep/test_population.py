@@ -1,0 +1,96 @@
+"""Many runs as one program: each is what it would be alone."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.runs.program import make_program, make_test_loss
+from ae_jax.sweep.population import make_population, make_test_losses, population_mesh
+from tests.support.outcomes import largest_difference
+
+EPOCHS = 2
+pytestmark = pytest.mark.usefixtures("optimised_here")
+
+
+def grid(arch: str, **settings: object) -> list[TrainConfig]:
+    config = TrainConfig(arch=arch, devices="1", epochs=EPOCHS, **settings)
+    return [dataclasses.replace(config, seed=seed, learning_rate=rate) for rate in (1e-3, 1e-2) for seed in (3, 4)][:3]
+
+
+def trained_alone(config: TrainConfig, digits: np.ndarray) -> tuple[object, float]:
+    program, state = make_program(config, digits)
+    for epoch in range(1, EPOCHS + 1):
+        state, _ = program.take_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
+    return jax.device_get(state.params), make_test_loss(program.mesh, digits, state)(state)
+
+
+def trained_together(
+    members: list[TrainConfig], digits: np.ndarray, num_devices: int, at_once: int
+) -> tuple[object, list[float]]:
+    mesh = population_mesh(num_devices, len(members))
+    population, states = make_population(members, digits, mesh, at_once)
+    losses, order = population.no_losses(), population.order(1)
+    for first, last in ((0, 2), (2, len(population.sizes))):
+        states, losses = population.take_steps(states, losses, order, first, last)
+    states, _ = population.take_steps(states, losses, population.order(2), 0, len(population.sizes))
+    return population.fetch(states.params), make_test_losses(population, digits)(states)
+
+
+@pytest.mark.parametrize(
+    ("arch", "num_devices", "at_once", "settings"),
+    [
+        ("linear", 1, 1, {}),
+        ("linear", 2, 2, {"noise": 0.2, "schedule": "cosine", "warmup": 0.3}),  # 3 members fill 2 devices up
+        ("conv", 2, 1, {}),
+        ("conv", 1, 2, {"weight_decay_mode": "l2", "weight_decay": 0.01}),
+    ],
+)
+def test_a_member_is_the_run_that_it_would_be_alone(
+    arch: str, num_devices: int, at_once: int, settings: dict[str, object], digits: np.ndarray
+) -> None:
+    members = grid(arch, **settings)
+    params, test_losses = trained_together(members, digits, num_devices, at_once)
+    assert len(test_losses) == len(members)
+    for place, member in enumerate(members):
+        expected, expected_loss = trained_alone(member, digits)
+        assert test_losses[place] == pytest.approx(expected_loss, abs=1e-5)  # several at a time sum in another order
+        own = jax.tree.map(lambda leaf, place=place: leaf[place], params)
+        assert largest_difference(own, expected) <= (0 if at_once == 1 else 1e-5)  # as above
+
+
+def test_a_member_that_diverges_leaves_the_others_alone(digits: np.ndarray) -> None:
+    members = grid("linear")
+    wild = dataclasses.replace(members[0], learning_rate=1e38)
+    params, test_losses = trained_together([members[0], wild, members[1]], digits, 1, 1)
+    assert not np.isfinite(test_losses[1])
+    expected, expected_losses = trained_together([members[0], members[1]], digits, 1, 1)
+    assert [test_losses[0], test_losses[2]] == expected_losses
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a[[0, 2]], b), params, expected))
+
+
+def test_fit_is_the_run_and_a_population_is_its_vmap(digits: np.ndarray) -> None:
+    model = ae_jax.LinearAutoencoder()
+    fit = functools.partial(ae_jax.fit, model=model, num_epochs=EPOCHS)
+    config = TrainConfig(arch="linear", devices="1")
+    members = [config, dataclasses.replace(config, seed=1, learning_rate=1e-2)]
+    keys = jax.vmap(jax.random.key)(jnp.array([member.seed for member in members]))
+    rates = jnp.array([member.learning_rate for member in members])
+    states, metrics = jax.jit(jax.vmap(fit, in_axes=(0, None, 0)))(keys, digits, rates)
+    assert metrics["loss"].shape == (2, EPOCHS)
+    for place, member in enumerate(members):
+        expected, _ = trained_alone(member, digits)
+        own = jax.tree.map(lambda leaf, place=place: leaf[place], states.params)
+        assert largest_difference(own, expected) <= 1e-5  # several at a time sum in another order
+
+
+def test_memory_that_does_not_hold_all_members_holds_fewer_at_a_time(digits: np.ndarray) -> None:
+    members = [TrainConfig(arch="linear", seed=seed) for seed in range(4)]
+    for memory, at_once in {2**40: 4, 0: 1}.items():
+        population, _ = make_population(members, digits, population_mesh(1, 4), at_once=4, memory=memory)
+        assert population.at_once == at_once

@@ -1,0 +1,168 @@
+"""Sweeps: what they leave, and what survives."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError, RunError
+from ae_jax.runs.run_dir import metrics_lines
+from ae_jax.runs.train import resume as resume_run
+from ae_jax.runs.train import train
+from ae_jax.sweep.config import SweepConfig
+from ae_jax.sweep.table import as_markdown, rows
+from ae_jax.sweep.train import resume
+from ae_jax.sweep.train import train as sweep
+from tests.conftest import ROOT
+from tests.support.outcomes import assert_same_outcome, outcome
+
+pytestmark = pytest.mark.usefixtures("environment")
+SETTINGS = {"arch": "linear", "seeds": 2, "learning_rate": (1e-3, 1e-2), "epochs": 2, "devices": "2"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
+    """A sweep that was not disturbed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    np.save(folder / "own.npy", digits)
+    return sweep(SweepConfig(**SETTINGS, dataset=str(folder / "own.npy"), run_dir=str(folder / "whole")))
+
+
+def test_a_sweep_leaves_a_table_curves_all_weights_and_the_best_as_a_run(whole: Path) -> None:
+    table = (whole / "table.md").read_text().splitlines()
+    assert table[0] == "| learning rate | weight decay | seeds | test MSE, mean ± std | best |"
+    assert len(table) == 4
+    assert (whole / "figures" / "curves.png").stat().st_size > 10_000
+    last = metrics_lines(whole)[-1]["test_loss"]
+    names = [f"learning_rate_{rate:g}-weight_decay_1e-05-seed_{seed}" for rate in (1e-3, 1e-2) for seed in (0, 1)]
+    assert sorted(path.stem for path in (whole / "members").iterdir()) == sorted(names)
+    for name, loss in zip(names, last, strict=True):
+        trained = ae_jax.load_model(whole / "members" / f"{name}.safetensors")
+        state = ae_jax.create_train_state(trained.model, key=None, params=trained.params)
+        test_set = ae_jax.load_dataset(trained.config.dataset, "test")
+        assert float(ae_jax.evaluate(state, test_set.images)["loss"]) == pytest.approx(loss, rel=1e-5)
+    best = ae_jax.load_model(whole / "best").config
+    assert (best.learning_rate, best.seed) == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)][int(np.argmin(last))]
+
+
+def test_the_best_is_the_run_that_train_makes_and_goes_on_as_one(whole: Path, tmp_path: Path) -> None:
+    best = shutil.copytree(whole / "best", tmp_path / "best")
+    config = ae_jax.load_model(best).config
+    settings = {"arch": "linear", "seed": config.seed, "learning_rate": config.learning_rate, "devices": "1"}
+    alone = train(TrainConfig(**settings, dataset=config.dataset, epochs=2, run_dir=str(tmp_path / "alone")))
+
+    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)  # only evaluation is compiled otherwise
+    for folder in (best, alone):
+        resume_run(folder, epochs=3)
+    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)
+    assert {path.name for path in (best / "figures").iterdir()} >= {"loss.png", "reconstructions_epoch_0003.png"}
+
+
+def test_a_sweep_of_more_epochs_is_what_it_would_have_been(whole: Path, tmp_path: Path) -> None:
+    dataset = ae_jax.load_model(whole / "best").config.dataset
+    longer = sweep(SweepConfig(**SETTINGS | {"epochs": 3}, dataset=dataset, run_dir=str(tmp_path / "longer")))
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    resume(copy, epochs=3, devices="1")
+    assert_same_outcome(copy, longer)
+    assert ae_jax.load_model(copy / "best").config.epochs == 2  # nothing is overwritten
+    assert ae_jax.load_model(copy / "best-2").config.epochs == 3
+    resume(copy)
+    assert sorted(path.name for path in copy.glob("best*")) == ["best", "best-2"]  # which is the same
+
+
+def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path: Path, capsys) -> None:
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    resume(copy)
+    assert "has had its 2 epochs; more --epochs extend it" in capsys.readouterr().out
+    assert_same_outcome(copy, whole)
+
+
+def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, tmp_path: Path) -> None:
+    arguments = [
+        *("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", own_images),
+        *("--epochs", "40", "--checkpoint-every", "7steps"),
+    ]
+
+    def start(*more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, ROOT / "scripts" / "sweep.py", *map(str, more)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    whole = start(*arguments, "--run-dir", "whole")
+    output, _ = whole.communicate(timeout=300)
+    assert whole.returncode == 0, output
+    for run, (signum, code) in enumerate({signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}.items()):
+        process = start(*(arguments if run == 0 else ()), "--run-dir", "stopped", *(["--resume"] if run else []))
+        before = set(Path("stopped/checkpoints").glob("*")) if run else set()
+        deadline = time.monotonic() + 200
+        while len(set(Path("stopped/checkpoints").glob("step_*[1-9]*.safetensors")) - before) < 2:
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signum)
+        output, _ = process.communicate(timeout=100)
+        assert process.returncode == code, output
+        if signum == signal.SIGTERM:
+            assert "Continue with: python scripts/sweep.py --run-dir stopped --resume" in output
+    assert len(metrics_lines(Path("stopped"))) < 40
+    end = start("--run-dir", "stopped", "--resume")
+    output, _ = end.communicate(timeout=300)
+    assert end.returncode == 0, output
+    assert_same_outcome(Path("stopped"), Path("whole"))
+
+
+def test_what_diverged_is_said_and_left_out(own_images: Path, tmp_path: Path, capsys) -> None:
+    settings = {"arch": "linear", "seeds": 2, "epochs": 1, "dataset": str(own_images)}
+    folder = sweep(SweepConfig(**settings, learning_rate=(1e-3, 1e38), run_dir=str(tmp_path / "some")))
+    assert "| 1e+38 | 1e-05 | 0 (2 more diverged) | – | – |" in capsys.readouterr().out
+    assert len(list((folder / "members").iterdir())) == 2
+    assert json.loads((folder / "metrics.jsonl").read_text())["test_loss"][2:] == [None, None]
+    with pytest.raises(RunError, match="all members diverged; sweep over smaller --learning-rate"):
+        sweep(SweepConfig(**settings, learning_rate=(1e38,), run_dir=str(tmp_path / "all")))
+
+
+def test_the_table_counts_what_did_not_diverge() -> None:
+    config = SweepConfig(seeds=3, learning_rate=(1.0, 2.0), weight_decay=(0.0,))
+    table = rows(config, [0.1, 0.2, 0.3, 0.05, float("nan"), 0.07])
+    assert as_markdown(table).splitlines()[2:] == [
+        "| 1 | 0 | 3 | 0.20000 ± 0.10000 | 0.10000 |",
+        "| 2 | 0 | 2 (1 more diverged) | **0.06000 ± 0.01414** | 0.05000 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 0}, "--seeds must be at least 1"),
+        ({"seeds": 20_000}, "at most 10,000 runs, not 20,000"),
+        ({"learning_rate": (1e-3, 1e-3)}, "--learning-rate must be one or more different numbers"),
+        ({"learning_rate": (-1.0,)}, "--learning-rate must be a finite number above 0, not -1.0"),
+        ({"seed": 2**32 - 1, "seeds": 2}, r"--seed must be between 0 and 2\^32 - 1"),
+        ({"at_once": 0}, "--at-once must be at least 1"),
+    ],
+)
+def test_settings_that_no_sweep_can_have_are_an_error(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SweepConfig(**settings)
+
+
+def test_a_sweep_and_a_run_are_told_apart(whole: Path, trained_run: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match="is a sweep; give its folder best"):
+        ae_jax.load_model(whole)
+    with pytest.raises(InputError, match=r"is a sweep; continue it with python scripts/sweep\.py"):
+        resume_run(whole)
+    with pytest.raises(InputError, match="holds no sweep to continue"):
+        resume(trained_run("linear"))
+    with pytest.raises(InputError, match="--seeds 3 contradicts the run's 2"):
+        resume(whole, seeds=3)
+    with pytest.raises(InputError, match="already holds a run, and nothing is overwritten"):
+        sweep(SweepConfig(run_dir=str(whole)))

@@ -1,0 +1,74 @@
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.runs.checkpoints import load_progress
+from ae_jax.runs.metadata import continued_config
+from ae_jax.system.tensorfile import write_tensors
+from ae_jax.training.checkpoint import checkpoint_info
+from tests.conftest import ROOT
+from tests.support.tiny_run import OneKernel, begin, train
+
+OLD = ROOT / "tests" / "golden" / "checkpoint.safetensors"
+
+
+def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
+    start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=2e-3)
+    state, _ = ae_jax.train_epoch(start, digits, jax.random.key(1))
+    ae_jax.save_checkpoint(tmp_path / "state.safetensors", state)
+    fresh = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(9))
+    loaded = ae_jax.load_checkpoint(tmp_path / "state.safetensors", fresh)
+    expected, _ = ae_jax.train_epoch(state, digits, jax.random.key(2))
+    actual, _ = ae_jax.train_epoch(loaded, digits, jax.random.key(2))
+    assert jax.tree.all(jax.tree.map(np.array_equal, expected, actual))
+
+
+def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
+    ae_jax.save_checkpoint(
+        tmp_path / "state.safetensors", ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    )
+    conv = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
+    with pytest.raises(ValueError, match="another model"):
+        ae_jax.load_checkpoint(tmp_path / "state.safetensors", conv)
+
+
+def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> None:
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # other versions round otherwise
+    program, fresh = begin()
+    assert ae_jax.load_checkpoint(OLD, fresh.state).step == 8
+    program = dataclasses.replace(program, shuffle_key=jax.random.key(9))
+    program, progress = load_progress(OLD, checkpoint_info(OLD), program, fresh.state)
+    assert continued_config(checkpoint_info(OLD)["record"], {}, TrainConfig) == TrainConfig(batch_size=4, epochs=3)
+    assert progress.step == 8
+    assert [(metrics.epoch, metrics.step, metrics.test_loss) for metrics in progress.history] == [(1, 5, 0.25)]
+    _, expected = train(*begin(), num_steps=8)
+    for actual, own in ((progress.state, expected.state), (progress.losses, expected.losses)):
+        jax.tree.map(close, actual, own)
+    _, expected = train(*begin(), num_steps=15)
+    _, progress = train(program, progress, num_steps=15)
+    jax.tree.map(close, progress.state, expected.state)
+
+
+def test_a_format_that_is_not_known_is_an_error_that_says_so(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "new.safetensors", {"step": np.zeros(1)}, {"format": "ae_jax/2"})
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    with pytest.raises(ae_jax.InputError, match=r"has the format ae_jax/2, not ae_jax/1; a newer version"):
+        ae_jax.load_checkpoint(tmp_path / "new.safetensors", state)
+    with pytest.raises(ae_jax.InputError, match=r"none\.safetensors does not exist"):
+        ae_jax.load_checkpoint(tmp_path / "none.safetensors", state)
+
+
+def test_random_keys_in_a_state_are_saved_too(tmp_path: Path) -> None:
+    tx = optax.add_noise(0.1, 0.5, jax.random.key(3))
+    state = ae_jax.create_train_state(OneKernel(), jax.random.key(0), tx=tx)
+    ae_jax.save_checkpoint(tmp_path / "state.safetensors", state)
+    fresh = ae_jax.create_train_state(OneKernel(), jax.random.key(1), tx=optax.add_noise(0.1, 0.5, jax.random.key(4)))
+    loaded = ae_jax.load_checkpoint(tmp_path / "state.safetensors", fresh)
+    assert loaded.opt_state.rng_key == state.opt_state.rng_key
