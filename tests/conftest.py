@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 # Every annotation of these modules is checked on every call. Left out: `autoencoders`, whose own errors are tested, and
 # `state`, a pytree, whose leaves may be anything while it is mapped over.
 _CHECKED = (
-    *("figures", "tiles", "ops", "metrics", "parallel", "models.torch_weights"),
+    *("figures", "ops", "metrics", "parallel", "models.torch_weights"),
     *("data.array_files", "data.batching", "data.glyphs", "data.stored_images"),
     *("training.checkpoint", "training.epochs", "training.losses", "training.steps"),
     *("system.atomic", "system.tensorfile"),

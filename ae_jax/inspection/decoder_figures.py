@@ -4,8 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from ae_jax.figures import DPI
-from ae_jax.tiles import label_columns, label_rows, show, tile
+from ae_jax.figures import DPI, label_columns, label_rows, show, tile
 
 Tiles = Float[np.ndarray, "rows columns 28 28"]
 

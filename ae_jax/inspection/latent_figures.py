@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ae_jax.figures import DPI
-from ae_jax.tiles import show
+from ae_jax.figures import DPI, show
 from ae_jax.types import HostCodes
 
 Labels: TypeAlias = Int[np.ndarray, "n"] | None

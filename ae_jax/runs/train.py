@@ -17,7 +17,7 @@ from ae_jax.parallel.memory import fits
 from ae_jax.parallel.mesh import ask_for_cpu_devices, num_cores
 from ae_jax.parallel.multihost import facts_from_first, is_first, largest, together
 from ae_jax.runs.checkpoints import load_imported, load_progress, remove_old_checkpoints, save_progress, set_aside
-from ae_jax.runs.following import explained, follow
+from ae_jax.runs.loop import explained, follow
 from ae_jax.runs.metadata import (
     Record,
     continued,

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ae_jax.data.datasets import OpenDataset, find_dataset, open_dataset
 from ae_jax.errors import InputError
 from ae_jax.runs.checkpoints import read_progress, remove_old_checkpoints, set_aside, write_progress
-from ae_jax.runs.following import explained, follow
+from ae_jax.runs.loop import explained, follow
 from ae_jax.runs.metadata import continued, continued_config, new_record, on_dataset, what_differs
 from ae_jax.runs.progress import EpochMetricsOf, MembersProgress
 from ae_jax.runs.run import Run

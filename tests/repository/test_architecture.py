@@ -1,6 +1,5 @@
 import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,22 @@ import pytest
 
 from tests.conftest import ROOT
 
-FILES = re.findall(r"^  ([\w/]+)\.py ", (ROOT / "README.md").read_text(), re.MULTILINE)
-ORDER = [file.removesuffix("/__init__").replace("/", ".") for file in FILES]
+LAYERS = (
+    {"types", "errors", "choices", "figures", "ops"},
+    {"config", "models", "system"},
+    {"cli", "data"},
+    {"training", "metrics"},
+    {"parallel"},
+    {"runs"},
+    {"sweep", "inspection", "exchange"},
+)
+LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}  # of each module or package of ae_jax
+BESIDE = {"benchmarks", "faults", "scripts", "tests"}  # which import ae_jax, and never the other way round
 
 
-def imported_names(path: Path) -> set[str]:
+def imported_names(source: str) -> set[str]:
     """Of `import a.b` a.b; of `from a.b import c` both a.b and a.b.c, of which one is a module; in functions too."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(ast.parse(source)))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     for node in nodes:
         if isinstance(node, ast.ImportFrom):
@@ -24,25 +32,49 @@ def imported_names(path: Path) -> set[str]:
     return names
 
 
-def imported_modules(file: str) -> set[str]:
-    names = {name for name in imported_names(ROOT / "ae_jax" / f"{file}.py") if name.split(".")[0] == "ae_jax"}
-    return {name.removeprefix("ae_jax.") for name in names} & {*ORDER, "ae_jax"}
+def violations(package: str, source: str) -> set[str]:
+    """The imports that a module of `package`, or the module of that name, must not have."""
+    wrong = set()
+    for name in imported_names(source):
+        top, *rest = name.split(".")
+        if top == "ae_jax":
+            imported = rest[0] if rest else ""
+            if imported != package and LAYER.get(imported, len(LAYERS)) >= LAYER[package]:
+                wrong.add(name)
+        elif top in BESIDE:
+            wrong.add(name)
+    return wrong
 
 
-def test_the_readme_lists_every_module() -> None:
-    package = ROOT / "ae_jax"
-    assert sorted(FILES) == sorted(str(path.relative_to(package).with_suffix("")) for path in package.rglob("*.py"))
+@pytest.mark.parametrize("path", sorted((ROOT / "ae_jax").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_imports_from_its_own_package_or_a_lower_layer(path: Path) -> None:
+    package = path.relative_to(ROOT / "ae_jax").parts[0].removesuffix(".py")
+    if package == "__init__":
+        assert not {name for name in imported_names(path.read_text()) if name.startswith("ae_jax")}
+    else:
+        assert violations(package, path.read_text()) == set()
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_a_module_imports_only_what_the_readme_lists_before_it(file: str) -> None:
-    assert imported_modules(file) <= set(ORDER[: FILES.index(file)])
+@pytest.mark.parametrize(
+    ("package", "source"),
+    [
+        ("ops", "from ae_jax.models.layers import Conv"),  # upward
+        ("training", "from ae_jax.metrics import pca"),  # between packages of a layer
+        ("models", "def late():\n    import ae_jax.runs.train"),  # in a function
+        ("runs", "import ae_jax"),  # all public names
+        ("data", "from ae_jax.nothing import x"),  # in no layer
+        ("runs", "from faults import report"),  # out of the package
+    ],
+)
+def test_the_rule_of_imports_finds_what_breaks_it(package: str, source: str) -> None:
+    assert len(violations(package, source)) >= 1
+    assert violations(package, "from ae_jax.errors import InputError" if package != "ops" else "import jax") == set()
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.name)
 def test_a_script_imports_the_package_and_no_other_script(script: Path) -> None:
-    others = {path.stem for path in script.parent.glob("*.py")} | {"scripts"}
-    modules = imported_names(script)
+    others = {path.stem for path in script.parent.glob("*.py")} - {"faults"} | {"scripts"}  # faults is a package too
+    modules = imported_names(script.read_text())
     assert any(module.startswith("ae_jax.") for module in modules)
     assert not others & {module.split(".")[0] for module in modules}
 
