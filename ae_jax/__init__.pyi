@@ -49,8 +49,9 @@ from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAut
 from .models.torch_weights import params_from_torch, params_to_torch, torch_init
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d
+from .runs.checkpoints import latest_checkpoint
 from .runs.load import TrainedModel, load_model
-from .training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .training.checkpoint import load_checkpoint, save_checkpoint
 from .training.epochs import evaluate, fit, train_epoch
 from .training.losses import add_noise, denoising_loss, reconstruction_loss
 from .training.state import TrainState, create_train_state

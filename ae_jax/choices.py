@@ -4,5 +4,6 @@ from typing import Literal, TypeAlias
 
 Arch: TypeAlias = Literal["conv", "linear", "conv-pool"]
 Output: TypeAlias = Literal["sigmoid", "tanh"]
+Devices: TypeAlias = int | Literal["auto"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]

@@ -1,64 +1,118 @@
-"""Every setting of a training run: its default, its meaning, and what it may be."""
+"""Settings of a training run: `TrainConfig`, its defaults, its `--help` and its validation."""
 
 import dataclasses
 import math
 import re
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from ae_jax.choices import Arch, Output, Precision, WeightDecayMode
+from ae_jax.choices import Arch, Devices, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
 
-_EVERY = re.compile(r"([0-9]{1,18})(steps)?")
+GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
 
 
-def setting(default: Any, help: str) -> Any:
-    """A dataclass field, with the line that `--help` shows for it."""
-    return dataclasses.field(default=default, metadata={"help": help})
+def setting(default: Any, help: str, group: str | None = None, parse: Callable[[Any], Any] | None = None) -> Any:
+    """Declare a dataclass field that becomes a flag.
+
+    Args:
+      default: the default value.
+      help: the line that `--help` shows.
+      group: the group of `--help`, one of `GROUPS`.
+      parse: value or text -> value; raises `ValueError` with the rule. Without it, the field's type reads the text.
+    """
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, "parse": parse})
 
 
 def argument(help: str) -> Any:
-    """A dataclass field that a command line gives by its place, with the line that `--help` shows for it."""
+    """Declare a dataclass field that becomes a positional argument, with the line that `--help` shows."""
     return dataclasses.field(metadata={"help": help})
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """The settings of one training run; `InputError` for a value that none can have."""
+class Interval(NamedTuple):
+    """A period of training, in epochs or optimizer steps; 0 means never."""
 
-    arch: Arch = setting("conv", "the model; conv-pool: with max pooling")
-    latent_dim: int | None = setting(None, "numbers in a code; default the model's own, 3 for linear and 64 for conv")
-    output: Output = setting("sigmoid", "the decoder's last step; tanh: it works in [-1, 1] inside")
-    noise: float = setting(0.0, "standard deviation of noise on what it sees while it learns, for denoising")
-    dataset: str = setting("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file")
-    epochs: int = setting(10, "passes over the training images")
-    batch_size: int = setting(64, "images a training step")
-    learning_rate: float = setting(1e-3, "Adam's step size, at its highest")
-    schedule: Literal["constant", "cosine"] = setting("constant", "the learning rate's: as it is, or down to 0")
-    warmup: float = setting(0.0, "share of all steps, 0 to 1, in which the learning rate rises from 0 first")
-    beta1: float = setting(0.9, "share of the gradients' running mean that a step of Adam keeps")
-    beta2: float = setting(0.999, "the same for the squared gradients'")
-    weight_decay: float = setting(1e-5, "rate at which the parameters shrink, per step and learning rate")
-    weight_decay_mode: WeightDecayMode = setting("decoupled", "as in AdamW, or l2: added to the gradient")
-    init: Literal["flax", "torch"] = setting("flax", "whose default distribution the parameters are drawn from")
-    precision: Precision = setting("float32", "of the arithmetic; parameters and loss are float32 with either")
-    devices: str = setting("auto", "how many CPU cores, GPUs or TPU cores share each batch; auto: as is fastest")
-    stream: bool = setting(False, "feed the images chunk by chunk; by itself only where they do not fit the device")
-    seed: int = setting(0, "of the parameters and the shuffling, 0 to 2^32 - 1")
-    figure_every: int = setting(4, "epochs between pictures of reconstructions; 0: only the last")
-    checkpoint_every: str = setting("1", "epochs between checkpoints or, as 200steps, steps; 0: only the last")
-    keep: int = setting(3, "newest checkpoints that are kept, beside the one with the lowest test loss")
-    tensorboard: bool = setting(False, "write losses and pictures for TensorBoard too, into the run's tensorboard/")
-    run_dir: str | None = setting(None, "where the run is written; default runs/<arch>, runs/<arch>-2, …")
-    data_dir: str | None = setting(None, "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets")
-    manual_dir: str | None = setting(None, "holds the dataset's official files; default $AE_JAX_MANUAL_DIR")
-    distributed: bool = setting(False, "one of several processes, on a cluster that JAX knows or as said below")
-    coordinator: str | None = setting(None, "HOST:PORT at which process 0 listens; default the cluster's")
-    num_processes: int | None = setting(None, "how many processes there are; default the cluster's")
-    process_id: int | None = setting(None, "which of them this is, from 0; default the cluster's")
+    number: int
+    unit: Literal["epochs", "steps"] = "epochs"
+
+    def in_steps(self, steps_per_epoch: int) -> int:
+        """The period in optimizer steps."""
+        return self.number if self.unit == "steps" else self.number * steps_per_epoch
+
+    def __str__(self) -> str:
+        return f"{self.number}{'steps' if self.unit == 'steps' else ''}"
+
+
+def _parse_interval(value: Interval | str) -> Interval:
+    match = re.fullmatch(r"([0-9]{1,18})(steps)?", str(value))
+    if not match:
+        raise ValueError("a number, or as 200steps")
+    return Interval(int(match[1]), "steps" if match[2] else "epochs")
+
+
+def _parse_devices(value: Devices | str) -> Devices:
+    if value == "auto":
+        return "auto"
+    if not re.fullmatch("0*[1-9][0-9]{0,17}", str(value)):
+        raise ValueError("auto or a number, 1 or more")
+    return int(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedConfig:
+    """The settings that a training run and a sweep have in common; raises `InputError` for an invalid value."""
+
+    arch: Arch = setting("conv", "model; conv-pool uses max pooling", "everyday")
+    latent_dim: int | None = setting(None, "latent dimension (default: 3 for linear, 64 for conv)", "everyday")
+    output: Output = setting("sigmoid", "output activation; tanh models work in [-1, 1] internally", "everyday")
+    noise: float = setting(0.0, "std of Gaussian noise added to training inputs (denoising)", "everyday")
+    dataset: str = setting(
+        "auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file", "everyday"
+    )
+    epochs: int = setting(10, "passes over the training images", "everyday")
+    batch_size: int = setting(64, "images per optimizer step", "everyday")
+    seed: int = setting(0, "seed of the initialisation and the shuffling, 0 to 2^32 - 1", "everyday")
+    schedule: Literal["constant", "cosine"] = setting(
+        "constant", "learning-rate schedule: constant, or cosine decay to 0", "optimizer"
+    )
+    warmup: float = setting(0.0, "fraction of all steps used for linear warm-up", "optimizer")
+    beta1: float = setting(0.9, "Adam decay rate of the first moment", "optimizer")
+    beta2: float = setting(0.999, "Adam decay rate of the second moment", "optimizer")
+    weight_decay_mode: WeightDecayMode = setting(
+        "decoupled", "decoupled as in AdamW, or l2: added to the gradient", "optimizer"
+    )
+    init: Literal["flax", "torch"] = setting("flax", "parameter initialisation: flax or PyTorch defaults", "optimizer")
+    precision: Precision = setting(
+        "float32", "dtype of the arithmetic; parameters and loss stay float32", "machine and data"
+    )
+    devices: Devices = setting(
+        "auto", "devices per host for data parallelism; auto picks the fastest", "machine and data", _parse_devices
+    )
+    checkpoint_every: Interval = setting(
+        Interval(1),
+        "epochs, or as 200steps optimizer steps, between checkpoints; 0: only the last",
+        "output",
+        _parse_interval,
+    )
+    keep: int = setting(3, "newest checkpoints to keep, besides the one with the lowest test loss", "output")
+    run_dir: str | None = setting(None, "run directory (default: runs/<arch>, runs/<arch>-2, …)", "output")
+    data_dir: str | None = setting(
+        None, "TFDS data directory (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)", "machine and data"
+    )
+    manual_dir: str | None = setting(
+        None, "directory with the dataset's official files (default: $AE_JAX_MANUAL_DIR)", "machine and data"
+    )
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if parse := field.metadata["parse"]:
+                value = getattr(self, field.name)
+                try:
+                    object.__setattr__(self, field.name, parse(value))
+                except ValueError as error:
+                    self._require(field.name, False, str(error))
         for name, hint in get_type_hints(type(self)).items():
             if get_origin(hint) is Literal:
                 self._require(name, getattr(self, name) in get_args(hint), f"one of {', '.join(get_args(hint))}")
@@ -66,30 +120,52 @@ class TrainConfig:
         self._require("noise", 0 <= self.noise <= 10, "between 0 and 10")
         self._require("epochs", self.epochs >= 1, "at least 1")
         self._require("batch_size", self.batch_size >= 1, "at least 1")
-        self._require("figure_every", self.figure_every >= 0, "at least 0")
-        self._require("checkpoint_every", bool(_EVERY.fullmatch(self.checkpoint_every)), "a number, or as 200steps")
         self._require("keep", self.keep >= 1, "at least 1")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
-        self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
+        self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         for name in ("beta1", "beta2"):
             beta = getattr(self, name)
             self._require(name, beta >= 0 and _float32(beta) < 1, "0 or above and, rounded to float32, below 1")
-        self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
-        self._require("devices", self.devices == "auto" or _is_count(self.devices), "auto or a number, 1 or more")
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON types; constructing the dataclass from them gives an equal one."""
+        values = {
+            field.name: (field.metadata["parse"], getattr(self, field.name)) for field in dataclasses.fields(self)
+        }
+        return {name: str(value) if parse else value for name, (parse, value) in values.items()}
+
+    def _require(self, name: str, holds: bool, rule: str) -> None:
+        if not holds:
+            raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(SharedConfig):
+    """The settings of one training run; raises `InputError` for an invalid value."""
+
+    learning_rate: float = setting(1e-3, "peak learning rate", "everyday")
+    weight_decay: float = setting(1e-5, "weight decay coefficient", "optimizer")
+    stream: bool = setting(
+        False, "stream images in chunks (automatic if they do not fit in device memory)", "machine and data"
+    )
+    figure_every: int = setting(4, "epochs between reconstruction figures; 0: only after the last", "output")
+    tensorboard: bool = setting(False, "write metrics and figures for TensorBoard into tensorboard/", "output")
+    distributed: bool = setting(False, "join a distributed job, on a cluster that JAX detects", "machine and data")
+    coordinator: str | None = setting(
+        None, "HOST:PORT at which process 0 listens (default: from the cluster)", "machine and data"
+    )
+    num_processes: int | None = setting(
+        None, "number of processes in the job (default: from the cluster)", "machine and data"
+    )
+    process_id: int | None = setting(
+        None, "index of this process, from 0 (default: from the cluster)", "machine and data"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
-        self._check_processes()
-
-    @property
-    def num_devices(self) -> int | None:
-        """`devices`, or None for auto."""
-        return None if self.devices == "auto" else int(self.devices)
-
-    def checkpoint_steps(self, steps_per_epoch: int) -> int:
-        """The optimizer steps between two checkpoints, 0 for none."""
-        number, steps = _EVERY.fullmatch(self.checkpoint_every).groups()  # type: ignore[union-attr]  # it was checked
-        return int(number) * (1 if steps else steps_per_epoch)
-
-    def _check_processes(self) -> None:
+        self._require("figure_every", self.figure_every >= 0, "at least 0")
         by_hand = (self.coordinator, self.num_processes, self.process_id)
         if by_hand.count(None) not in (0, 3):
             raise InputError("--coordinator, --num-processes and --process-id go together: give all three, or none.")
@@ -100,29 +176,27 @@ class TrainConfig:
             self._require("num_processes", self.num_processes >= 1, "at least 1")
             self._require("process_id", 0 <= self.process_id < self.num_processes, "from 0 to below --num-processes")
 
-    def _require(self, name: str, holds: bool, rule: str) -> None:
-        if not holds:
-            raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
+
+def shared_setting(name: str, **changes: Any) -> Any:
+    """Declare the field of `SharedConfig` called `name` again, with other arguments of `setting`."""
+    field = SharedConfig.__dataclass_fields__[name]
+    return setting(**{"default": field.default, **field.metadata, **changes})
 
 
 def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
-    """The settings that reach a given test error soonest, found by measurement on MNIST; `settings` go before them."""
+    """The settings that reach the tutorial's test error soonest, measured on MNIST; `settings` override them."""
     return TrainConfig(arch=arch, **_FAST[arch] | settings)
 
 
-_FASTEST: dict[str, Any] = {"schedule": "cosine", "warmup": 0.25, "beta2": 0.95}
+_COSINE: dict[str, Any] = {"schedule": "cosine", "warmup": 0.25, "beta2": 0.95}
 _FAST: dict[str, dict[str, Any]] = {
-    "conv": _FASTEST | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
-    "conv-pool": _FASTEST | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
-    "linear": _FASTEST | {"epochs": 3, "batch_size": 160, "learning_rate": 2e-2, "beta1": 0.85},
+    "conv": _COSINE | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
+    "conv-pool": _COSINE | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
+    "linear": _COSINE | {"epochs": 3, "batch_size": 160, "learning_rate": 2e-2, "beta1": 0.85},
 }
 
 
-def _is_count(text: str) -> bool:
-    return bool(re.fullmatch("0*[1-9][0-9]{0,17}", text))
-
-
 def _float32(value: float) -> float:
-    """What `value` becomes on the device: too large a number is infinite there, too small a one is zero."""
+    """The value on the device: too large a number becomes infinite, too small a one zero."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))

@@ -14,12 +14,17 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from jax.stages import Wrapped
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import load_dataset
-from ae_jax.parallel.mesh import make_all_reduces, replicate
-from ae_jax.parallel.multihost import together
-from ae_jax.runs.program import initial_state, make_program, make_test_loss, run_mesh
+from ae_jax.data.datasets import open_splits
+from ae_jax.parallel.mesh import AXIS
+from ae_jax.parallel.multihost import join_processes
+from ae_jax.parallel.sharding import replicate
+from ae_jax.runs.program import make_program, make_test_loss
+from ae_jax.runs.setup import initial_state, run_mesh
 from ae_jax.sweep.population import make_population, population_mesh
 from ae_jax.types import AnyLosses, HostImages
 
@@ -86,7 +91,7 @@ class Contender:
 def _serve(connection: Connection, name: str, task: Task) -> None:
     if task.one_core and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    images, test_images = (load_dataset(task.dataset, split).images for split in ("train", "test"))
+    images, test_images = (dataset.load().images for dataset in open_splits(task.dataset))
     try:
         trainer = {**BUILDERS, **WAYS}[name](task.config, images[: task.num_images])
         if task.config.schedule == "constant":  # a schedule counts its steps
@@ -125,7 +130,7 @@ class AeJaxTrainer:
                 self._losses: AnyLosses = self._program.no_losses()
                 self._order = self._program.order(self._epoch)
             last = min(self._first + num_steps, steps_per_epoch)
-            self._state, self._losses = self._program.take_steps(
+            self._state, self._losses = self._program.run_steps(
                 self._state, self._losses, self._order, self._first, last
             )
             num_steps -= last - self._first
@@ -142,13 +147,13 @@ class PopulationTrainer:
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
         members = [dataclasses.replace(config, seed=seed) for seed in range(NUM_SEEDS)]
-        self._population, self._states = make_population(members, images, population_mesh(None, NUM_SEEDS))
+        self._population, self._states = make_population(members, images, population_mesh("auto", NUM_SEEDS))
         self._orders = self._population.order(1)
 
     def train(self, num_steps: int) -> None:
         """Take steps of each, always the epoch's first."""
         losses = self._population.no_losses()
-        self._states, _ = self._population.take_steps(self._states, losses, self._orders, 0, num_steps)
+        self._states, _ = self._population.run_steps(self._states, losses, self._orders, 0, num_steps)
         jax.block_until_ready(self._states)
 
 
@@ -160,17 +165,26 @@ class AllReduce:
         mesh = run_mesh(config)
         params = initial_state(config, jax.random.key(0), 1).params
         self._numbers = replicate(mesh, np.zeros(1 + sum(leaf.size for leaf in jax.tree.leaves(params)), np.float32))
-        self._sum = make_all_reduces(mesh)
+        self._sum = _make_all_reduces(mesh)
 
     def train(self, num_steps: int) -> None:
         """So many sums over the devices, one after another."""
         jax.block_until_ready(self._sum(self._numbers, num_steps))
 
 
+def _make_all_reduces(mesh: Mesh) -> Wrapped:
+    """Jit `times` all-reduces of an array, one after another: `(f32[n], times) -> f32[n]`."""
+
+    def sums(numbers: jax.Array, times: int) -> jax.Array:
+        return jax.lax.fori_loop(0, times, lambda _, x: jax.lax.psum(x, AXIS), numbers)
+
+    return jax.jit(jax.shard_map(sums, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
+
+
 def _meet(config: TrainConfig) -> None:
     """Meet the other process, if there is one, for good."""
     processes = (config.distributed or bool(config.coordinator), config.coordinator, config.num_processes)
-    together(*processes, config.process_id).__enter__()
+    join_processes(*processes, config.process_id).__enter__()
 
 
 def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:

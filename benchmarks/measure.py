@@ -23,7 +23,7 @@ import numpy as np
 
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig, fast
-from ae_jax.data.datasets import find_dataset, load_dataset
+from ae_jax.data.datasets import find_dataset, load_dataset, open_splits
 from ae_jax.errors import InputError, RunError
 from ae_jax.parallel.mesh import num_cores
 from benchmarks.config import BenchmarkConfig
@@ -44,7 +44,7 @@ from ae_jax.data.datasets import load_dataset
 from ae_jax.runs.program import make_program
 import jax
 program, state = make_program(TrainConfig(arch="conv"), load_dataset({dataset!r}, "train").images)
-jax.block_until_ready(program.take_steps(state, program.no_losses(), program.order(1), 0, 1))
+jax.block_until_ready(program.run_steps(state, program.no_losses(), program.order(1), 0, 1))
 print(time.time())
 """
 _RUN = """
@@ -163,8 +163,8 @@ def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
-        np.save(paths[0], load_dataset(dataset, "train").images)
-        np.save(paths[1], load_dataset(dataset, "test").images)
+        for path, split in zip(paths, open_splits(dataset), strict=True):
+            np.save(path, split.load().images)
         tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
         for i in range(rounds):
             start = time.time()

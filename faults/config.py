@@ -9,7 +9,7 @@ from ae_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
-class TortureConfig:
+class FaultsConfig:
     """What to do to how many runs."""
 
     part: Literal["all", "kill", "signal", "disk", "damage", "commands", "together"] = setting("all", "what to do")

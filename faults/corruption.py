@@ -13,7 +13,7 @@ import numpy as np
 
 from ae_jax.data.datasets import Dataset, load_dataset
 from ae_jax.errors import InputError
-from ae_jax.training.checkpoint import latest_checkpoint, list_checkpoints
+from ae_jax.runs.checkpoints import latest_checkpoint, list_checkpoints
 from faults.workplace import Trial
 
 # What became of a damaged file: it was refused or made anew and said so (None), or loaded (what was wrong).

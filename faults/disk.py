@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from ae_jax.config import TrainConfig
+from ae_jax.config import Interval, TrainConfig
 from ae_jax.errors import InputError, RunError
-from ae_jax.runs.run_dir import holds_run, metrics_lines
+from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.run_dir import holds_run
 from ae_jax.runs.train import resume, train
-from ae_jax.system.tensorfile import Tensors, read_tensors
-from ae_jax.training.checkpoint import latest_checkpoint
+from faults.outcomes import outcome_difference, run_outcome
 from faults.workplace import Trial
 
 _OPERATIONS = ("open", "write", "fsync", "replace")
@@ -30,8 +30,10 @@ def fail_every_operation(
     After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
     and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
     """
-    config = TrainConfig(arch="linear", dataset=str(images), epochs=epochs, checkpoint_every="10steps", figure_every=1)
-    expected = _outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
+    config = TrainConfig(
+        arch="linear", dataset=str(images), epochs=epochs, checkpoint_every=Interval(10, "steps"), figure_every=1
+    )
+    expected = run_outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
     for operation in _OPERATIONS:
         for code in errors:
             k, failed = 1 - every, True
@@ -44,7 +46,8 @@ def fail_every_operation(
                 failed = count[0] >= k
                 if failed:
                     what = f"{errno.errorcode[code]} at {operation} {k}"
-                    yield Trial(what, _problem(config, run_dir, code, message) or _difference(run_dir, expected))
+                    problem = _problem(config, run_dir, code, message)
+                    yield Trial(what, problem or outcome_difference(run_outcome(run_dir), expected))
 
 
 @contextlib.contextmanager
@@ -89,18 +92,6 @@ def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None)
     else:
         _quietly(train, config)
     return None
-
-
-def _difference(run_dir: Path, expected: tuple[Tensors, list[float]]) -> str | None:
-    (tensors, losses), (expected_tensors, expected_losses) = _outcome(run_dir), expected
-    same = all((tensors[name] == expected_tensors[name]).all() for name in expected_tensors)
-    return None if same and losses == expected_losses else "continued, it came to something else"
-
-
-def _outcome(run_dir: Path) -> tuple[Tensors, list[float]]:
-    path = latest_checkpoint(run_dir)
-    assert path
-    return read_tensors(path)[0], [line["test_loss"] for line in metrics_lines(run_dir)]
 
 
 def _quietly(function: Callable[[Any], Path], argument: TrainConfig | Path) -> Path:

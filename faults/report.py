@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ae_jax.errors import RunError
 from faults.concurrency import prepare_at_once, share
-from faults.config import TortureConfig
+from faults.config import FaultsConfig
 from faults.corruption import damage_files, make_probes
 from faults.disk import fail_every_operation
 from faults.random_cli import try_command
@@ -22,7 +22,7 @@ from faults.signals import stop
 from faults.workplace import Trial, Workplace
 
 
-def report(config: TortureConfig, train_script: Path) -> None:
+def report(config: FaultsConfig, train_script: Path) -> None:
     """Do what `config` says to runs of `scripts/train.py`, which is at `train_script`, and print a table.
 
     Raises:
@@ -46,45 +46,45 @@ def report(config: TortureConfig, train_script: Path) -> None:
         raise RunError("\n".join((f"{len(problems)} did not:", *problems)))
 
 
-def _stopped(config: TortureConfig, workplace: Workplace, count: int, *signums: signal.Signals) -> Iterator[Trial]:
+def _stopped(config: FaultsConfig, workplace: Workplace, count: int, *signums: signal.Signals) -> Iterator[Trial]:
     workplace.make_references()
     return _in_parallel(functools.partial(stop, workplace, signums=signums), count, config)
 
 
-def _disk(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+def _disk(config: FaultsConfig, workplace: Workplace) -> Iterator[Trial]:
     return fail_every_operation(workplace.folder, workplace.folder / "own.npy")
 
 
-def _damage(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+def _damage(config: FaultsConfig, workplace: Workplace) -> Iterator[Trial]:
     workplace.make_references()
     probes = make_probes(workplace.folder, workplace.folder / "reference-linear", _mnist(config))
     return damage_files(probes, config.flips, config.truncations, config.seed)
 
 
-def _commands(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+def _commands(config: FaultsConfig, workplace: Workplace) -> Iterator[Trial]:
     return _in_parallel(functools.partial(try_command, workplace), config.commands, config)
 
 
-def _together(config: TortureConfig, workplace: Workplace) -> Iterator[Trial]:
+def _together(config: FaultsConfig, workplace: Workplace) -> Iterator[Trial]:
     workplace.make_references()
     yield from _in_parallel(functools.partial(share, workplace), config.together, config)
     if manual_dir := _mnist(config):
         yield prepare_at_once(workplace, manual_dir)
 
 
-def _mnist(config: TortureConfig) -> Path | None:
+def _mnist(config: FaultsConfig) -> Path | None:
     manual_dir = config.manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
     return Path(manual_dir) if manual_dir else None
 
 
-def _in_parallel(trial: Callable[[int], Trial], count: int, config: TortureConfig) -> Iterator[Trial]:
+def _in_parallel(trial: Callable[[int], Trial], count: int, config: FaultsConfig) -> Iterator[Trial]:
     """Trials of `count` seeds, `config.jobs` at a time."""
     with ThreadPoolExecutor(config.jobs) as pool:
         yield from pool.map(trial, range(config.seed, config.seed + count))
 
 
 # What is done, as it is said in the table, and how.
-_PARTS: dict[str, tuple[str, Callable[[TortureConfig, Workplace], Iterator[Trial]]]] = {
+_PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workplace], Iterator[Trial]]]] = {
     "kill": (
         "SIGKILL at a random moment, continued: equal to the bit",
         lambda config, workplace: _stopped(config, workplace, config.kills, signal.SIGKILL),

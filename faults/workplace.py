@@ -6,15 +6,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from ae_jax.data.glyphs import draw_glyphs
-from ae_jax.runs.run_dir import metrics_lines
-from ae_jax.system.tensorfile import Tensors, read_tensors
-from ae_jax.training.checkpoint import list_checkpoints
+from faults.outcomes import Outcome, outcome_difference, run_outcome
 
 ARCHS = ("conv", "linear")
 _IMAGES = {"own.npy": 1200, "tiny.npy": 40}
@@ -30,7 +28,7 @@ class Trial(NamedTuple):
 class Reference(NamedTuple):
     """An undisturbed run."""
 
-    outcome: tuple[Tensors, list[dict[str, Any]]]
+    outcome: Outcome
     compiling_seconds: float  # from the start of its process to the end, where it has to compile everything
     seconds: float  # the same where it finds everything compiled
 
@@ -82,22 +80,8 @@ class Workplace:
             result = self.run(*self.arguments(arch, run_dir))
             assert result.returncode == 0, result.stdout
             seconds.append(time.perf_counter() - start)
-        return Reference(self.outcome(run_dir), *seconds)
-
-    def outcome(self, run_dir: str) -> tuple[Tensors, list[dict[str, Any]]]:
-        """The last checkpoint's arrays, and the metrics of all epochs but for the time they took."""
-        tensors, _ = read_tensors(list_checkpoints(self.folder / run_dir)[-1])
-        timeless = ("epoch", "step", "train_loss", "test_loss")
-        return tensors, [{name: line[name] for name in timeless} for line in metrics_lines(self.folder / run_dir)]
+        return Reference(run_outcome(self.folder / run_dir), *seconds)
 
     def difference(self, run_dir: str, arch: str) -> str | None:
         """How the outcome of a run differs from the undisturbed one's, to the bit."""
-        (tensors, lines), (expected, expected_lines) = self.outcome(run_dir), self.reference(arch).outcome
-        if lines != expected_lines:
-            return f"metrics.jsonl has {lines}, not {expected_lines}"
-        names = {name for name in tensors.keys() | expected.keys() if not _equal(tensors.get(name), expected.get(name))}
-        return f"other {', '.join(sorted(names))}" if names else None
-
-
-def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
-    return a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a, b)
+        return outcome_difference(run_outcome(self.folder / run_dir), self.reference(arch).outcome)

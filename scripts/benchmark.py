@@ -5,14 +5,14 @@ from pathlib import Path
 
 from ae_jax.cli import parse, run_command
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this folder, in a clone; nothing installs it
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of benchmarks/, which is not installed
 from benchmarks.config import BenchmarkConfig
 
 
 def main() -> None:
-    """Read the command line, then measure."""
-    config, _, _ = parse({"": BenchmarkConfig}, "Compare training times with plain flax and PyTorch.")
-    from benchmarks.report import report  # here: a command line is read before JAX is imported
+    """Parse the command line, then report."""
+    config = parse(BenchmarkConfig, "Compare training times with plain flax and PyTorch.")
+    from benchmarks.report import report  # here, so that --help and errors do not wait for JAX
 
     report(config)
 

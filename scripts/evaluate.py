@@ -1,13 +1,15 @@
-"""Measure how good a run's codes are: python scripts/evaluate.py runs/conv."""
+"""Measure reconstructions and latent codes of a run: python scripts/evaluate.py runs/conv."""
 
 from ae_jax.cli import parse, run_command
 from ae_jax.inspection.config import EvaluateConfig
 
 
 def main() -> None:
-    """Read the command line, then evaluate."""
-    config, _, _ = parse({"": EvaluateConfig}, "Measure how good a trained model is, on all test images.")
-    from ae_jax.inspection.evaluate import evaluate_run  # here: a command line is read before JAX is imported
+    """Parse the command line, then evaluate."""
+    config = parse(
+        EvaluateConfig, "Measure the reconstructions and latent codes of a trained model on all test images."
+    )
+    from ae_jax.inspection.evaluate import evaluate_run  # here, so that --help and errors do not wait for JAX
 
     evaluate_run(config)
 

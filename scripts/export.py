@@ -9,9 +9,9 @@ from ae_jax.exchange.config import ExportConfig
 
 
 def main() -> None:
-    """Read the command line, then export."""
-    config, _, _ = parse({"": ExportConfig}, "Export a trained model as StableHLO programs that run without ae_jax.")
-    from ae_jax.exchange.export import export_run  # here: a command line is read before JAX is imported
+    """Parse the command line, then export."""
+    config = parse(ExportConfig, "Export a trained model as StableHLO programs that run without ae_jax.")
+    from ae_jax.exchange.export import export_run  # here, so that --help and errors do not wait for JAX
 
     export_run(config)
 

@@ -1,18 +1,20 @@
-"""Torture training runs and see what they come to: python scripts/faults.py."""
+"""Inject faults into training runs and check the outcome: python scripts/faults.py."""
 
 import sys
 from pathlib import Path
 
 from ae_jax.cli import parse, run_command
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this folder, in a clone; nothing installs it
-from faults.config import TortureConfig
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of faults/, which is not installed
+from faults.config import FaultsConfig
 
 
 def main() -> None:
-    """Read the command line, then torture."""
-    config, _, _ = parse({"": TortureConfig}, "Kill, starve and damage training runs, and see what they come to.")
-    from faults.report import report  # here: a command line is read before JAX is imported
+    """Parse the command line, then report."""
+    config = parse(
+        FaultsConfig, "Kill, interrupt and starve training runs, corrupt their files, and check the outcome."
+    )
+    from faults.report import report  # here, so that --help and errors do not wait for JAX
 
     report(config, Path(__file__).with_name("train.py"))
 

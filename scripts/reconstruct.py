@@ -5,9 +5,9 @@ from ae_jax.inspection.config import ReconstructConfig
 
 
 def main() -> None:
-    """Read the command line, then encode and decode."""
-    config, _, _ = parse({"": ReconstructConfig}, "Encode and decode your own images with a trained model.")
-    from ae_jax.inspection.reconstruct import reconstruct_images  # here: a command line is read before JAX is imported
+    """Parse the command line, then reconstruct."""
+    config = parse(ReconstructConfig, "Encode and decode your own images with a trained model.")
+    from ae_jax.inspection.reconstruct import reconstruct_images  # here, so that --help and errors do not wait for JAX
 
     reconstruct_images(config)
 

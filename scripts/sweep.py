@@ -1,24 +1,20 @@
 """Train many seeds and settings at once: python scripts/sweep.py --seeds 8 --learning-rate 1e-3 3e-3 1e-2."""
 
-from ae_jax.cli import parse, run_command
+from ae_jax.cli import parse_training, run_command
 from ae_jax.sweep.config import SweepConfig
-
-_RESUME = "continue the sweep in --run-dir, by default the only one of --arch, from its newest sound checkpoint"
 
 
 def main() -> None:
-    """Read the command line, then train."""
-    config, given, switches = parse(
-        {"sweep": SweepConfig},
-        "Train every seed with every learning rate and weight decay, as one program.",
-        switches={"resume": _RESUME},
+    """Parse the command line, then train."""
+    command = parse_training(
+        {"sweep": SweepConfig}, "Train every seed with every learning rate and weight decay, as one program."
     )
-    from ae_jax.sweep.train import resume, train  # here: a command line is read before JAX is imported
+    from ae_jax.sweep.train import resume, train  # here, so that --help and errors do not wait for JAX
 
-    if switches:
-        resume(**given)
+    if command.resume:
+        resume(**command.given)
     else:
-        train(config)
+        train(command.config)
 
 
 if __name__ == "__main__":

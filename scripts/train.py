@@ -1,22 +1,18 @@
 """Train an autoencoder: python scripts/train.py --arch conv."""
 
-from ae_jax.cli import parse, run_command
+from ae_jax.cli import parse_training, run_command
 from ae_jax.config import TrainConfig, fast
-
-_RESUME = "continue the run in --run-dir, by default the only one of --arch, from its newest sound checkpoint"
 
 
 def main() -> None:
-    """Read the command line, then train."""
-    config, given, switches = parse(
-        {"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.", switches={"resume": _RESUME}
-    )
-    from ae_jax.runs.train import resume, train  # here: a command line is read before JAX is imported
+    """Parse the command line, then train."""
+    command = parse_training({"tutorial": TrainConfig, "fast": fast}, "Train an MNIST autoencoder.")
+    from ae_jax.runs.train import resume, train  # here, so that --help and errors do not wait for JAX
 
-    if switches:
-        resume(**given)
+    if command.resume:
+        resume(**command.given)
     else:
-        train(config)
+        train(command.config)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Draw what a run has learned: python scripts/visualize.py runs/conv."""
+"""Draw the latent space of a run: python scripts/visualize.py runs/conv."""
 
 from ae_jax.cli import parse, run_command
 from ae_jax.inspection.config import VisualizeConfig
 
 
 def main() -> None:
-    """Read the command line, then draw."""
-    config, _, _ = parse({"": VisualizeConfig}, "Draw a trained model's codes, and what it decodes from them.")
-    from ae_jax.inspection.visualize import visualize_run  # here: a command line is read before JAX is imported
+    """Parse the command line, then draw."""
+    config = parse(VisualizeConfig, "Draw a trained model's latent codes and what it decodes from them.")
+    from ae_jax.inspection.visualize import visualize_run  # here, so that --help and errors do not wait for JAX
 
     visualize_run(config)
 

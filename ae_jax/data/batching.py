@@ -9,11 +9,11 @@ import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Array, Int, Int32
 
-from ae_jax.types import Batch, Order, PerImage, Pixels, RandomKey, Step
+from ae_jax.types import Batch, HostBatch, HostImages, Order, PerImage, Pixels, RandomKey, Step
 
 
 def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Batch]:
-    """Feed `images` to a step function, batch by batch.
+    """EpochBatches `images` to a step function, batch by batch.
 
     Args:
       images: `u8[n, …]`, usually a NumPy array.
@@ -55,7 +55,7 @@ def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
     return np.minimum(n - starts, size)
 
 
-class Resident(NamedTuple):
+class ResidentBatches(NamedTuple):
     """An epoch's batches where a device holds all images."""
 
     images: Pixels  # u8[n, …]
@@ -75,7 +75,7 @@ class Resident(NamedTuple):
         return normalise(jnp.asarray(self.images)[rows]), weights
 
 
-class Chunk(NamedTuple):
+class ChunkBatches(NamedTuple):
     """An epoch's batches where a device holds its shard of some of them: `chunk_rows` of its images."""
 
     images: Pixels  # u8[1, steps, ceil(batch_size / num_shards), …], of each device its own
@@ -85,18 +85,18 @@ class Chunk(NamedTuple):
     def batch(
         self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
     ) -> tuple[Batch, PerImage]:
-        """As `Resident.batch`, for a batch of the chunk."""
+        """As `ResidentBatches.batch`, for a batch of the chunk."""
         _, weights = _places(self.num_images, i, batch_size, shard, num_shards)
         return normalise(jnp.asarray(self.images)[0, i - self.first]), weights
 
 
-Feed: TypeAlias = Resident | Chunk
+EpochBatches: TypeAlias = ResidentBatches | ChunkBatches
 
 
 def chunk_rows(
     order: Int[np.ndarray, "n"], first: int, steps: int, batch_size: int, *, shards: range, num_shards: int
 ) -> Int[np.ndarray, "shards steps size"]:
-    """The rows of a dataset's images that make up `Chunk.images` from batch `first` on, for some of the devices."""
+    """The rows of a dataset that make up `ChunkBatches.images` from batch `first` on, for some of the devices."""
     size = -(-batch_size // num_shards)
     starts = batch_size * (first + np.arange(steps)) + size * np.array(shards)[:, None]
     return order[np.minimum(starts[:, :, None] + np.arange(size), len(order) - 1)]
@@ -111,6 +111,11 @@ def _places(
     positions = i * batch_size + places
     is_image = (places < batch_size) & (positions < n)
     return positions, is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
+
+
+def normalise_on_host(images: HostImages) -> HostBatch:
+    """As `normalise`, as a NumPy array."""
+    return np.asarray(normalise(images))
 
 
 @jax.jit

@@ -36,6 +36,10 @@ class OpenDataset:
     images: AnyImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
 
+    def load(self) -> "Dataset":
+        """The dataset in host memory."""
+        return Dataset(self.name, np.asarray(self.images), self.labels)
+
 
 @dataclasses.dataclass(frozen=True)
 class Dataset(OpenDataset):
@@ -72,8 +76,7 @@ def load_dataset(
     Raises:
       InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
     """
-    dataset = open_dataset(name, split, data_dir=data_dir, manual_dir=manual_dir)
-    return Dataset(dataset.name, np.asarray(dataset.images), dataset.labels)
+    return open_dataset(name, split, data_dir=data_dir, manual_dir=manual_dir).load()
 
 
 def open_dataset(
@@ -88,6 +91,15 @@ def open_dataset(
         return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
     make = _draw if name == "glyphs" else functools.partial(_from_tfds, name, folder, manual)
     return OpenDataset(name, *_cached(_cache_file(folder, name, split), functools.partial(make, split)))
+
+
+def open_splits(
+    name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+) -> tuple[OpenDataset, OpenDataset]:
+    """The training and the test split; errors as for `load_dataset`."""
+    name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
+    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
+    return open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
 
 
 def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:

@@ -66,7 +66,7 @@ class StoredImages:
 AnyImages: TypeAlias = UInt8[np.ndarray, "_ 28 28 1"] | StoredImages
 
 
-def pieces(images: AnyImages, size: int) -> Iterator[HostImages]:
+def segments(images: AnyImages, size: int) -> Iterator[HostImages]:
     """All images in order, `size` at a time."""
     for start in range(0, len(images), size):
         yield images[start : start + size]

@@ -11,12 +11,12 @@ from ae_jax.errors import InputError
 from ae_jax.exchange.config import ConvertConfig
 from ae_jax.exchange.torch_files import read_state_dict
 from ae_jax.models.autoencoders import make_model
-from ae_jax.models.torch_weights import params_from_torch, params_to_torch, recognise
+from ae_jax.models.torch_weights import infer_architecture, params_from_torch, params_to_torch
 from ae_jax.runs.checkpoints import save_imported
 from ae_jax.runs.load import load_model
-from ae_jax.runs.metadata import imported_record
-from ae_jax.runs.program import initial_state
-from ae_jax.runs.run_dir import new_run_dir, refuse_taken, write_record
+from ae_jax.runs.metadata import imported_metadata
+from ae_jax.runs.run_dir import check_run_dir_is_free, new_run_dir, write_metadata
+from ae_jax.runs.setup import initial_state
 from ae_jax.system.outputs import write_output
 
 
@@ -47,25 +47,25 @@ def from_torch(source: str, target: str, output: Output) -> None:
     state_dict = read_state_dict(Path(source))
     if any(name.startswith("params/") for name in state_dict):
         raise InputError(f"{source} is a checkpoint of ae_jax, which the other commands take as it is.")
-    arch, latent_dim = recognise(state_dict)
+    arch, latent_dim = infer_architecture(state_dict)
     model = make_model(arch, latent_dim, output)
     try:
         params = params_from_torch(model, state_dict)
     except ValueError as error:
         raise InputError(f"{source} is of none of the models here; as {arch}, {error}.") from error
     config = TrainConfig(arch, latent_dim, output, run_dir=target)
-    record = imported_record(config, source)
+    metadata = imported_metadata(config, source)
     _refuse_taken(Path(target))
     with new_run_dir(config.run_dir, config.arch) as run_dir:
         state = initial_state(config, jax.random.key(config.seed), num_steps=1, params=params)
-        save_imported(run_dir, state, record)
-        write_record(run_dir, record)
+        save_imported(run_dir, state, metadata)
+        write_metadata(run_dir, metadata)
     num_params = sum(array.size for array in state_dict.values())
     print(f"{target}: {arch}, a code of {latent_dim} numbers, {num_params:,} parameters")
 
 
 def _refuse_taken(path: Path) -> None:
     try:
-        refuse_taken(path)
+        check_run_dir_is_free(path)
     except InputError as error:
         raise InputError(f"{path} is taken, and nothing is overwritten; give another folder.") from error

@@ -1,29 +1,30 @@
-"""The settings of the commands that look inside."""
+"""Settings of the commands that inspect a trained model."""
 
 import dataclasses
 from pathlib import Path
 
-from ae_jax.config import argument, setting
+from ae_jax.config import argument, setting, shared_setting
 from ae_jax.errors import InputError
 from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
 
 _ARRAYS = (".npy", ".npz")
-_RUN = "a run directory, whose newest sound checkpoint is taken, or a checkpoint"
-_DATASET = "as for scripts/train.py; default the run's own"
-_DATA_DIR = "TFDS's data dir; default $TFDS_DATA_DIR or ~/tensorflow_datasets"
-_MANUAL_DIR = "holds the dataset's official files; default $AE_JAX_MANUAL_DIR"
+_RUN = "run directory (its newest valid checkpoint) or a checkpoint"
+
+
+def _dataset() -> str | None:
+    return shared_setting("dataset", default=None, help="as for scripts/train.py (default: the run's own)", group=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """What to evaluate."""
+    """The settings of an evaluation."""
 
     run: str = argument(_RUN)
-    json: str | None = setting(None, "file for every number; default none")
-    figure: str | None = setting(None, "file for the picture, .png, .svg or .pdf; default in the run's figures/")
-    dataset: str | None = setting(None, _DATASET)
-    data_dir: str | None = setting(None, _DATA_DIR)
-    manual_dir: str | None = setting(None, _MANUAL_DIR)
+    json: str | None = setting(None, "file for all numbers (default: none)")
+    figure: str | None = setting(None, "file for the figure, .png, .svg or .pdf (default: in the run's figures/)")
+    dataset: str | None = _dataset()
+    data_dir: str | None = shared_setting("data_dir", group=None)
+    manual_dir: str | None = shared_setting("manual_dir", group=None)
 
     def __post_init__(self) -> None:
         if self.json:
@@ -34,25 +35,27 @@ class EvaluateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VisualizeConfig:
-    """What to draw."""
+    """The settings of the figures of a model."""
 
     run: str = argument(_RUN)
-    out: str | None = setting(None, "folder for the pictures; default the run's figures/")
-    dataset: str | None = setting(None, _DATASET)
-    data_dir: str | None = setting(None, _DATA_DIR)
-    manual_dir: str | None = setting(None, _MANUAL_DIR)
+    out: str | None = setting(None, "directory for the figures (default: the run's figures/)")
+    dataset: str | None = _dataset()
+    data_dir: str | None = shared_setting("data_dir", group=None)
+    manual_dir: str | None = shared_setting("manual_dir", group=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructConfig:
-    """What to encode and decode."""
+    """The settings of a reconstruction of the user's own images."""
 
     run: str = argument(_RUN)
-    images: str = argument("a .npy or .npz file of uint8[n, 28, 28], or a .png of 28×28 pixels")
+    images: str = argument(".npy or .npz file of uint8[n, 28, 28], or a .png of 28×28 pixels")
     out: str | None = setting(
-        None, "reconstructions: as f32[n, 28, 28, 1] in a .npy or .npz, or drawn (.png, .svg, .pdf)"
+        None, "file for the reconstructions, f32[n, 28, 28, 1] as .npy or .npz, or a figure as .png, .svg or .pdf"
     )
-    codes: str | None = setting(None, "codes: as f32[n, numbers] in a .npy, or with a pooling's positions in a .npz")
+    codes: str | None = setting(
+        None, "file for the latent codes, f32[n, d] as .npy, or with a pooling's positions as .npz"
+    )
 
     def __post_init__(self) -> None:
         if not self.out and not self.codes:

@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from ae_jax.data.batching import normalise
-from ae_jax.data.datasets import Dataset, is_at_hand, load_dataset
+from ae_jax.data.batching import normalise_on_host
+from ae_jax.data.datasets import Dataset, is_at_hand, load_dataset, open_splits
 from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.inspection.inference import decode, encode, encode_latents, latents
 from ae_jax.metrics.image_quality import image_quality, squared_error
@@ -98,7 +98,7 @@ def evaluate_model(
     """
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     name = trained.find_dataset(dataset, **folders)
-    train_set, test_set = (load_dataset(name, split, **folders) for split in ("train", "test"))
+    train_set, test_set = (dataset.load() for dataset in open_splits(name, **folders))
     with ThreadPoolExecutor() as pool:  # the letters' program is compiled meanwhile
         foreign_images = pool.submit(_foreign_images, test_set, folders)
         pca = fit_pca(train_set.images, trained.model.latent_dim)
@@ -113,7 +113,7 @@ def evaluate_model(
 
 def _measure(coder: Coder, train_set: Dataset, test_set: Dataset, foreign: Mapping[str, HostImages]) -> Measured:
     codes = coder.encode(test_set.images)
-    values = image_quality(_pixels(test_set.images), coder.decode(codes))._asdict()
+    values = image_quality(normalise_on_host(test_set.images), coder.decode(codes))._asdict()
     if train_set.labels is not None and test_set.labels is not None:
         learned, asked = _spread(len(train_set.images)), _spread(len(test_set.images))
         known, truth = coder.numbers(train_set.images[learned]), test_set.labels[asked]
@@ -124,7 +124,8 @@ def _measure(coder: Coder, train_set: Dataset, test_set: Dataset, foreign: Mappi
             values[f"{name}_accuracy"] = np.full(len(test_set.images), np.nan)
             values[f"{name}_accuracy"][asked] = labels.result() == truth
     foreign_mse = {
-        name: squared_error(_pixels(images), coder.decode(coder.encode(images))) for name, images in foreign.items()
+        name: squared_error(normalise_on_host(images), coder.decode(coder.encode(images)))
+        for name, images in foreign.items()
     }
     return Measured(values, foreign_mse)
 
@@ -141,15 +142,11 @@ def _foreign_images(test_set: Dataset, folders: Mapping[str, PathLike | None]) -
 def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
     if not trained.config.noise:
         return None
-    noisy = np.asarray(with_fixed_noise(images, trained.config.noise))
+    noisy = with_fixed_noise(images, trained.config.noise)
     recons = decode(trained, encode(trained, noisy))
-    return float(np.mean(squared_error(_pixels(images), recons), dtype=np.float64))
+    return float(np.mean(squared_error(normalise_on_host(images), recons), dtype=np.float64))
 
 
 def _spread(n: int) -> np.ndarray:
     """The positions of the images that are probed: all, or as many as may be, evenly spread."""
     return np.arange(n) if n <= _MOST_PROBED else np.linspace(0, n - 1, _MOST_PROBED).astype(int)
-
-
-def _pixels(images: HostImages) -> Float[np.ndarray, "n 28 28 1"]:
-    return np.asarray(normalise(images))

@@ -27,7 +27,7 @@ def evaluation_figure(evaluation: Evaluation) -> Figure:
         errors = figure.subplots()
     _draw_errors(errors, evaluation, summary)
     trained, dataset = evaluation.trained, summary["dataset"]
-    tested = "" if dataset == trained.record["dataset_used"] else f" of {dataset_title(dataset)}"
+    tested = "" if dataset == trained.metadata["dataset_used"] else f" of {dataset_title(dataset)}"
     title = f"{trained.title}, code of {summary['latent_dim']} numbers"
     figure.suptitle(f"{title}: test MSE{tested} {summary['model']['mse']:.5f}")
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ae_jax.data.array_files import read_images
-from ae_jax.data.batching import normalise
+from ae_jax.data.batching import normalise_on_host
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.config import ReconstructConfig
@@ -40,7 +40,7 @@ def reconstruct_images(config: ReconstructConfig) -> None:
     if config.out:
         recons = decode(trained, code)
         write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
-        error = squared_error(np.asarray(normalise(images)), recons).mean()
+        error = squared_error(normalise_on_host(images), recons).mean()
         print(f"{len(images):,} reconstructions, mean squared error {error:.5f}: {config.out}")
 
 
@@ -53,7 +53,7 @@ def _recons_bytes(
     title = trained.title
     if len(images) > _MOST_DRAWN:
         title += f": the first {_MOST_DRAWN} of {len(images):,} images"
-    return figure_bytes(reconstruction_figure(np.asarray(normalise(images[drawn])), recons[drawn], title), suffix)
+    return figure_bytes(reconstruction_figure(normalise_on_host(images[drawn]), recons[drawn], title), suffix)
 
 
 def _code_bytes(code: Any, suffix: str) -> bytes:

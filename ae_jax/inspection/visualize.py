@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ae_jax.data.batching import normalise
+from ae_jax.data.batching import normalise_on_host
 from ae_jax.data.datasets import Dataset, load_dataset
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
@@ -136,7 +136,7 @@ def _map(coded: _Coded) -> Figure | None:
 
 
 def _extremes(coded: _Coded) -> Figure:
-    images = np.asarray(normalise(coded.images))
+    images = normalise_on_host(coded.images)
     recons = decode(coded.trained, coded.code)
     errors = squared_error(images, recons)
     order, n = np.argsort(errors, kind="stable"), min(_NUM_EXTREMES, len(errors))

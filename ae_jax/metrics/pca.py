@@ -7,7 +7,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float32
 
-from ae_jax.data.stored_images import AnyImages, pieces
+from ae_jax.data.stored_images import AnyImages, segments
 from ae_jax.types import HostImages
 
 _PIECE = 2000  # images in float32 at a time
@@ -33,7 +33,7 @@ class Pca(NamedTuple):
 
 def fit_pca(train: AnyImages, num_components: int) -> Pca:
     """The first `num_components` principal components, or all 784, of `u8[n, 28, 28, 1]`, pixels in [0, 1]."""
-    total = sum(piece.sum(0, dtype=np.int64) for piece in pieces(train, _PIECE))
+    total = sum(piece.sum(0, dtype=np.int64) for piece in segments(train, _PIECE))
     mean = (np.ravel(total) / len(train) / 255).astype(np.float32)
     covariance = sum(piece.T @ piece for piece in _centred(train, mean))
     num_pixels = len(mean)
@@ -57,5 +57,5 @@ def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
 
 
 def _centred(images: AnyImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "piece 784"]]:
-    for piece in pieces(images, _PIECE):
+    for piece in segments(images, _PIECE):
         yield piece.reshape(len(piece), -1) / np.float32(255) - mean

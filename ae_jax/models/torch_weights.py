@@ -72,7 +72,7 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
     }
 
 
-def recognise(state_dict: StateDict) -> tuple[Arch, int]:
+def infer_architecture(state_dict: StateDict) -> tuple[Arch, int]:
     """Which model a state dict comes nearest to, and how many numbers the model's code has."""
     nearest: dict[int, tuple[Arch, int]] = {}  # by how much is wrong
     for arch, model_class in MODELS.items():

@@ -12,9 +12,8 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
-from ae_jax.ops.windows import Image, Kernel, Response, Windows
+from ae_jax.ops.windows import BatchMinor, Image, Kernel, Response, Windows, swap_batch
 
-BatchMinor: TypeAlias = Float[Array, "c h w n"]
 Columns: TypeAlias = Float[Array, "taps windows"]  # k_h·k_w·c rows; a column for each window of each image
 
 
@@ -23,27 +22,27 @@ def gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
     matrix = kernel.reshape(-1, kernel.shape[3])
     if windows.is_whole_image:
         return (x.reshape(-1, matrix.shape[0]) @ matrix)[:, None, None]
-    y = _matmul(matrix, _to_columns(_swap_batch(x), windows), contract=(0, 0))
-    return _swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
+    y = _matmul(matrix, _to_columns(swap_batch(x), windows), contract=(0, 0))
+    return swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
 
 
 def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
     """Its adjoint in the image."""
     matrix = kernel.reshape(-1, kernel.shape[3])
-    columns = _matmul(matrix, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
-    return _swap_batch(_from_columns(columns, kernel.shape[2], windows))
+    columns = _matmul(matrix, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
+    return swap_batch(_from_columns(columns, kernel.shape[2], windows))
 
 
 def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
     """Its adjoint in the kernel."""
-    columns = _to_columns(_swap_batch(x), windows)
-    matrix = _matmul(columns, _swap_batch(y).reshape(y.shape[3], -1), contract=(1, 1))
+    columns = _to_columns(swap_batch(x), windows)
+    matrix = _matmul(columns, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 1))
     return matrix.reshape(*windows.kernel, x.shape[3], y.shape[3])
 
 
 def sum_pixels(y: Response) -> Float[Array, "c_out"]:
     """The adjoint of adding a bias, as a product too: for a plain sum, XLA first transposes `y`."""
-    matrix = _swap_batch(y).reshape(y.shape[3], -1)
+    matrix = swap_batch(y).reshape(y.shape[3], -1)
     return matrix @ jnp.ones(matrix.shape[1], y.dtype)
 
 
@@ -83,11 +82,6 @@ def _from_columns(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     rows = [jnp.stack([phase(row, column) for column in range(phases)], axis=3) for row in range(phases)]
     x = jnp.stack(rows, axis=2).reshape(c, phases * sizes[0], phases * sizes[1], -1)
     return x[:, : windows.image[0], : windows.image[1]]
-
-
-def _swap_batch(x: Array) -> Array:
-    """NHWC → CHWN, and back."""
-    return x.transpose(3, 1, 2, 0)
 
 
 def _matmul(a: Array, b: Array, *, contract: tuple[int, int]) -> Array:

@@ -13,7 +13,7 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int32
 
-from ae_jax.ops.windows import Image
+from ae_jax.ops.windows import Image, swap_batch
 
 Pooled: TypeAlias = Float[Array, "n h_out w_out c"]
 Positions: TypeAlias = Int32[Array, "n h_out w_out c"]  # row · w + column in the image
@@ -55,35 +55,35 @@ def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
 def _find(x: Image, size: int) -> Positions:
     """The positions of the windows' maxima."""
     n, h, w, c = x.shape
-    pixels = _swap_batch(x)
+    pixels = swap_batch(x)
     largest = jnp.full((c, h // size, w // size, n), -jnp.inf, x.dtype)
     found = jnp.broadcast_to(next(_places(h, w, size))[2], largest.shape)
     for u, v, here in _places(h, w, size):
         tap = pixels[:, u::size, v::size]
         is_larger = (tap > largest) | jnp.isnan(tap)
         largest, found = jnp.where(is_larger, tap, largest), jnp.where(is_larger, here, found)
-    return _swap_batch(found)
+    return swap_batch(found)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _pick(x: Image, positions: Positions, size: int) -> Pooled:
     """The values at `positions`."""
-    pixels, found = _swap_batch(x), _swap_batch(positions)
+    pixels, found = swap_batch(x), swap_batch(positions)
     y = jnp.zeros(found.shape, x.dtype)
     for u, v, here in _places(x.shape[1], x.shape[2], size):
         y = jnp.where(found == here, pixels[:, u::size, v::size], y)
-    return _swap_batch(y)
+    return swap_batch(y)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _put(y: Pooled, positions: Positions, size: int) -> Image:
     """Its adjoint: `y` at `positions`, zeros elsewhere."""
     n, h_out, w_out, c = y.shape
-    values, found = _swap_batch(y), _swap_batch(positions)
+    values, found = swap_batch(y), swap_batch(positions)
     h, w = size * h_out, size * w_out
     taps = [jnp.where(found == here, values, 0) for _, _, here in _places(h, w, size)]
     rows = [jnp.stack(taps[u * size : (u + 1) * size], axis=3) for u in range(size)]
-    return _swap_batch(jnp.stack(rows, axis=2).reshape(c, h, w, n))
+    return swap_batch(jnp.stack(rows, axis=2).reshape(c, h, w, n))
 
 
 _pick.defvjp(lambda x, at, size: (_pick(x, at, size), at), lambda size, at, y: (_put(y, at, size), None))
@@ -96,8 +96,3 @@ def _places(h: int, w: int, size: int) -> Iterator[tuple[int, int, Int32[Array, 
     for u in range(size):
         for v in range(size):
             yield u, v, plane[None, u::size, v::size, None]
-
-
-def _swap_batch(x: Array) -> Array:
-    """NHWC → CHWN, and back."""
-    return x.transpose(3, 1, 2, 0)

@@ -8,7 +8,13 @@ from jaxtyping import Array, Float
 Image: TypeAlias = Float[Array, "n h w c"]  # a convolution's input, and what its adjoint makes
 Kernel: TypeAlias = Float[Array, "k_h k_w c c_out"]
 Response: TypeAlias = Float[Array, "n h_out w_out c_out"]  # a convolution's output, a pixel for each window
+BatchMinor: TypeAlias = Float[Array, "c h w n"]
 Padding: TypeAlias = tuple[int, int, int]  # in front, behind and between, as `lax.pad` takes it; negative: cropped
+
+
+def swap_batch(x: Array) -> Array:
+    """Transpose NHWC to CHWN (batch minor), and back."""
+    return x.transpose(3, 1, 2, 0)
 
 
 class Windows(NamedTuple):

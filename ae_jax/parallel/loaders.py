@@ -1,4 +1,4 @@
-"""A dataset's way to the devices: all of it once, or chunk by chunk while they work."""
+"""Data loaders: place a dataset on the devices once, or stream it in chunks that are prefetched while they compute."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,107 +9,108 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.data.batching import Chunk, Resident, batch_sizes, chunk_rows
+from ae_jax.data.batching import ChunkBatches, ResidentBatches, batch_sizes, chunk_rows
 from ae_jax.data.stored_images import AnyImages
-from ae_jax.parallel.mesh import local_shards, over_shards, replicate, split
-from ae_jax.types import HeldOrder
+from ae_jax.parallel.sharding import local_shards, replicate, row_sharding, shard_from_host
+from ae_jax.types import PlacedOrder
 
-CHUNK_BYTES = 24 * 2**20  # of which there are two at a time: one that is trained on, and one that is read
+CHUNK_BYTES = 24 * 2**20  # two chunks exist at a time: one to train on, one being read
 
 
-class ResidentImages:
-    """All images on each device."""
+class ResidentLoader:
+    """A loader whose images all lie on each device."""
 
-    streamed = False
+    streams = False
 
     def __init__(self, mesh: Mesh, images: AnyImages) -> None:
-        """Put `u8[n, …]` on the devices of `mesh`."""
+        """Place `u8[n, …]` on the devices of `mesh`."""
         self._mesh, self._images = mesh, replicate(mesh, np.asarray(images))
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def hold(self, order: HeldOrder) -> HeldOrder:
-        """An order in which `feeds` can visit the images."""
+    def place_order(self, order: PlacedOrder) -> PlacedOrder:
+        """Place an epoch's order `i32[n]` where `chunks` needs it."""
         return replicate(self._mesh, order)
 
-    def example(self) -> Resident:
-        """Something of the shapes that `feeds` gives, for compiling."""
-        return Resident(self._images, jnp.asarray(self.hold(np.arange(len(self), dtype=np.int32))))
+    def example(self) -> ResidentBatches:
+        """An example of what `chunks` yields, for compilation."""
+        return ResidentBatches(self._images, jnp.asarray(self.place_order(np.arange(len(self), dtype=np.int32))))
 
-    def feeds(self, order: HeldOrder, first: int, last: int) -> Iterator[tuple[Resident, int, int]]:
-        """What feeds the batches `first <= i < last`, part by part, and which batches each part has."""
-        yield Resident(self._images, jnp.asarray(order)), first, last
+    def chunks(self, order: PlacedOrder, first: int, last: int) -> Iterator[tuple[ResidentBatches, int, int]]:
+        """Yield the batches `first <= i < last` in chunks: `(batches, first, last)` of each."""
+        yield ResidentBatches(self._images, jnp.asarray(order)), first, last
 
 
-class StreamedImages:
-    """The images in host memory or in a file, and on each device its shard of a few batches.
+class StreamingLoader:
+    """A loader whose images stay in host memory or in a file; each device holds its shard of a few batches.
 
-    While the device works on a chunk, a thread fetches the next.
+    A thread prefetches the next chunk while the devices work on the current one.
     """
 
-    streamed = True
+    streams = True
 
     def __init__(self, mesh: Mesh, images: AnyImages, batch_size: int, chunk_bytes: int = CHUNK_BYTES) -> None:
-        """Feed `u8[n, …]` to the devices of `mesh`."""
+        """Stream `u8[n, …]` to the devices of `mesh` in chunks of at most `chunk_bytes`, but at least one batch."""
         self._mesh, self._images = mesh, images
         self._batch_size = min(batch_size, len(images))
         self._num_steps = len(batch_sizes(len(images), batch_size))
-        of_a_batch = self._batch_size * int(np.prod(images.shape[1:]))
-        self._chunk_steps = max(1, min(self._num_steps, chunk_bytes // of_a_batch))
+        batch_bytes = self._batch_size * int(np.prod(images.shape[1:]))
+        self._chunk_steps = max(1, min(self._num_steps, chunk_bytes // batch_bytes))
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._order: HeldOrder | None = None  # of the chunks below
-        self._held: tuple[int, Chunk] | None = None
-        self._ahead: tuple[int, Future[Chunk]] | None = None
+        self._order: PlacedOrder | None = None  # of the chunks below
+        self._current: tuple[int, ChunkBatches] | None = None
+        self._prefetched: tuple[int, Future[ChunkBatches]] | None = None
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def hold(self, order: HeldOrder) -> HeldOrder:
-        """As `ResidentImages.hold`."""
+    def place_order(self, order: PlacedOrder) -> PlacedOrder:
+        """As `ResidentLoader.place_order`: the order stays on the host."""
         return np.asarray(order)
 
-    def example(self) -> Chunk:
-        """As `ResidentImages.example`, of shapes alone: nothing is read."""
+    def example(self) -> ChunkBatches:
+        """As `ResidentLoader.example`, but shapes alone: nothing is read."""
         size = -(-self._batch_size // self._mesh.size)
         shape = (self._mesh.size, self._chunk_steps, size, *self._images.shape[1:])
-        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=over_shards(self._mesh))
-        return Chunk._make((images, np.int32(0), np.int32(len(self))))
+        images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=row_sharding(self._mesh))
+        return ChunkBatches._make((images, np.int32(0), np.int32(len(self))))
 
-    def feeds(self, order: HeldOrder, first: int, last: int) -> Iterator[tuple[Chunk, int, int]]:
-        """As `ResidentImages.feeds`; work on a part has to be done before the next part is asked for."""
+    def chunks(self, order: PlacedOrder, first: int, last: int) -> Iterator[tuple[ChunkBatches, int, int]]:
+        """As `ResidentLoader.chunks`; finish the work on a chunk before asking for the next one."""
         while first < last:
             number = first // self._chunk_steps
             stop = min(last, (number + 1) * self._chunk_steps)
             yield self._chunk(order, number), first, stop
             first = stop
         if last == self._num_steps > self._chunk_steps:
-            self._held = None  # it will not be the next
+            self._current = None  # the next epoch starts with another chunk
 
-    def _chunk(self, order: HeldOrder, number: int) -> Chunk:
+    def _chunk(self, order: PlacedOrder, number: int) -> ChunkBatches:
         if order is not self._order:
-            self._order, self._held, self._ahead = order, None, None
-        if self._held is None or self._held[0] != number:
-            self._held = None  # its memory is what the chunk after this one gets
-            ahead = self._ahead[1] if self._ahead and self._ahead[0] == number else self._fetch(order, number)
-            self._held, self._ahead = (number, ahead.result()), None
+            self._order, self._current, self._prefetched = order, None, None
+        if self._current is None or self._current[0] != number:
+            self._current = None  # frees its memory for the chunk after this one
+            ahead = self._prefetched
+            future = ahead[1] if ahead and ahead[0] == number else self._fetch(order, number)
+            self._current, self._prefetched = (number, future.result()), None
             if (number + 1) * self._chunk_steps < self._num_steps:
-                self._ahead = number + 1, self._fetch(order, number + 1)
-        return self._held[1]
+                self._prefetched = number + 1, self._fetch(order, number + 1)
+        return self._current[1]
 
-    def _fetch(self, order: HeldOrder, number: int) -> Future[Chunk]:
+    def _fetch(self, order: PlacedOrder, number: int) -> Future[ChunkBatches]:
         return self._thread.submit(self._read, np.asarray(order), number * self._chunk_steps)
 
-    def _read(self, order: np.ndarray, first: int) -> Chunk:
+    def _read(self, order: np.ndarray, first: int) -> ChunkBatches:
         shards, num_shards = local_shards(self._mesh), self._mesh.size
         rows = chunk_rows(order, first, self._chunk_steps, self._batch_size, shards=shards, num_shards=num_shards)
         images = self._images[rows.ravel()].reshape(*rows.shape, *self._images.shape[1:])
-        return Chunk(split(self._mesh, images), np.int32(first), np.int32(len(order)))
+        return ChunkBatches(shard_from_host(self._mesh, images), np.int32(first), np.int32(len(order)))
 
 
-Feeding: TypeAlias = ResidentImages | StreamedImages
+Loader: TypeAlias = ResidentLoader | StreamingLoader
 
 
-def make_feeding(mesh: Mesh, images: AnyImages, batch_size: int, *, stream: bool) -> Feeding:
-    """`images` for the devices of `mesh`, streamed or resident."""
-    return StreamedImages(mesh, images, batch_size) if stream else ResidentImages(mesh, images)
+def make_loader(mesh: Mesh, images: AnyImages, batch_size: int, *, stream: bool) -> Loader:
+    """The loader of `images` for the devices of `mesh`: streaming or resident."""
+    return StreamingLoader(mesh, images, batch_size) if stream else ResidentLoader(mesh, images)

@@ -1,49 +1,116 @@
-"""Where a run is, to its checkpoints and back, and which of them are kept."""
+"""The checkpoints of a run directory: paths, the newest valid one, progress to a file and back, and which to keep."""
 
 import dataclasses
+import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 from jax import numpy as jnp
+from jax.sharding import Mesh
 
-from ae_jax.errors import DivergedError, InputError
-from ae_jax.parallel.mesh import replicate
-from ae_jax.parallel.multihost import arrays_from_first
-from ae_jax.runs.metadata import Record
-from ae_jax.runs.program import Program
-from ae_jax.runs.progress import EpochMetrics, EpochMetricsOf, Loss, Progress, ProgressOf
-from ae_jax.training.checkpoint import (
-    checkpoint_path,
-    checkpoint_step,
-    list_checkpoints,
-    read_checkpoint,
-    read_params,
-    save_checkpoint,
-)
+from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.parallel.multihost import broadcast_arrays
+from ae_jax.runs.loop import Trainable
+from ae_jax.runs.metadata import Metadata
+from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
+from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint
 from ae_jax.training.state import TrainState
-from ae_jax.types import MembersKeys, RandomKey
+from ae_jax.types import MembersKeys, Params, PathLike, RandomKey
+
+_NAME = re.compile(r"step_(\d+)\.safetensors")
+_log = logging.getLogger(__name__)
 
 
-def save_progress(run_dir: Path, program: Program, progress: Progress, record: Record) -> None:
-    """Write all that the rest of a run depends on, as `checkpoints/step_00000938.safetensors`.
+class RunProgram(Trainable, Protocol):
+    """The program of a run or of a population, as far as its lifecycle needs it."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices."""
+
+    @property
+    def shuffle_key(self) -> Any:
+        """The key of the epochs' orders, or the members' keys."""
+
+    def check_params(self, params: Params, step: int) -> None:
+        """Raise `DivergedError` if these parameters must not be saved."""
+
+    def place(self, tree: Any) -> Any:
+        """Place arrays on the devices."""
+
+    def fetch(self, tree: Any) -> Any:
+        """Copy arrays from the devices to NumPy, without padding."""
+
+    def with_shuffle_key(self, key: Any) -> Any:
+        """The same program with another shuffle key."""
+
+
+AnyProgram = TypeVar("AnyProgram", bound=RunProgram)
+
+
+def latest_checkpoint(folder: PathLike) -> Path | None:
+    """The newest valid checkpoint of a run directory or of its `checkpoints`, or None if there is no checkpoint.
+
+    Files that are corrupt or cannot be read are named in a warning and skipped.
+
+    Raises:
+      InputError: there are checkpoints, but none is valid.
+    """
+    paths = list_checkpoints(folder)
+    for path in reversed(paths):
+        try:
+            checkpoint_info(path)
+            return path
+        except DamagedFileError as error:
+            _log.warning("%s It is skipped.", error)
+        except OSError as error:
+            _log.warning("%s cannot be read (%s). It is skipped.", path, error.strerror)
+    if paths:
+        raise InputError(f"no checkpoint in {paths[0].parent} is valid; start a new run.")
+    return None
+
+
+def list_checkpoints(folder: PathLike) -> list[Path]:
+    """The files `step_00000938.safetensors` of a run directory or of its `checkpoints`, by step."""
+    folder = Path(folder)
+    inside = folder / "checkpoints"
+    paths = (inside if inside.is_dir() else folder).glob("step_*.safetensors")
+    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=checkpoint_step)
+
+
+def checkpoint_step(path: Path) -> int:
+    """The optimizer step in a checkpoint's name."""
+    match = _NAME.fullmatch(path.name)
+    assert match, f"{path} is no checkpoint's name"
+    return int(match[1])
+
+
+def checkpoint_path(run_dir: Path, step: int) -> Path:
+    """The path of the checkpoint after `step` optimizer steps."""
+    return run_dir / "checkpoints" / f"step_{step:08d}.safetensors"
+
+
+def save_progress(run_dir: Path, program: RunProgram, progress: ProgressOf[Any], info: dict[str, Any]) -> None:
+    """Write the progress of a run, and `info`, as `checkpoints/step_00000938.safetensors`.
 
     Raises:
       DivergedError: the parameters are not finite; nothing is written.
       OSError: the folder cannot be written to.
     """
-    params = jax.device_get(progress.state.params)
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-        raise DivergedError(f"the parameters are not finite after step {progress.step}")
-    write_progress(checkpoint_path(run_dir, progress.step), progress, program.shuffle_key, {"record": record})
+    state, losses = program.fetch((progress.state, progress.losses))
+    program.check_params(state.params, progress.step)
+    progress = dataclasses.replace(progress, state=state, losses=losses)
+    write_progress(checkpoint_path(run_dir, progress.step), progress, program.shuffle_key, info)
 
 
 def write_progress(
-    path: Path, progress: ProgressOf[Loss], shuffle_key: RandomKey | MembersKeys, facts: dict[str, Any]
+    path: Path, progress: ProgressOf[Loss], shuffle_key: RandomKey | MembersKeys, info: dict[str, Any]
 ) -> None:
-    """Write a run's progress, or a population's, and `facts` about it.
+    """Write the progress of a run, or of a population, and `info` to a file.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -59,86 +126,96 @@ def write_progress(
             "seconds_in_epoch": progress.seconds,
             "history": [dataclasses.asdict(metrics) for metrics in progress.history],
             "shuffle_key_impl": str(jax.random.key_impl(shuffle_key)),
-            **facts,
+            **info,
         },
     )
 
 
-def save_imported(run_dir: Path, state: TrainState, record: Record) -> None:
-    """Write a state that comes from elsewhere, for a run that has no images yet and so no order of them."""
-    save_checkpoint(checkpoint_path(run_dir, 0), state, info={"history": [], "record": record})
-
-
-def load_imported(
-    path: Path | None, info: dict[str, Any], program: Program, like: TrainState
-) -> tuple[Program, Progress]:
-    """The beginning of a run on what `save_imported` wrote: its parameters, the rest as in `program` and `like`.
-
-    Arguments as for `load_progress`.
-    """
-    params = read_params(path)[0] if path else jax.device_get(like.params)
-    params = replicate(program.mesh, arrays_from_first(params))
-    return program, Progress(like.replace(params=params), program.no_losses())
-
-
 def load_progress(
-    path: Path | None, info: dict[str, Any], program: Program, like: TrainState
-) -> tuple[Program, Progress]:
+    path: Path | None, info: dict[str, Any], program: AnyProgram, state: TrainState
+) -> tuple[AnyProgram, ProgressOf[Any]]:
     """The run as it was when `save_progress` wrote a checkpoint.
 
     Args:
-      path: the checkpoint, or None in all but a run's first process, which gives the others its content.
-      info: the facts in it.
-      program: that of the run's settings.
-      like: the state to start from with these settings.
+      path: the checkpoint, or None in every process but process 0, which broadcasts the content.
+      info: the checkpoint's info.
+      program: the program of the run's settings.
+      state: the initial state with these settings.
 
     Raises:
-      DamagedFileError: the file is not what was written.
+      DamagedFileError: the file is corrupt.
       InputError: the state has another structure here.
     """
+    state, losses = program.fetch((state, program.no_losses()))
     key_data = np.asarray(jax.random.key_data(program.shuffle_key))
-    state, losses = jax.device_get((like, program.no_losses()))
     if path:
-        progress, key = read_progress(path, info, like)
+        progress, key = read_progress(path, info, state)
         state, losses, key_data = progress.state, progress.losses, np.asarray(jax.random.key_data(key))
-    state, losses, key_data = arrays_from_first((state, losses, key_data))
+    state, losses, key_data = broadcast_arrays((state, losses, key_data))
     key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=info["shuffle_key_impl"])
-    state, losses = replicate(program.mesh, (state, losses))
-    return dataclasses.replace(program, shuffle_key=key), _progress(state, losses, info)
+    state, losses = program.place((state, losses))
+    return program.with_shuffle_key(key), _progress(state, losses, info)
 
 
 def read_progress(
     path: Path, info: dict[str, Any], like: TrainState
 ) -> tuple[ProgressOf[Any], RandomKey | MembersKeys]:
-    """What `write_progress` wrote, in host memory; arguments and errors as for `load_progress`."""
+    """Read what `write_progress` wrote, into host memory.
+
+    Args:
+      path: the file.
+      info: its info.
+      like: a state of the same structure.
+
+    Raises:
+      DamagedFileError: the file is corrupt.
+      InputError: the state has another structure here.
+    """
     try:
         state, arrays, _ = read_checkpoint(path, like)
-    except InputError:  # it says what to do
+    except InputError:  # its message says what to do
         raise
     except ValueError as error:
-        raise InputError(f"{error}; the versions that the run was begun with are in its config.json.") from error
+        raise InputError(f"{error}; the run's config.json has the versions that it was started with.") from error
     key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
     return _progress(state, jnp.asarray(arrays["losses"]), info), key
+
+
+def save_imported(run_dir: Path, state: TrainState, metadata: Metadata) -> None:
+    """Write a state with imported parameters, for a run that has no images yet."""
+    save_checkpoint(checkpoint_path(run_dir, 0), state, info={"history": [], "record": metadata})
+
+
+def load_imported(
+    path: Path | None, info: dict[str, Any], program: AnyProgram, state: TrainState
+) -> tuple[AnyProgram, ProgressOf[Any]]:
+    """The start of a run from `save_imported`'s parameters, otherwise as `program` and `state`.
+
+    Arguments as for `load_progress`.
+    """
+    params = read_params(path)[0] if path else program.fetch(state.params)
+    params = program.place(broadcast_arrays(params))
+    return program, ProgressOf(state.replace(params=params), program.no_losses())
+
+
+def quarantine(checkpoints: Iterable[Path]) -> None:
+    """Rename checkpoints so that they no longer count: `step_00000938.safetensors.damaged`."""
+    for path in checkpoints:
+        path.rename(path.with_name(f"{path.name}.damaged"))
+
+
+def remove_old_checkpoints(run_dir: Path, history: Iterable[EpochMetricsOf[Any]], keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints and a run's best by test loss; step 0 when there is another."""
+    paths = list_checkpoints(run_dir)
+    test_losses = {metrics.step: metrics.test_loss for metrics in history if isinstance(metrics.test_loss, float)}
+    measured = [path for path in paths if checkpoint_step(path) in test_losses]
+    best = min(measured, key=lambda path: test_losses[checkpoint_step(path)], default=None)
+    for path in paths[:-1]:
+        if (path not in paths[-keep:] and path != best) or checkpoint_step(path) == 0:
+            path.unlink()
 
 
 def _progress(state: TrainState, losses: jax.Array, info: dict[str, Any]) -> ProgressOf[Any]:
     step = info["epochs"] * losses.shape[-1] + info["steps_in_epoch"]
     history = tuple(EpochMetricsOf(**metrics) for metrics in info["history"])
     return ProgressOf(state, losses, step, info["seconds_in_epoch"], history)
-
-
-def set_aside(checkpoints: Iterable[Path]) -> None:
-    """Rename damaged checkpoints, so that they count no more: `step_00000938.safetensors.damaged`."""
-    for path in checkpoints:
-        path.rename(path.with_name(f"{path.name}.damaged"))
-
-
-def remove_old_checkpoints(run_dir: Path, history: Iterable[EpochMetrics], keep: int) -> None:
-    """Delete all but the newest `keep` and the best by test loss; the one at step 0 when there is another."""
-    paths = list_checkpoints(run_dir)
-    test_losses = {metrics.step: metrics.test_loss for metrics in history}
-    measured = [path for path in paths if checkpoint_step(path) in test_losses]
-    best = min(measured, key=lambda path: test_losses[checkpoint_step(path)], default=None)
-    for path in paths[:-1]:
-        if (path not in paths[-keep:] and path != best) or checkpoint_step(path) == 0:
-            path.unlink()

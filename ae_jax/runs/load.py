@@ -9,9 +9,11 @@ from jax import numpy as jnp
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import dataset_title, find_dataset
 from ae_jax.errors import DamagedFileError, InputError
-from ae_jax.models.autoencoders import Autoencoder, make_model
-from ae_jax.runs.metadata import Record, recorded_config
-from ae_jax.training.checkpoint import latest_checkpoint, read_params
+from ae_jax.models.autoencoders import Autoencoder
+from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.metadata import Metadata, config_from_metadata
+from ae_jax.runs.setup import run_model
+from ae_jax.training.checkpoint import read_params
 from ae_jax.types import Params, PathLike
 
 
@@ -26,7 +28,7 @@ class TrainedModel:
     params: Params
     step: int  # optimizer steps that the run had taken
     config: TrainConfig
-    record: Record  # what the run was begun with
+    metadata: Metadata  # what the run was begun with
     checkpoint: Path
 
     @property
@@ -38,12 +40,12 @@ class TrainedModel:
     @property
     def title(self) -> str:
         """The model, what it was trained on and for how long."""
-        dataset = dataset_title(self.record["dataset_used"] or "unknown data")
+        dataset = dataset_title(self.metadata["dataset_used"] or "unknown data")
         return f"{self.config.arch} on {dataset}, step {self.step:,}"
 
     def find_dataset(self, name: str | None, **folders: PathLike | None) -> str:
         """The dataset that is asked for, by default the one that it was trained on; `folders` as for `load_dataset`."""
-        return find_dataset(name or self.record["dataset_used"] or "auto", **folders)
+        return find_dataset(name or self.metadata["dataset_used"] or "auto", **folders)
 
     def figure_path(self, name: str) -> Path:
         """Where a picture of this checkpoint belongs."""
@@ -68,8 +70,8 @@ def load_model(path: PathLike) -> TrainedModel:
         raise InputError(f"{path} is a sweep; give its folder best, or one of the files in its folder members.")
     if "record" not in info:
         raise InputError(f"{checkpoint} is a state without its run's settings; ae_jax.load_checkpoint reads it.")
-    config = recorded_config(info["record"], TrainConfig)
-    model = make_model(config.arch, config.latent_dim, config.output, config.precision)
+    config = config_from_metadata(info["record"], TrainConfig)
+    model = run_model(config)
     expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
     if _shapes(params) != _shapes(expected):
         raise InputError(f"{checkpoint} does not hold the parameters of the model in its settings, {config.arch}.")

@@ -1,31 +1,26 @@
-"""A run's training loop: piece after piece of its epochs, each from all that the rest depends on to the same later."""
+"""The training loop: trains in segments of about 0.5 s, with progress bar, reports, checkpoints and signals."""
 
-import contextlib
 import dataclasses
 import math
-import shlex
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from tqdm import tqdm
 
-from ae_jax.errors import DivergedError, RunError
-from ae_jax.parallel.multihost import is_first, largest
+from ae_jax.parallel.multihost import is_process_0, max_over_processes
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
 from ae_jax.system.signals import Interrupted, deferred
-from ae_jax.training.checkpoint import checkpoint_step, list_checkpoints
 from ae_jax.training.state import TrainState
-from ae_jax.types import AnyLosses, HeldOrder
+from ae_jax.types import AnyLosses, PlacedOrder
 
-_PIECE_SECONDS = 0.5  # between two looks at the loss; a signal waits no longer
+_SEGMENT_SECONDS = 0.5  # between two checks of the loss and of signals
 
 
 @runtime_checkable
 class Trainable(Protocol):
-    """The compiled steps of one run or of a population, as far as the loop needs them."""
+    """The program of a run or of a population, as far as the loop needs it."""
 
     @property
     def sizes(self) -> np.ndarray:
@@ -33,45 +28,83 @@ class Trainable(Protocol):
 
     @property
     def num_images(self) -> int:
-        """Seen in an epoch."""
+        """Images per epoch."""
 
     def check(self, losses: np.ndarray, step: int) -> None:
-        """Raise `DivergedError` where one of the losses, of the steps after `step`, is not finite."""
+        """Raise `DivergedError` if the losses of the steps after `step` must end the run."""
 
-    def order(self, epoch: int) -> HeldOrder:
-        """In which epoch 1, 2, … visits the images."""
+    def order(self, epoch: int) -> PlacedOrder:
+        """The order in which epoch 1, 2, … visits the images."""
 
     def no_losses(self) -> AnyLosses:
-        """Room for an epoch's losses."""
+        """Zeros for an epoch's losses."""
 
-    def take_steps(
-        self, state: TrainState, losses: AnyLosses, order: HeldOrder, first: int, last: int
+    def run_steps(
+        self, state: TrainState, losses: AnyLosses, order: PlacedOrder, first: int, last: int
     ) -> tuple[TrainState, AnyLosses]:
-        """The epoch's steps `first <= i < last`; `state` and `losses` are used up."""
+        """Run the epoch's steps `first <= i < last`; `state` and `losses` are donated."""
 
 
-def train_pieces(
+def train_loop(
+    program: Trainable,
+    start: ProgressOf[Loss],
+    num_epochs: int,
+    test_loss: Callable[[TrainState], Loss],
+    save_every: int,
+    save: Callable[[ProgressOf[Loss]], None],
+    report: Callable[[ProgressOf[Loss]], None],
+) -> tuple[EpochMetricsOf[Loss], ...]:
+    """Train to the end and return the metrics of all epochs. In a distributed run, process 0 reports and saves.
+
+    Args:
+      program: runs the steps.
+      start: where to start, possibly in the middle of an epoch.
+      num_epochs: the last epoch.
+      test_loss: the mean loss over all test images.
+      save_every: optimizer steps between two calls of `save`, 0 for none; it is also called at the end and on a signal.
+      save: writes a checkpoint.
+      report: called when an epoch has ended, before `save`.
+
+    Raises:
+      DivergedError: a run's loss is not finite.
+      Interrupted: SIGINT or SIGTERM; the progress has been saved.
+    """
+    last_step, progress = num_epochs * len(program.sizes), start
+    with deferred() as pending_signal, _bar(num_epochs * program.num_images, _images_seen(program, start)) as bar:
+        for progress in train_segments(program, start, num_epochs, test_loss, save_every):
+            signum = max_over_processes(pending_signal() or 0)  # received by one process, it ends all
+            if is_process_0():
+                _update_bar(bar, program, progress, num_epochs)
+                if progress.step % len(program.sizes) == 0:
+                    report(progress)
+                if (save_every and progress.step % save_every == 0) or progress.step == last_step or signum:
+                    save(progress)
+            if signum:
+                raise Interrupted(signum)
+    return progress.history
+
+
+def train_segments(
     program: Trainable,
     progress: ProgressOf[Loss],
     num_epochs: int,
     test_loss: Callable[[TrainState], Loss],
     stop_every: int,
 ) -> Iterator[ProgressOf[Loss]]:
-    """Train on, and look up after each piece.
+    """Train in segments of about `_SEGMENT_SECONDS`, none of which crosses the end of an epoch.
 
     Args:
-      program: what a step is.
-      progress: where to begin, in the middle of an epoch too.
-      num_epochs: when to end.
-      test_loss: the mean over all test images, asked after each epoch.
-      stop_every: a piece ends after each so many steps of the run, if not sooner; 0: it need not.
+      program: runs the steps.
+      progress: where to start, possibly in the middle of an epoch.
+      num_epochs: the last epoch.
+      test_loss: the mean loss over all test images, called after each epoch.
+      stop_every: a segment also ends after every so many steps of the run; 0: no such limit.
 
     Yields:
-      Where the run is after each piece of about `_PIECE_SECONDS`, which never crosses the end of an epoch. How an epoch
-      is cut into pieces changes nothing.
+      The progress after each segment. The length of the segments does not change it by a bit.
 
     Raises:
-      DivergedError: a loss is not finite, of a run; a member of a population that diverges does not disturb the others.
+      DivergedError: a run's loss is not finite; a member of a population that diverges does not affect the others.
     """
     num_steps, size = len(program.sizes), 1
     for epoch in range(progress.step // num_steps + 1, num_epochs + 1):
@@ -81,10 +114,10 @@ def train_pieces(
             stop = (progress.step // stop_every + 1) * stop_every if stop_every else math.inf
             length = int(min(size, epoch * num_steps - progress.step, stop - progress.step))
             first = progress.step % num_steps
-            state, losses = program.take_steps(progress.state, progress.losses, order, first, first + length)
+            state, losses = program.run_steps(progress.state, progress.losses, order, first, first + length)
             program.check(np.asarray(losses)[..., first : first + length], progress.step)
             seconds = time.perf_counter() - start
-            size = largest(max(1, int(length / seconds * _PIECE_SECONDS)))  # the same for all processes
+            size = max_over_processes(max(1, int(length / seconds * _SEGMENT_SECONDS)))  # equal in all processes
             progress = dataclasses.replace(
                 progress, state=state, losses=losses, step=progress.step + length, seconds=progress.seconds + seconds
             )
@@ -103,76 +136,13 @@ def _end_epoch(program: Trainable, progress: ProgressOf[Loss], number: int, test
     return ProgressOf[Loss](progress.state, program.no_losses(), progress.step, 0.0, history)
 
 
-def follow(
-    program: Trainable,
-    start: ProgressOf[Loss],
-    num_epochs: int,
-    test_loss: Callable[[TrainState], Loss],
-    save_every: int,
-    save: Callable[[ProgressOf[Loss]], None],
-    report: Callable[[ProgressOf[Loss]], None],
-) -> tuple[EpochMetricsOf[Loss], ...]:
-    """Train to the end; returns the metrics of all epochs. Of several processes the first reports and saves.
-
-    Args:
-      program: what a step is.
-      start: where to begin.
-      num_epochs: when to end.
-      test_loss: the mean over all test images.
-      save_every: `save` is called after so many steps, 0 for never, at the end, and before a signal is obeyed.
-      save: writes a checkpoint.
-      report: told when an epoch has ended, before it is saved.
-
-    Raises:
-      DivergedError: a run's loss is not finite.
-      Interrupted: SIGINT or SIGTERM; it has been saved.
-    """
-    last_step, progress = num_epochs * len(program.sizes), start
-    with deferred() as noted, _bar(num_epochs * program.num_images, _images_seen(program, start)) as bar:
-        for progress in train_pieces(program, start, num_epochs, test_loss, save_every):
-            signum = largest(noted() or 0)  # heard by one process, it ends all
-            if is_first():
-                _show(bar, program, progress, num_epochs)
-                if progress.step % len(program.sizes) == 0:
-                    report(progress)
-                if (save_every and progress.step % save_every == 0) or progress.step == last_step or signum:
-                    save(progress)
-            if signum:
-                raise Interrupted(signum)
-    return progress.history
-
-
-@contextlib.contextmanager
-def explained(script: str, run_dir: Path) -> Iterator[None]:
-    """What stops a training says where it stands and how to go on."""
-    try:
-        yield
-    except Interrupted as error:
-        raise Interrupted(error.signum, f" {_how_to_continue(script, run_dir)}") from error
-    except DivergedError as error:
-        last = max(list_checkpoints(run_dir), key=checkpoint_step, default="not here")
-        raise RunError(
-            f"{error}; start a new run with a smaller --learning-rate. The last good checkpoint is {last}."
-        ) from error
-    except OSError as error:
-        what = error.filename or "the output"
-        raise RunError(f"{what} cannot be written ({error.strerror}). {_how_to_continue(script, run_dir)}") from error
-
-
-def _how_to_continue(script: str, run_dir: Path) -> str:
-    if not list_checkpoints(run_dir):
-        return "The run had not begun; start it again."
-    return f"Continue with: python {script} --run-dir {shlex.quote(str(run_dir))} --resume"
-
-
 def _bar(total: int, done: int) -> tqdm:
-    """On a terminal, and of the first process."""
-    hide = None if is_first() else True
+    """The progress bar, shown on a terminal by process 0."""
+    hide = None if is_process_0() else True
     return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=hide, leave=False)
 
 
-def _show(bar: tqdm, program: Trainable, progress: ProgressOf[Loss], num_epochs: int) -> None:
-    """Show how far it is."""
+def _update_bar(bar: tqdm, program: Trainable, progress: ProgressOf[Loss], num_epochs: int) -> None:
     bar.update(_images_seen(program, progress) - bar.n)
     bar.set_description(f"epoch {min(len(progress.history) + 1, num_epochs)}/{num_epochs}", refresh=False)
     if steps := progress.step % len(program.sizes):
@@ -182,5 +152,5 @@ def _show(bar: tqdm, program: Trainable, progress: ProgressOf[Loss], num_epochs:
 
 def _images_seen(program: Trainable, progress: ProgressOf[Loss]) -> int:
     epochs, steps = divmod(progress.step, len(program.sizes))
-    share = program.sizes[:steps].sum() / program.sizes.sum()
-    return round((epochs + share) * program.num_images)
+    fraction = program.sizes[:steps].sum() / program.sizes.sum()
+    return round((epochs + fraction) * program.num_images)

@@ -1,4 +1,4 @@
-"""What a run was begun with, and what it may be continued with."""
+"""Run metadata (settings, versions, devices, dataset digest) and the rules for resuming."""
 
 import dataclasses
 import hashlib
@@ -10,124 +10,127 @@ from typing import Any, TypeAlias, TypeVar
 
 import jax
 
+from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset
-from ae_jax.data.stored_images import pieces
+from ae_jax.data.stored_images import segments
 from ae_jax.errors import InputError
 
-# Of JSON's types: "config", the settings; "dataset_used" and "dataset_sha256", what it really trains on; "versions";
-# "devices_used"; "resumed", for each time that it was continued the step, versions and devices.
-Record: TypeAlias = dict[str, Any]
-Config = TypeVar("Config")  # the dataclass of a run's settings, or of a sweep's
+# JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; "versions"; "devices_used";
+# "resumed", for each time that the run was resumed the step, versions and devices.
+Metadata: TypeAlias = dict[str, Any]
+Config = TypeVar("Config", bound=SharedConfig)
 
-_PIECE = 10_000  # images at a time
+_DIGEST_IMAGES = 10_000  # hashed at a time
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 _PROCESSES = {"distributed", "coordinator", "num_processes", "process_id"}
 _MAY_CHANGE = {"devices", "stream", "tensorboard", "run_dir", "data_dir", "manual_dir"} | _PROCESSES
 
 
-def new_record(config: Any, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Record:
-    """The record of a run that begins."""
+def new_metadata(config: SharedConfig, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Metadata:
+    """The metadata of a new run."""
     train_set, test_set = datasets
     return {
-        "config": dataclasses.asdict(config),
+        "config": config.as_json(),
         "dataset_used": train_set.name,
         "dataset_sha256": dataset_digest(train_set, test_set),
-        **_here(devices),
+        **_environment(devices),
         "resumed": [],
     }
 
 
-def imported_record(config: Any, source: str) -> Record:
-    """The record of a run whose parameters come from a file; its images and devices are those of its first training."""
-    nowhere = {"dataset_used": None, "dataset_sha256": None, **_here([]), "devices_used": None}
-    return {"config": dataclasses.asdict(config), "imported_from": source, **nowhere, "resumed": []}
+def imported_metadata(config: SharedConfig, source: str) -> Metadata:
+    """The metadata of a run whose parameters come from a file; its first training adds dataset and devices."""
+    unknown = {"dataset_used": None, "dataset_sha256": None, **_environment([]), "devices_used": None}
+    return {"config": config.as_json(), "imported_from": source, **unknown, "resumed": []}
 
 
-def is_untrained(record: Record) -> bool:
-    """Whether a run was imported, and nothing has been trained yet."""
-    return record["dataset_used"] is None
+def is_untrained(metadata: Metadata) -> bool:
+    """Whether the run was imported and has not been trained yet."""
+    return metadata["dataset_used"] is None
 
 
-def on_dataset(record: Record, train_set: OpenDataset, test_set: OpenDataset, run_dir: Path) -> Record:
-    """The record of a run that goes on with these images.
+def with_dataset(metadata: Metadata, train_set: OpenDataset, test_set: OpenDataset, run_dir: Path) -> Metadata:
+    """The metadata of a run that resumes with these images.
 
     Raises:
-      InputError: it was begun with others.
+      InputError: the run was started with other images.
     """
     digest = dataset_digest(train_set, test_set)
-    if record["dataset_sha256"] not in (digest, None):
-        raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was begun with.")
-    return {**record, "dataset_used": train_set.name, "dataset_sha256": digest}
+    if metadata["dataset_sha256"] not in (digest, None):
+        raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was started with.")
+    return {**metadata, "dataset_used": train_set.name, "dataset_sha256": digest}
 
 
-def continued(record: Record, config: Any, step: int, devices: Iterable[jax.Device]) -> Record:
-    """The record of a run that goes on after `step` optimizer steps, with the settings of `continued_config`."""
-    resumed = [*record["resumed"], {"step": step, **_here(devices)}]
-    return {**record, "config": dataclasses.asdict(config), "resumed": resumed}
+def resumed_metadata(metadata: Metadata, config: SharedConfig, step: int, devices: Iterable[jax.Device]) -> Metadata:
+    """The metadata of a run that resumes after `step` optimizer steps, with the settings of `resumed_config`."""
+    resumed = [*metadata["resumed"], {"step": step, **_environment(devices)}]
+    return {**metadata, "config": config.as_json(), "resumed": resumed}
 
 
-def recorded_config(record: Record, kind: type[Config]) -> Config:
-    """The settings, of that `kind`, that a run was begun with.
+def config_from_metadata(metadata: Metadata, kind: type[Config]) -> Config:
+    """The settings that a run was started with.
 
     Raises:
       InputError: this version of the package does not know them.
     """
     try:
-        return kind(**record["config"])
+        return kind(**metadata["config"])
     except TypeError as error:
         raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
 
 
-def continued_config(record: Record, settings: Mapping[str, Any], kind: type[Config]) -> Config:
+def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[Config]) -> Config:
     """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
 
-    Of a run that was imported and not trained yet, `settings` may say all but what the model is.
+    For a run that was imported and not trained yet, `settings` may change everything but the model.
 
     Raises:
-      InputError: another of the `settings` is not the run's, or another version of the package began it.
+      InputError: another of the `settings` differs from the run's, or another version of the package wrote the run.
     """
-    config: Any = recorded_config(record, kind)
-    if is_untrained(record):  # all but the model can still be chosen
-        chosen = settings.keys() - {"arch", "latent_dim", "output"}
-        config = dataclasses.replace(config, **{name: settings[name] for name in chosen})
-    config = dataclasses.replace(config, **{name: settings[name] for name in _MAY_CHANGE & settings.keys()})
-    for name in settings.keys() - _MAY_CHANGE:
-        given, own = settings[name], getattr(config, name)
-        if name == "epochs" and given > own:
-            config = dataclasses.replace(config, epochs=given)
-        elif given != own and not (name == "dataset" and given == record["dataset_used"]):
+    own: Any = config_from_metadata(metadata, kind)
+    given = dataclasses.replace(own, **settings)
+    may_change = _MAY_CHANGE
+    if is_untrained(metadata):
+        may_change = settings.keys() - {"arch", "latent_dim", "output"} | _MAY_CHANGE
+    for name in settings.keys() - may_change:
+        value, own_value = getattr(given, name), getattr(own, name)
+        is_same = value == own_value or (name == "dataset" and value == metadata["dataset_used"])
+        if not is_same and not (name == "epochs" and value > own_value):
             rule = ", which only a larger number extends" if name == "epochs" else ""
             flag = f"--{name.replace('_', '-')}"
-            raise InputError(f"{flag} {given} contradicts the run's {own}{rule}; leave it out, or start a new run.")
-    return config
+            raise InputError(
+                f"{flag} {value} contradicts the run's {own_value}{rule}; leave it out, or start a new run."
+            )
+    changed = settings.keys() & (may_change | {"epochs"})
+    return dataclasses.replace(own, **{name: getattr(given, name) for name in changed})
 
 
-def what_differs(record: Record, devices: Iterable[jax.Device]) -> list[str]:
-    """What makes the rest of the run differ in bits from an uninterrupted one, as parts of a sentence."""
-    before, now = (record["resumed"] or [record])[-1], _here(devices)
-    if before["devices_used"] is None:  # nothing has been trained yet
+def environment_changes(metadata: Metadata, devices: Iterable[jax.Device]) -> list[str]:
+    """The changes of versions and devices that make a resumed run differ in bits, as parts of a sentence."""
+    before, now = (metadata["resumed"] or [metadata])[-1], _environment(devices)
+    if before["devices_used"] is None:  # not trained yet
         return []
-    differences = [
+    changes = [
         f"{name} {now['versions'][name]} instead of {before['versions'].get(name)}"
         for name in ("jax", "jaxlib", "flax", "optax")
         if now["versions"][name] != before["versions"].get(name)
     ]
     if now["devices_used"] != before["devices_used"]:
-        differences.append(f"{_describe(now['devices_used'])} instead of {_describe(before['devices_used'])}")
-    return differences
+        changes.append(f"{_describe(now['devices_used'])} instead of {_describe(before['devices_used'])}")
+    return changes
 
 
 def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
-    """A digest of all images, to see that a run goes on with those that it began with."""
+    """A SHA-256 digest of all images, to check that a resumed run has the images that it was started with."""
     digest = hashlib.sha256()
     for dataset in (train_set, test_set):
         digest.update(str(dataset.images.shape).encode())
-        for piece in pieces(dataset.images, _PIECE):
-            digest.update(piece.tobytes())
+        for images in segments(dataset.images, _DIGEST_IMAGES):
+            digest.update(images.tobytes())
     return digest.hexdigest()
 
 
-def _here(devices: Iterable[jax.Device]) -> Record:
+def _environment(devices: Iterable[jax.Device]) -> Metadata:
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "devices_used": [str(device) for device in devices],

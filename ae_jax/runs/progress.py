@@ -1,4 +1,4 @@
-"""Where a run is, and what it has measured: the types that its loop, its files and its reports share."""
+"""The state of a training run between two segments, and the metrics of its epochs."""
 
 import dataclasses
 from typing import Generic, TypeAlias, TypeVar
@@ -6,7 +6,7 @@ from typing import Generic, TypeAlias, TypeVar
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses
 
-Loss = TypeVar("Loss")  # `float`, of a run, or `list[float]`, of the members of a population
+Loss = TypeVar("Loss")  # `float` for a run, `list[float]` for the members of a population
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,19 +17,22 @@ class EpochMetricsOf(Generic[Loss]):
     step: int  # optimizer steps since the start
     train_loss: Loss  # mean over the epoch's images, each at the step that trained on it
     test_loss: Loss  # mean over all test images, after the epoch
-    seconds: float  # of training alone: neither evaluation nor compilation
+    seconds: float  # training alone: neither evaluation nor compilation
     images_per_second: float
 
 
 @dataclasses.dataclass(frozen=True)
 class ProgressOf(Generic[Loss]):
-    """Where a run is, or a population. Its arrays are used up by the next piece: save or draw what you need before."""
+    """The complete state needed to resume a run, or a population, from a segment boundary.
+
+    The next segment donates its arrays: save or draw what you need before.
+    """
 
     state: TrainState
-    losses: AnyLosses  # of the epoch that is under way, at each of its steps so far
+    losses: AnyLosses  # of the current epoch, at each of its steps so far
     step: int = 0  # optimizer steps since the start, as `state.step`
-    seconds: float = 0.0  # that the epoch under way has trained so far
-    history: tuple[EpochMetricsOf[Loss], ...] = ()  # of the epochs that are done
+    seconds: float = 0.0  # of training in the current epoch so far
+    history: tuple[EpochMetricsOf[Loss], ...] = ()  # of the finished epochs
 
 
 EpochMetrics: TypeAlias = EpochMetricsOf[float]

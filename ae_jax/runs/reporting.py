@@ -7,13 +7,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.batching import normalise
+from ae_jax.data.batching import normalise_on_host
 from ae_jax.metrics.pca import pca_mse
-from ae_jax.models.autoencoders import make_model
-from ae_jax.parallel.mesh import on_one_device
+from ae_jax.parallel.sharding import local_copy
 from ae_jax.runs.progress import EpochMetrics, Progress
 from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import append_metrics, save_picture
+from ae_jax.runs.setup import run_model
 from ae_jax.training.losses import with_fixed_noise
 from ae_jax.training.steps import reconstruct
 
@@ -39,7 +39,7 @@ def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     """Compare with PCA: a curve, and the last line on the terminal."""
     from ae_jax.figures import figure_bytes, loss_figure  # here: matplotlib takes a second to import
 
-    latent_dim = make_model(run.config.arch, run.config.latent_dim).latent_dim
+    latent_dim = run_model(run.config).latent_dim
     pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
     pca_name = f"PCA with {latent_dim} components"
     train_losses = [metrics.train_loss for metrics in history]
@@ -78,11 +78,11 @@ def picture_reconstructions(run: Run[TrainConfig], progress: Progress) -> bytes:
     from ae_jax.figures import figure_bytes, reconstruction_figure
 
     images = run.test_set.images[:_NUM_PICTURED]
-    noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
-    state = on_one_device(progress.state)
+    noisy = with_fixed_noise(images, run.config.noise) if run.config.noise else None
+    state = local_copy(progress.state)
     recons = np.asarray(reconstruct(state, images if noisy is None else noisy))
     caption = f"{run.title}, epoch {len(progress.history)}, test MSE {progress.history[-1].test_loss:.5f}"
-    figure = reconstruction_figure(np.asarray(normalise(images)), recons, caption, noisy=noisy)
+    figure = reconstruction_figure(normalise_on_host(images), recons, caption, noisy=noisy)
     png = figure_bytes(figure, ".png")
     save_picture(run.run_dir, f"reconstructions_epoch_{len(progress.history):04d}", png)
     return png

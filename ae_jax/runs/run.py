@@ -1,33 +1,27 @@
-"""A run that this process holds: its folder, settings and images."""
+"""A run whose directory this process holds: its settings, metadata and images."""
 
 import dataclasses
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from ae_jax.choices import Arch
+from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset, dataset_title
-from ae_jax.runs.metadata import Record
+from ae_jax.runs.metadata import Metadata
 
-
-class _HasArch(Protocol):
-    @property
-    def arch(self) -> Arch: ...
-
-
-Config = TypeVar("Config", bound=_HasArch)  # `TrainConfig`, or a sweep's `SweepConfig`
+Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
 
 
 @dataclasses.dataclass(frozen=True)
 class Run(Generic[Config]):
-    """A run, or a sweep, that holds its folder."""
+    """A run, or a sweep, whose directory this process holds."""
 
     run_dir: Path
     config: Config
-    record: Record
+    metadata: Metadata
     train_set: OpenDataset
     test_set: OpenDataset
 
     @property
     def title(self) -> str:
-        """The model and what it is trained on."""
+        """The model and its dataset."""
         return f"{self.config.arch} on {dataset_title(self.train_set.name)}"

@@ -23,7 +23,7 @@ from ae_jax.system.lock import LOCK_FILE, lock, refuse_in_use
 _FOLDERS = ("checkpoints", "figures")
 
 
-def refuse_taken(path: Path) -> None:
+def check_run_dir_is_free(path: Path) -> None:
     """Raise `InputError` where `path` is anything but free for a new run: absent, or an empty folder."""
     try:
         entries = {entry.name for entry in path.iterdir()}
@@ -56,7 +56,7 @@ def new_run_dir(path: str | None, name: str) -> Iterator[Path]:
     except OSError as error:
         raise InputError(f"the run directory cannot be written ({error}); give another --run-dir.") from error
     with lock(run_dir):
-        refuse_taken(run_dir)  # of two runs that start at once, one gets it
+        check_run_dir_is_free(run_dir)  # of two runs that start at once, one gets it
         for name in _FOLDERS:
             (run_dir / name).mkdir(exist_ok=True)
         yield run_dir
@@ -104,9 +104,9 @@ def fresh_folder(parent: Path, name: str) -> Path:
             path = parent / f"{name}-{number}"
 
 
-def write_record(run_dir: Path, record: Mapping[str, Any]) -> None:
+def write_metadata(run_dir: Path, metadata: Mapping[str, Any]) -> None:
     """Write `config.json`."""
-    settings = {**record["config"], **{name: value for name, value in record.items() if name != "config"}}
+    settings = {**metadata["config"], **{name: value for name, value in metadata.items() if name != "config"}}
     write_whole(run_dir / "config.json", (json.dumps(settings, indent=2) + "\n").encode())
 
 
@@ -153,6 +153,6 @@ def _is_left_over(path: Path) -> bool:
 
 
 def _claim(path: Path) -> Path:
-    refuse_taken(path)
+    check_run_dir_is_free(path)
     path.mkdir(parents=True, exist_ok=True)
     return path

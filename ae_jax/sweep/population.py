@@ -17,16 +17,18 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jax.stages import Wrapped
 
+from ae_jax.choices import Devices
 from ae_jax.config import TrainConfig
-from ae_jax.data.batching import Resident, batch_sizes, epoch_order
+from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.memory import free_bytes
-from ae_jax.parallel.mesh import AXIS, make_mesh, replicate
-from ae_jax.runs.program import initial_state, run_loss
+from ae_jax.parallel.mesh import AXIS, make_mesh
+from ae_jax.parallel.sharding import replicate
+from ae_jax.runs.setup import initial_state, run_loss
 from ae_jax.training.losses import LossFn
 from ae_jax.training.state import TrainState
-from ae_jax.training.steps import mean_loss, noise_key, train_steps
-from ae_jax.types import AnyLosses, HeldOrder, MembersKeys, MembersStepLosses, Pixels, RandomKeys
+from ae_jax.training.steps import mean_loss, noise_key, run_steps
+from ae_jax.types import AnyLosses, MembersKeys, MembersStepLosses, Params, Pixels, PlacedOrder, RandomKeys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +41,14 @@ class Population:
     mesh: Mesh
     images: Pixels  # u8[n, 28, 28, 1], on every device
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
-    steps: Wrapped
-    at_once: int  # members that a device trains at a time
-    shuffle_keys: MembersKeys  # of the members alone
+    compiled_steps: Wrapped
+    members_per_device: int  # trained at a time
+    shuffle_key: MembersKeys  # without padding
 
     @property
     def num_members(self) -> int:
         """Without padding."""
-        return len(self.shuffle_keys)
+        return len(self.shuffle_key)
 
     @property
     def num_images(self) -> int:
@@ -54,23 +56,26 @@ class Population:
         return self.num_members * len(self.images)
 
     def check(self, losses: np.ndarray, step: int) -> None:
-        """A member may diverge."""
+        """Members may diverge."""
 
-    def order(self, epoch: int) -> HeldOrder:
+    def check_params(self, params: Params, step: int) -> None:
+        """Members may diverge."""
+
+    def order(self, epoch: int) -> PlacedOrder:
         """In which epoch 1, 2, … each visits the images."""
-        keys = jax.vmap(jax.random.fold_in, (0, None))(self.shuffle_keys, epoch)
+        keys = jax.vmap(jax.random.fold_in, (0, None))(self.shuffle_key, epoch)
         return self.place(jax.vmap(epoch_order, (0, None))(keys, len(self.images)))
 
     def no_losses(self) -> MembersStepLosses:
         """Room for an epoch's losses."""
         return self.place(np.zeros((self.num_members, len(self.sizes)), np.float32))
 
-    def take_steps(
-        self, states: TrainState, losses: AnyLosses, orders: HeldOrder, first: int, last: int
+    def run_steps(
+        self, states: TrainState, losses: AnyLosses, orders: PlacedOrder, first: int, last: int
     ) -> tuple[TrainState, AnyLosses]:
         """The epoch's steps `first <= i < last` of each; `states` and `losses` are used up."""
-        keys = jax.vmap(noise_key)(self.shuffle_keys)
-        return self.steps(states, losses, self.images, orders, self.place(keys), first, last)
+        keys = jax.vmap(noise_key)(self.shuffle_key)
+        return self.compiled_steps(states, losses, self.images, orders, self.place(keys), first, last)
 
     def place(self, tree: Any) -> Any:
         """Arrays `[num_members, …]` on the devices, each with its part; the last member fills up what is left."""
@@ -78,18 +83,22 @@ class Population:
         padded = jax.tree.map(lambda leaf: leaf[np.r_[: len(leaf), [-1] * rest]] if rest else leaf, tree)
         return jax.device_put(padded, NamedSharding(self.mesh, P(AXIS)))
 
+    def with_shuffle_key(self, key: MembersKeys) -> "Population":
+        """The same population with other shuffle keys."""
+        return dataclasses.replace(self, shuffle_key=key)
+
     def fetch(self, tree: Any) -> Any:
         """The reverse, as NumPy arrays."""
         return jax.tree.map(lambda leaf: leaf[: self.num_members], jax.device_get(tree))
 
 
-def population_mesh(num_devices: int | None, num_members: int) -> Mesh:
+def population_mesh(devices: Devices, num_members: int) -> Mesh:
     """The devices that share the members, or None for all, on a CPU its cores; no more than there are members.
 
     Raises:
       InputError: there are not so many.
     """
-    wanted = None if num_devices is None else min(num_devices, num_members)
+    wanted = devices if devices == "auto" else min(devices, num_members)
     return make_mesh(wanted, batch_size=num_members, images_per_core=1)
 
 
@@ -104,7 +113,7 @@ def make_population(
     members: Sequence[TrainConfig],
     images: AnyImages,
     mesh: Mesh,
-    at_once: int | None = None,
+    members_per_device: int | None = None,
     memory: int | None = None,
 ) -> tuple[Population, TrainState]:
     """The program of `members`, compiled, and the states to start from.
@@ -113,7 +122,8 @@ def make_population(
       members: the settings of each, which differ in seed, learning rate and weight decay.
       images: `u8[n, 28, 28, 1]`.
       mesh: the devices that share the members.
-      at_once: how many a device trains at a time, at most. None: one on a CPU, where that is fastest, all elsewhere.
+      members_per_device: the maximum number that a device trains at a time. None: one on a CPU, where that is
+        fastest, otherwise all.
       memory: the bytes that the program may need for it, or it trains fewer at a time. None: what a device has left.
     """
     sizes = batch_sizes(len(images), members[0].batch_size)
@@ -123,10 +133,12 @@ def make_population(
     state = population.place(initial_states(members, len(images)))
     arguments = (state, population.no_losses(), population.images, population.order(1), population.place(shuffle_keys))
     device = mesh.devices.flat[0]
-    if at_once is None:
-        at_once = 1 if device.platform == "cpu" else -(-len(members) // mesh.size)
-    steps, at_once = _fitting(make_steps, arguments, at_once, free_bytes(device) if memory is None else memory)
-    return dataclasses.replace(population, steps=steps, at_once=at_once), state
+    if members_per_device is None:
+        members_per_device = 1 if device.platform == "cpu" else -(-len(members) // mesh.size)
+    steps, members_per_device = _compile_within_memory(
+        make_steps, arguments, members_per_device, free_bytes(device) if memory is None else memory
+    )
+    return dataclasses.replace(population, compiled_steps=steps, members_per_device=members_per_device), state
 
 
 def make_test_losses(
@@ -137,8 +149,8 @@ def make_test_losses(
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
     def of_device(states: TrainState, images: Pixels) -> jax.Array:
-        feed = Resident(images, jnp.arange(len(images)))
-        return lax.map(lambda state: mean(state, jnp.float32(0), feed, 0, len(sizes)), states)
+        batches = ResidentBatches(images, jnp.arange(len(images)))
+        return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 
     in_specs = (P(AXIS), P())
     losses = jax.jit(
@@ -152,16 +164,18 @@ def _keys(member: TrainConfig) -> RandomKeys:
     return jax.random.split(jax.random.key(member.seed))
 
 
-def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int) -> Wrapped:
-    """`train_steps` of each member: `(states, losses, images, orders, keys, first, last) → states, losses`."""
+def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, members_per_device: int) -> Wrapped:
+    """`run_steps` of each member: `(states, losses, images, orders, keys, first, last) → states, losses`."""
 
     def of_device(states, losses, images, orders, keys, first, last):  # type: ignore[no-untyped-def]  # as above
         def of_member(member):  # type: ignore[no-untyped-def]
             state, losses, order, key = member
-            feed = Resident(images, order)
-            return train_steps(state, losses, feed, first, last, key, batch_size=batch_size, loss_fn=loss_fn)
+            batches = ResidentBatches(images, order)
+            return run_steps(state, losses, batches, first, last, key, batch_size=batch_size, loss_fn=loss_fn)
 
-        return lax.map(of_member, (states, losses, orders, keys), batch_size=at_once if at_once > 1 else None)
+        return lax.map(
+            of_member, (states, losses, orders, keys), batch_size=members_per_device if members_per_device > 1 else None
+        )
 
     each, all_of_it = P(AXIS), P()
     in_specs = (each, each, all_of_it, each, each, all_of_it, all_of_it)
@@ -169,11 +183,13 @@ def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, at_once: int) -> W
     return jax.jit(steps, donate_argnums=(0, 1))
 
 
-def _fitting(make_steps: Callable[[int], Wrapped], arguments: Any, at_once: int, memory: int) -> tuple[Wrapped, int]:
-    """The steps, compiled, with `at_once` members at a time, or half as many until they need no more than `memory`."""
+def _compile_within_memory(
+    make_steps: Callable[[int], Wrapped], arguments: Any, members_per_device: int, memory: int
+) -> tuple[Wrapped, int]:
+    """Compile the steps for so many members at a time, halved until they need no more than `memory` bytes."""
     while True:
-        steps = make_steps(at_once)
+        steps = make_steps(members_per_device)
         needed = steps.lower(*arguments, 0, 0).compile().memory_analysis()
-        if at_once == 1 or needed is None or needed.temp_size_in_bytes <= memory:
-            return steps, at_once
-        at_once = -(-at_once // 2)
+        if members_per_device == 1 or needed is None or needed.temp_size_in_bytes <= memory:
+            return steps, members_per_device
+        members_per_device = -(-members_per_device // 2)

@@ -8,7 +8,7 @@ import threading
 import types
 from collections.abc import Callable, Iterator
 
-HEARD = (signal.SIGINT, signal.SIGTERM)
+HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE_SECONDS = 1.0  # for a call into compiled code, which Python's handlers wait for
 
 
@@ -38,7 +38,7 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    previous = {signum: signal.signal(signum, note) for signum in HEARD}
+    previous = {signum: signal.signal(signum, note) for signum in HANDLED_SIGNALS}
     _can_wait.set()
     try:
         yield lambda: noted[0] if noted else None
@@ -53,7 +53,7 @@ def raise_on_signals() -> None:
 
     For a process of its own: it changes the process's signal handlers, and starts a thread that listens.
     """
-    for signum in HEARD:  # SIGINT too: a shell's background job inherits that it is ignored
+    for signum in HANDLED_SIGNALS:  # SIGINT too: a shell's background job inherits that it is ignored
         signal.signal(signum, _raise)
     if os.name == "nt":  # whose wakeup descriptors are sockets
         return
@@ -65,7 +65,7 @@ def raise_on_signals() -> None:
 
 def ignore_signals() -> None:
     """From now on the process ends as it was about to: while Python shuts down, it would die of a signal instead."""
-    for signum in HEARD:
+    for signum in HANDLED_SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 
@@ -82,6 +82,6 @@ def _end_if_unheard(descriptor: int) -> None:
     """End the process where a signal is not heard in time: XLA is compiling, and there is nothing to save."""
     while True:
         signum = os.read(descriptor, 1)[0]
-        if signum in HEARD and not _heard.wait(_PATIENCE_SECONDS) and not _can_wait.is_set():
+        if signum in HANDLED_SIGNALS and not _heard.wait(_PATIENCE_SECONDS) and not _can_wait.is_set():
             print(Interrupted(signum), file=sys.stderr, flush=True)
             os._exit(128 + signum)

@@ -1,7 +1,5 @@
-"""A training state to one safetensors file and back, verified; the newest sound one of a folder."""
+"""A training state to one safetensors file and back, verified by a digest."""
 
-import logging
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +9,7 @@ import numpy as np
 from flax import traverse_util
 from jax import numpy as jnp
 
-from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.errors import InputError
 from ae_jax.system.tensorfile import Tensors, read_tensors, write_tensors
 from ae_jax.training.state import TrainState
 from ae_jax.types import Params, PathLike
@@ -19,8 +17,6 @@ from ae_jax.types import Params, PathLike
 _FORMAT = "ae_jax/1"
 _PARAMS = "params/"
 _EXTRA = "run/"  # before the names of arrays that are no part of the state
-_NAME = re.compile(r"step_(\d+)\.safetensors")
-_log = logging.getLogger(__name__)
 
 
 class Checkpoint(NamedTuple):
@@ -96,48 +92,6 @@ def read_params(path: PathLike) -> tuple[Params, int, dict[str, Any]]:
 def checkpoint_info(path: PathLike) -> dict[str, Any]:
     """The facts that `save_checkpoint` was given; errors as for `load_checkpoint`."""
     return _read(Path(path))[1]
-
-
-def latest_checkpoint(folder: PathLike) -> Path | None:
-    """The newest sound checkpoint of a run directory or of its `checkpoints`, or None where there is none at all.
-
-    Files that are damaged or cannot be read are named in a warning and skipped.
-
-    Raises:
-      InputError: there are checkpoints, but not one is sound.
-    """
-    paths = list_checkpoints(folder)
-    for path in reversed(paths):
-        try:
-            _read(path)
-            return path
-        except DamagedFileError as error:
-            _log.warning("%s It is skipped.", error)
-        except OSError as error:
-            _log.warning("%s cannot be read (%s). It is skipped.", path, error.strerror)
-    if paths:
-        raise InputError(f"not one checkpoint in {paths[0].parent} is sound; start a new run.")
-    return None
-
-
-def list_checkpoints(folder: PathLike) -> list[Path]:
-    """The files `step_00000938.safetensors` of a run directory or of its `checkpoints`, by step."""
-    folder = Path(folder)
-    inside = folder / "checkpoints"
-    paths = (inside if inside.is_dir() else folder).glob("step_*.safetensors")
-    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=checkpoint_step)
-
-
-def checkpoint_step(path: Path) -> int:
-    """The optimizer step in a checkpoint's name."""
-    match = _NAME.fullmatch(path.name)
-    assert match, f"{path} is no checkpoint's name"
-    return int(match[1])
-
-
-def checkpoint_path(run_dir: Path, step: int) -> Path:
-    """Where the state after `step` optimizer steps belongs."""
-    return run_dir / "checkpoints" / f"step_{step:08d}.safetensors"
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:

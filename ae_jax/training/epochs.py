@@ -7,10 +7,10 @@ from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 
-from ae_jax.data.batching import Resident, batch_sizes, epoch_order
+from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
 from ae_jax.training.losses import LossFn, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
-from ae_jax.training.steps import mean_loss, noise_key, train_steps
+from ae_jax.training.steps import mean_loss, noise_key, run_steps
 from ae_jax.types import EpochsMetrics, Metrics, Pixels, RandomKey, Scalar, Step
 
 
@@ -90,7 +90,7 @@ def evaluate(
 ) -> Metrics:
     """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call; for losses without randomness."""
     n, sizes = len(images), batch_sizes(len(images), batch_size)
-    start = (state, jnp.float32(0), Resident(images, jnp.arange(n)), 0, len(sizes))
+    start = (state, jnp.float32(0), ResidentBatches(images, jnp.arange(n)), 0, len(sizes))
     return {"loss": mean_loss(*start, num_images=n, batch_size=int(sizes[0]), loss_fn=loss_fn)}
 
 
@@ -98,7 +98,7 @@ def _epoch(
     state: TrainState, images: Pixels, key: RandomKey, noise: RandomKey, batch_size: int, loss_fn: LossFn
 ) -> tuple[TrainState, Metrics]:
     """An epoch in the order that `key` draws, and the mean of its images' losses."""
-    feed, sizes = Resident(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
-    start = (state, jnp.zeros(len(sizes)), feed, 0, len(sizes), noise)
-    state, step_losses = train_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
+    batches, sizes = ResidentBatches(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
+    start = (state, jnp.zeros(len(sizes)), batches, 0, len(sizes), noise)
+    state, step_losses = run_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
     return state, {"loss": jnp.average(step_losses, weights=sizes)}

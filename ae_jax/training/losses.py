@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TypeAlias, cast
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax import numpy as jnp
 
 from ae_jax.data.batching import normalise
-from ae_jax.types import Batch, Params, PerImage, PerImageKeys, Pixels
+from ae_jax.types import Batch, HostBatch, Params, PerImage, PerImageKeys, Pixels
 
 LossFn: TypeAlias = Callable[..., PerImage]  # (model, params, images) or, if random, (model, params, images, keys)
 
@@ -44,9 +45,9 @@ def add_noise(images: Batch, keys: PerImageKeys, noise: float) -> Batch:
     return jnp.clip(images + noise * normal, 0, 1)
 
 
-def with_fixed_noise(images: Pixels, noise: float) -> Batch:
-    """`u8[n, …]` with noise, in [0, 1]: the same each time, for looking at what a model makes of it."""
-    return add_noise(normalise(images), jax.random.split(jax.random.key(0), len(images)), noise)
+def with_fixed_noise(images: Pixels, noise: float) -> HostBatch:
+    """Add the same noise on every call to `u8[n, …]`: `f32[n, …]` in [0, 1], to show its reconstructions."""
+    return np.asarray(add_noise(normalise(images), jax.random.split(jax.random.key(0), len(images)), noise))
 
 
 def apply(model: nn.Module, params: Params, images: Batch) -> Batch:

@@ -10,7 +10,7 @@ from jax import lax
 from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from ae_jax.data.batching import Feed, normalise
+from ae_jax.data.batching import EpochBatches, normalise
 from ae_jax.training.losses import LossFn, apply, losses, reconstruction_loss, wants_keys
 from ae_jax.training.state import TrainState
 from ae_jax.types import (
@@ -84,10 +84,10 @@ def noise_key(key: RandomKey) -> RandomKey:
     return jax.random.fold_in(key, _NOISE)
 
 
-def train_steps(
+def run_steps(
     state: TrainState,
     step_losses: StepLosses,
-    feed: Feed,
+    batches: EpochBatches,
     first: int | Step,
     last: int | Step,
     key: RandomKey | None = None,
@@ -96,14 +96,14 @@ def train_steps(
     loss_fn: LossFn = reconstruction_loss,
     axis_name: str | None = None,
 ) -> tuple[TrainState, StepLosses]:
-    """The steps `first <= i < last` of the epoch that `feed` feeds, as one loop to compile.
+    """The steps `first <= i < last` of an epoch, as one loop to compile.
 
     The bounds may be traced: an epoch can be taken in pieces of any length, with one compilation and the same result.
 
     Args:
       state: where to start.
       step_losses: `f32[steps]`, the epoch's loss at each step so far.
-      feed: where the batches come from.
+      batches: the epoch's batches.
       first: the first step to take.
       last: the step to stop before, at most the epoch's `ceil(n / batch_size)`.
       key: for losses with randomness in them, as for `make_train_step`.
@@ -117,7 +117,7 @@ def train_steps(
 
     def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
         state, step_losses = carry
-        batch, weights = feed.batch(i, batch_size, **_shard(axis_name))
+        batch, weights = batches.batch(i, batch_size, **_shard(axis_name))
         state, loss = _step(loss_fn, state, batch, weights, key, axis_name)
         return state, step_losses.at[i].set(loss)
 
@@ -127,7 +127,7 @@ def train_steps(
 def mean_loss(
     state: TrainState,
     mean: Scalar,
-    feed: Feed,
+    batches: EpochBatches,
     first: int | Step,
     last: int | Step,
     *,
@@ -141,17 +141,17 @@ def mean_loss(
     Args:
       state: whose parameters.
       mean: what the batches before have added up to, or 0.
-      feed: where the batches come from.
+      batches: the epoch's batches.
       first: the first batch.
       last: the batch to stop before.
       num_images: in all batches.
       batch_size: images a batch, but for the last.
       loss_fn: one without randomness.
-      axis_name: as for `train_steps`.
+      axis_name: as for `run_steps`.
     """
 
     def body(i: Step, total: Scalar) -> Scalar:
-        batch, weights = feed.batch(i, batch_size, **_shard(axis_name))
+        batch, weights = batches.batch(i, batch_size, **_shard(axis_name))
         loss = jnp.sum(losses(loss_fn, state.model, state.params, batch) * weights)
         return total + loss * jnp.minimum(batch_size, num_images - i * batch_size) / num_images
 

@@ -82,7 +82,7 @@ def test_a_run_from_pytorch_is_a_run(untrained_run: Callable[..., Path], labelle
     before = ae_jax.load_model(run_dir).params
     resume(run_dir, dataset=str(labelled_images), epochs=1, learning_rate=1e-30, batch_size=30)
     trained = ae_jax.load_model(run_dir)
-    assert (trained.step, trained.record["dataset_used"]) == (9, str(labelled_images))
+    assert (trained.step, trained.metadata["dataset_used"]) == (9, str(labelled_images))
     for after, given in zip(jax.tree.leaves(trained.params), jax.tree.leaves(before), strict=True):
         np.testing.assert_allclose(after, given, atol=1e-25)  # from these weights, at a rate of nothing
     with pytest.raises(ae_jax.InputError, match=r"--learning-rate 0\.1 contradicts"):

@@ -13,8 +13,9 @@ from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import open_dataset
 from ae_jax.data.stored_images import StoredImages
 from ae_jax.errors import RunError
-from ae_jax.parallel.loaders import ResidentImages, StreamedImages
-from ae_jax.runs.program import make_program, make_test_loss, run_mesh
+from ae_jax.parallel.loaders import ResidentLoader, StreamingLoader
+from ae_jax.runs.program import make_program, make_test_loss
+from ae_jax.runs.setup import run_mesh
 from ae_jax.runs.train import train
 from tests.support.outcomes import largest_difference
 
@@ -64,10 +65,10 @@ def test_every_image_comes_once_and_batches_are_the_resident_ones(
 ) -> None:
     mesh = run_mesh(TrainConfig(devices=str(num_devices)))
     order = np.random.default_rng(0).permutation(300)
-    resident, streamed = ResidentImages(mesh, digits), StreamedImages(mesh, digits, 64, chunk_steps * 64 * 784)
-    ((whole, *_),) = resident.feeds(resident.hold(order), 0, 5)
+    resident, streamed = ResidentLoader(mesh, digits), StreamingLoader(mesh, digits, 64, chunk_steps * 64 * 784)
+    ((whole, *_),) = resident.chunks(resident.place_order(order), 0, 5)
     weights = 0
-    for feed, first, last in streamed.feeds(streamed.hold(order), 0, 5):
+    for feed, first, last in streamed.chunks(streamed.place_order(order), 0, 5):
         assert last - first <= chunk_steps
         for i, shard in itertools.product(range(first, last), range(num_devices)):
             own = feed._replace(images=np.asarray(feed.images)[shard : shard + 1])
@@ -89,7 +90,7 @@ def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: Sto
         for epoch, bounds in {1: [0, 9], 2: [0, 2, 3, 9]}.items():
             order, losses = program.order(epoch), program.no_losses()
             for first, last in itertools.pairwise(bounds):
-                state, losses = program.take_steps(state, losses, order, first, last)
+                state, losses = program.run_steps(state, losses, order, first, last)
         ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
     assert largest_difference(*ends.values()) <= 1e-6  # the same float32 operations, fused differently
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ae_jax.runs.checkpoints import checkpoint_step, list_checkpoints
 from ae_jax.runs.run_dir import metrics_lines
-from ae_jax.training.checkpoint import checkpoint_step, list_checkpoints
+from faults.outcomes import run_outcome
 from tests.conftest import ROOT
-from tests.support.outcomes import assert_same_outcome, outcome
+from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps")  # 30 is no multiple of 4
@@ -75,7 +76,7 @@ def test_two_processes_of_two_devices_are_one_process_of_four(flags: tuple[str, 
     assert "Everything is in two" in first
     assert "epoch" not in second  # the first speaks for both
     end(start(*settings, "--devices", "4", "--run-dir", "one", num_processes=1), 0)
-    (arrays, metrics), (expected, expected_metrics) = outcome("two"), outcome("one")
+    (arrays, metrics), (expected, expected_metrics) = run_outcome("two"), run_outcome("one")
     assert arrays.keys() == expected.keys()
     for name in (name for name in arrays if name.startswith("params/")):
         np.testing.assert_allclose(arrays[name], expected[name], atol=1e-6, rtol=0)  # the all-reduce's order
@@ -131,7 +132,7 @@ def test_processes_that_do_not_come_are_not_waited_for_for_ever(process_id: int)
     program = (
         "from ae_jax.parallel import multihost\n"
         "multihost.START_SECONDS = 2.0\n"
-        f"with multihost.together(True, '127.0.0.1:{free_port()}', 2, {process_id}): raise AssertionError"
+        f"with multihost.join_processes(True, '127.0.0.1:{free_port()}', 2, {process_id}): raise AssertionError"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 2

@@ -5,10 +5,12 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.data.batching import Resident, epoch_order
+from ae_jax.data.batching import ResidentBatches, epoch_order
 from ae_jax.errors import InputError
 from ae_jax.models.autoencoders import MODELS
-from ae_jax.parallel.mesh import make_mesh, make_train_steps, num_cores, replicate
+from ae_jax.parallel.mesh import make_mesh, num_cores
+from ae_jax.parallel.sharded_steps import make_sharded_steps
+from ae_jax.parallel.sharding import replicate
 from ae_jax.runs.program import make_test_loss
 from tests.support.outcomes import largest_difference
 
@@ -34,9 +36,9 @@ def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: in
     tx = optax.sgd(0.5)  # Adam divides a gradient by its size, so that where it is all but 0 it is rounding that counts
     start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0), tx=tx)
     expected, metrics = ae_jax.train_epoch(start, digits, key, BATCH)
-    feed = Resident(digits, epoch_order(key, len(digits)))
+    feed = ResidentBatches(digits, epoch_order(key, len(digits)))
     arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), feed))
-    state, losses = make_train_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS, None)
+    state, losses = make_sharded_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS, None)
     assert int(state.step) == NUM_STEPS
     assert largest_difference(state.params, expected.params) <= 2e-6  # the gradients' sums in another order
     assert np.average(losses, weights=[64, 64, 64, 64, 44]) == pytest.approx(float(metrics["loss"]), rel=1e-5)
@@ -48,16 +50,18 @@ def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) ->
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     for num_devices, expected in {1: 0, 2: 1}.items():
         mesh = mesh_of(num_devices)
-        arguments = replicate(mesh, (state, jnp.zeros(NUM_STEPS), Resident(digits, jnp.arange(len(digits)))))
-        program = make_train_steps(mesh, BATCH).lower(*arguments, 0, NUM_STEPS, None).as_text()
+        arguments = replicate(mesh, (state, jnp.zeros(NUM_STEPS), ResidentBatches(digits, jnp.arange(len(digits)))))
+        program = make_sharded_steps(mesh, BATCH).lower(*arguments, 0, NUM_STEPS, None).as_text()
         assert program.count('"stablehlo.all_reduce"') == expected
 
 
 def test_the_states_memory_is_used_again(digits: np.ndarray) -> None:
     mesh = mesh_of(2)
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
-    state, losses, feed = replicate(mesh, (state, jnp.zeros(NUM_STEPS), Resident(digits, jnp.arange(len(digits)))))
-    make_train_steps(mesh, BATCH)(state, losses, feed, 0, 1, None)
+    state, losses, feed = replicate(
+        mesh, (state, jnp.zeros(NUM_STEPS), ResidentBatches(digits, jnp.arange(len(digits))))
+    )
+    make_sharded_steps(mesh, BATCH)(state, losses, feed, 0, 1, None)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
     assert not feed.images.is_deleted()
 
@@ -73,5 +77,5 @@ def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:
 def test_auto_takes_a_core_only_where_its_part_of_a_batch_is_large_enough() -> None:
     cores = min(num_cores(), 4)
     for batch_size, expected in {64: min(cores, 4), 32: min(cores, 2), 31: 1, 1: 1}.items():
-        assert make_mesh(None, batch_size=batch_size, images_per_core=16).size == expected
-    assert make_mesh(None, batch_size=64, images_per_core=None).size == 1
+        assert make_mesh("auto", batch_size=batch_size, images_per_core=16).size == expected
+    assert make_mesh("auto", batch_size=64, images_per_core=None).size == 1

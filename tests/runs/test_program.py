@@ -6,7 +6,8 @@ import pytest
 import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.data.batching import batch_sizes
-from ae_jax.runs.program import make_program, schedule
+from ae_jax.runs.program import make_program
+from ae_jax.runs.setup import schedule
 from tests.support.outcomes import largest_difference
 
 
@@ -41,7 +42,7 @@ def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object],
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
     for epoch in (1, 2):
-        state, _ = program.take_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
+        state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
         expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
     assert largest_difference(state.params, expected.params) <= 1e-6  # the same float32 operations, fused differently
 
@@ -61,6 +62,6 @@ def test_every_setting_of_the_training_changes_the_run(digits: np.ndarray) -> No
     losses = set()
     for option in options:
         program, state = make_program(TrainConfig(arch="linear", epochs=1, **option), digits)
-        state, _ = program.take_steps(state, program.no_losses(), program.order(1), 0, len(program.sizes))
+        state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, len(program.sizes))
         losses.add(float(ae_jax.evaluate(state, digits)["loss"]))
     assert len(losses) == len(options)

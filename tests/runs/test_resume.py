@@ -14,7 +14,8 @@ from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError, RunError
 from ae_jax.runs.train import resume, train
 from ae_jax.system.tensorfile import read_tensors
-from tests.support.outcomes import assert_same_outcome, outcome
+from faults.outcomes import run_outcome
+from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 STEPS = 5  # an epoch of 270 images
@@ -90,7 +91,7 @@ def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
     start(tmp_path / "run", epochs=1, schedule="cosine")
     resume(tmp_path / "run", epochs=2)
     assert "The learning rate's schedule is now that of a run of 2 epochs." in capsys.readouterr().out
-    _, lines = outcome(tmp_path / "run")
+    _, lines = run_outcome(tmp_path / "run")
     assert lines[1][3] < lines[0][3]
 
 
@@ -135,7 +136,7 @@ def test_another_number_of_devices_works_and_says_that_bits_may_differ(
     assert "2 devices (cpu:0, cpu:1) instead of 1 device (cpu:0)" in capsys.readouterr().out.replace(
         "TFRT_CPU_", "cpu:"
     )
-    (arrays, lines), (others, other_lines) = outcome(tmp_path / "two"), outcome(tmp_path / "one")
+    (arrays, lines), (others, other_lines) = run_outcome(tmp_path / "two"), run_outcome(tmp_path / "one")
     np.testing.assert_allclose(lines, other_lines, rtol=1e-4)  # Adam divides by what is rounded
     assert int(arrays["step"]) == int(others["step"])
 
@@ -166,7 +167,7 @@ def test_without_a_sound_checkpoint_there_is_nothing_to_continue(copy: Path) -> 
 
 def test_the_newest_checkpoints_and_the_best_are_kept(start: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = start(tmp_path / "run", epochs=9, learning_rate=0.3, keep=2)
-    _, lines = outcome(run_dir)
+    _, lines = run_outcome(run_dir)
     best = min(lines, key=lambda line: line[3])[1]
     assert checkpoints(run_dir) == sorted({step(best), step(8 * STEPS), step(9 * STEPS)})
     assert best < 8 * STEPS  # such a rate makes things worse again

@@ -289,7 +289,7 @@ def test_a_run_compiles_nothing_twice_and_honours_the_compilation_cache(
     result = train_script(*arguments)
     assert result.returncode == 0, result.stderr
     programs = re.findall(r"Compiling (jit\(.*)", result.stderr)
-    assert len([program for program in programs if program.startswith("jit(train_steps)")]) == 1
+    assert len([program for program in programs if program.startswith("jit(run_steps)")]) == 1
     assert len(programs) == len(set(programs))
 
     entries = {path.name for path in (tmp_path / "cache").glob("jit_*-cache")}

@@ -1,29 +1,15 @@
 """What runs have come to, and how far apart arrays are."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-import ae_jax
-from ae_jax.runs.run_dir import metrics_lines
-from ae_jax.system.tensorfile import Tensors, read_tensors
-
-
-def outcome(run_dir: str | Path) -> tuple[Tensors, list[list[Any]]]:
-    """A run's, or a sweep's: the arrays of its newest checkpoint, and its metrics but for the time they took."""
-    arrays, _ = read_tensors(ae_jax.latest_checkpoint(run_dir))
-    timeless = ("epoch", "step", "train_loss", "test_loss")
-    return arrays, [[line[name] for name in timeless] for line in metrics_lines(Path(run_dir))]
+from faults.outcomes import outcome_difference, run_outcome
 
 
 def assert_same_outcome(run_dir: str | Path, other: str | Path) -> None:
-    (arrays, metrics), (expected, expected_metrics) = outcome(run_dir), outcome(other)
-    assert metrics == expected_metrics
-    assert arrays.keys() == expected.keys()
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(array, expected[name], strict=True)
+    assert outcome_difference(run_outcome(run_dir), run_outcome(other)) is None
 
 
 def largest_difference(a: object, b: object) -> float:

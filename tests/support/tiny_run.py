@@ -10,9 +10,11 @@ import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.data.batching import batch_sizes
 from ae_jax.models.autoencoders import Conv
-from ae_jax.parallel.loaders import ResidentImages
-from ae_jax.parallel.mesh import make_mesh, make_train_steps, replicate
-from ae_jax.runs.loop import train_pieces
+from ae_jax.parallel.loaders import ResidentLoader
+from ae_jax.parallel.mesh import make_mesh
+from ae_jax.parallel.sharded_steps import make_sharded_steps
+from ae_jax.parallel.sharding import replicate
+from ae_jax.runs.loop import train_segments
 from ae_jax.runs.program import Program
 from ae_jax.runs.progress import Progress
 from ae_jax.types import Images
@@ -28,16 +30,16 @@ class OneKernel(nn.Module):
 
 def begin() -> tuple[Program, Progress]:
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
-    mesh = make_mesh(None, batch_size=4, images_per_core=None)
+    mesh = make_mesh("auto", batch_size=4, images_per_core=None)
     sizes = batch_sizes(len(images), 4)
-    program = Program(mesh, ResidentImages(mesh, images), sizes, make_train_steps(mesh, 4), jax.random.key(1))
+    program = Program(mesh, ResidentLoader(mesh, images), sizes, make_sharded_steps(mesh, 4), jax.random.key(1))
     state = replicate(mesh, ae_jax.create_train_state(OneKernel(), jax.random.key(0), learning_rate=0.1))
     return program, Progress(state, program.no_losses())
 
 
 def train(program: Program, progress: Progress, num_steps: int) -> tuple[Program, Progress]:
     """Train on until step `num_steps`."""
-    for piece in train_pieces(program, progress, 3, lambda state: 0.25, stop_every=1):
+    for piece in train_segments(program, progress, 3, lambda state: 0.25, stop_every=1):
         if piece.step == num_steps:
             return program, piece
     raise AssertionError("the run has 15 steps")

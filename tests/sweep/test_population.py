@@ -26,24 +26,24 @@ def grid(arch: str, **settings: object) -> list[TrainConfig]:
 def trained_alone(config: TrainConfig, digits: np.ndarray) -> tuple[object, float]:
     program, state = make_program(config, digits)
     for epoch in range(1, EPOCHS + 1):
-        state, _ = program.take_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
+        state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
     return jax.device_get(state.params), make_test_loss(program.mesh, digits, state)(state)
 
 
 def trained_together(
-    members: list[TrainConfig], digits: np.ndarray, num_devices: int, at_once: int
+    members: list[TrainConfig], digits: np.ndarray, num_devices: int, members_per_device: int
 ) -> tuple[object, list[float]]:
     mesh = population_mesh(num_devices, len(members))
-    population, states = make_population(members, digits, mesh, at_once)
+    population, states = make_population(members, digits, mesh, members_per_device)
     losses, order = population.no_losses(), population.order(1)
     for first, last in ((0, 2), (2, len(population.sizes))):
-        states, losses = population.take_steps(states, losses, order, first, last)
-    states, _ = population.take_steps(states, losses, population.order(2), 0, len(population.sizes))
+        states, losses = population.run_steps(states, losses, order, first, last)
+    states, _ = population.run_steps(states, losses, population.order(2), 0, len(population.sizes))
     return population.fetch(states.params), make_test_losses(population, digits)(states)
 
 
 @pytest.mark.parametrize(
-    ("arch", "num_devices", "at_once", "settings"),
+    ("arch", "num_devices", "members_per_device", "settings"),
     [
         ("linear", 1, 1, {}),
         ("linear", 2, 2, {"noise": 0.2, "schedule": "cosine", "warmup": 0.3}),  # 3 members fill 2 devices up
@@ -52,16 +52,16 @@ def trained_together(
     ],
 )
 def test_a_member_is_the_run_that_it_would_be_alone(
-    arch: str, num_devices: int, at_once: int, settings: dict[str, object], digits: np.ndarray
+    arch: str, num_devices: int, members_per_device: int, settings: dict[str, object], digits: np.ndarray
 ) -> None:
     members = grid(arch, **settings)
-    params, test_losses = trained_together(members, digits, num_devices, at_once)
+    params, test_losses = trained_together(members, digits, num_devices, members_per_device)
     assert len(test_losses) == len(members)
     for place, member in enumerate(members):
         expected, expected_loss = trained_alone(member, digits)
         assert test_losses[place] == pytest.approx(expected_loss, abs=1e-5)  # several at a time sum in another order
         own = jax.tree.map(lambda leaf, place=place: leaf[place], params)
-        assert largest_difference(own, expected) <= (0 if at_once == 1 else 1e-5)  # as above
+        assert largest_difference(own, expected) <= (0 if members_per_device == 1 else 1e-5)  # as above
 
 
 def test_a_member_that_diverges_leaves_the_others_alone(digits: np.ndarray) -> None:
@@ -91,6 +91,6 @@ def test_fit_is_the_run_and_a_population_is_its_vmap(digits: np.ndarray) -> None
 
 def test_memory_that_does_not_hold_all_members_holds_fewer_at_a_time(digits: np.ndarray) -> None:
     members = [TrainConfig(arch="linear", seed=seed) for seed in range(4)]
-    for memory, at_once in {2**40: 4, 0: 1}.items():
-        population, _ = make_population(members, digits, population_mesh(1, 4), at_once=4, memory=memory)
-        assert population.at_once == at_once
+    for memory, members_per_device in {2**40: 4, 0: 1}.items():
+        population, _ = make_population(members, digits, population_mesh(1, 4), members_per_device=4, memory=memory)
+        assert population.members_per_device == members_per_device

@@ -23,8 +23,9 @@ from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
 from ae_jax.sweep.train import resume
 from ae_jax.sweep.train import train as sweep
+from faults.outcomes import run_outcome
 from tests.conftest import ROOT
-from tests.support.outcomes import assert_same_outcome, outcome
+from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 SETTINGS = {"arch": "linear", "seeds": 2, "learning_rate": (1e-3, 1e-2), "epochs": 2, "devices": "2"}
@@ -61,10 +62,12 @@ def test_the_best_is_the_run_that_train_makes_and_goes_on_as_one(whole: Path, tm
     settings = {"arch": "linear", "seed": config.seed, "learning_rate": config.learning_rate, "devices": "1"}
     alone = train(TrainConfig(**settings, dataset=config.dataset, epochs=2, run_dir=str(tmp_path / "alone")))
 
-    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)  # only evaluation is compiled otherwise
+    np.testing.assert_allclose(
+        run_outcome(best)[1], run_outcome(alone)[1], atol=1e-6
+    )  # only evaluation is compiled otherwise
     for folder in (best, alone):
         resume_run(folder, epochs=3)
-    np.testing.assert_allclose(outcome(best)[1], outcome(alone)[1], atol=1e-6)
+    np.testing.assert_allclose(run_outcome(best)[1], run_outcome(alone)[1], atol=1e-6)
     assert {path.name for path in (best / "figures").iterdir()} >= {"loss.png", "reconstructions_epoch_0003.png"}
 
 

@@ -10,7 +10,7 @@ import pytest
 import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.runs.checkpoints import load_progress
-from ae_jax.runs.metadata import continued_config
+from ae_jax.runs.metadata import resumed_config
 from ae_jax.system.tensorfile import write_tensors
 from ae_jax.training.checkpoint import checkpoint_info
 from tests.conftest import ROOT
@@ -45,7 +45,7 @@ def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> 
     assert ae_jax.load_checkpoint(OLD, fresh.state).step == 8
     program = dataclasses.replace(program, shuffle_key=jax.random.key(9))
     program, progress = load_progress(OLD, checkpoint_info(OLD), program, fresh.state)
-    assert continued_config(checkpoint_info(OLD)["record"], {}, TrainConfig) == TrainConfig(batch_size=4, epochs=3)
+    assert resumed_config(checkpoint_info(OLD)["record"], {}, TrainConfig) == TrainConfig(batch_size=4, epochs=3)
     assert progress.step == 8
     assert [(metrics.epoch, metrics.step, metrics.test_loss) for metrics in progress.history] == [(1, 5, 0.25)]
     _, expected = train(*begin(), num_steps=8)

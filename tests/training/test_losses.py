@@ -6,8 +6,10 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.data.batching import Resident, batch_sizes
-from ae_jax.parallel.mesh import make_mesh, make_train_steps, replicate
+from ae_jax.data.batching import ResidentBatches, batch_sizes
+from ae_jax.parallel.mesh import make_mesh
+from ae_jax.parallel.sharded_steps import make_sharded_steps
+from ae_jax.parallel.sharding import replicate
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +74,9 @@ def test_devices_share_the_noise_and_agree(state: ae_jax.TrainState, digits: np.
     losses = []
     for num_devices in (1, 3):  # 64 images are no multiple of 3
         mesh = make_mesh(num_devices, batch_size=64, images_per_core=None)
-        steps = make_train_steps(mesh, 64, ae_jax.denoising_loss(0.5))
+        steps = make_sharded_steps(mesh, 64, ae_jax.denoising_loss(0.5))
         start = replicate(mesh, (state, np.zeros(len(batch_sizes(300, 64)), np.float32)))
         start = jax.tree.map(jnp.copy, start)  # which is used up
-        feed = replicate(mesh, Resident(digits, np.arange(300)))
+        feed = replicate(mesh, ResidentBatches(digits, np.arange(300)))
         losses.append(np.asarray(steps(*start, feed, 0, 5, replicate(mesh, jax.random.key(4)))[1]))
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)  # sums in another order

@@ -9,8 +9,8 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.data.batching import Resident
-from ae_jax.training.steps import train_steps
+from ae_jax.data.batching import ResidentBatches
+from ae_jax.training.steps import run_steps
 from tests.support.outcomes import largest_difference
 
 MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
@@ -51,12 +51,12 @@ def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np
     start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     order = jax.random.permutation(jax.random.key(1), len(digits))
     loss = CountedLoss()
-    take_steps = jax.jit(functools.partial(train_steps, batch_size=64, loss_fn=loss))
+    jitted = jax.jit(functools.partial(run_steps, batch_size=64, loss_fn=loss))
 
     def run(bounds: list[int]) -> tuple[ae_jax.TrainState, jax.Array]:
         state, losses = start, jnp.zeros(5)
         for first, last in itertools.pairwise(bounds):
-            state, losses = take_steps(state, losses, Resident(digits, order), first, last)
+            state, losses = jitted(state, losses, ResidentBatches(digits, order), first, last)
         return state, losses
 
     whole, whole_losses = run([0, 5])
