@@ -1,7 +1,7 @@
 """MNIST autoencoders in pure-functional JAX.
 
-Importing this touches no file, no network and no device, and imports no JAX: each of the names listed in `__init__.pyi`
-brings its module when it is first used, so that a command line is read, or refused, at once.
+The import has no side effects and does not import JAX: the names in `__init__.pyi` are loaded lazily on first use, so
+that commands parse, or reject, their arguments immediately.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""The public names, and where each is defined."""
+"""Public names and the modules that define them."""
 
 __all__ = [
     "ConvAutoencoder",

@@ -1,4 +1,4 @@
-"""The names that settings choose among, known before JAX is imported."""
+"""Literal types of the settings, importable without JAX."""
 
 from typing import Literal, TypeAlias
 

@@ -49,7 +49,7 @@ def parse(config_class: Callable[..., Config], description: str, args: Sequence[
 def parse_training(
     recipes: Mapping[str, Callable[..., Any]], description: str, args: Sequence[str] | None = None
 ) -> TrainingCommand:
-    """As `parse`, for a command that also takes `--resume` and, with several recipes, `--recipe`.
+    """Read the command line of a command that also takes `--resume` and, with several recipes, `--recipe`.
 
     Args:
       recipes: name -> function from the given settings, as keywords, to all settings. The first is the default recipe

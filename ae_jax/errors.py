@@ -1,17 +1,17 @@
-"""The ways in which a command ends badly through no fault of the code."""
+"""Exceptions that commands report as one-line errors."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message says what and what to do. Scripts exit with 2."""
+    """Invalid user input; the message says what is wrong and what to do. Scripts exit with code 2."""
 
 
 class DamagedFileError(InputError):
-    """A file is not what was once written; the message names it."""
+    """A corrupt file, named in the message."""
 
 
 class RunError(RuntimeError):
-    """A run could not go on; the message says why and what to do. Scripts exit with 1."""
+    """Failure of a run; the message says why and what to do. Scripts exit with code 1."""
 
 
 class DivergedError(RunError):
-    """A loss or a parameter is not finite."""
+    """A non-finite loss or parameter."""

@@ -1,4 +1,4 @@
-"""The shape vocabulary: what the arrays of this package look like, and what a path may be, said once."""
+"""Shared type aliases: arrays with shapes and dtypes (jaxtyping), parameters, metrics and paths."""
 
 import os
 from typing import Any, TypeAlias
@@ -8,25 +8,25 @@ from jaxtyping import Array, Float, Int, Int32, Key, UInt8
 
 Images: TypeAlias = Float[Array, "batch 28 28 1"]  # NHWC, pixels in [0, 1]
 Latents: TypeAlias = Float[Array, "batch latent"]
-Batch: TypeAlias = Float[Array, "batch ..."]  # the same of any shape, for the caller's own models
+Batch: TypeAlias = Float[Array, "batch ..."]  # images of any shape, for custom models
 PerImage: TypeAlias = Float[Array, "batch"]
 Scalar: TypeAlias = Float[Array, ""]
 StepLosses: TypeAlias = Float[Array, "steps"]
 MembersStepLosses: TypeAlias = Float[Array, "members steps"] | Float[np.ndarray, "members steps"]
-AnyLosses: TypeAlias = StepLosses | MembersStepLosses
+AnyLosses: TypeAlias = StepLosses | Float[np.ndarray, "steps"] | MembersStepLosses
 EpochsMetrics: TypeAlias = dict[str, Float[Array, "epochs"]]
 Step: TypeAlias = Int[Array, ""]
 Order: TypeAlias = Int[Array, "n"]
-MembersOrders: TypeAlias = Int[Array, "members n"]
-PlacedOrder: TypeAlias = Order | MembersOrders | Int[np.ndarray, "n"]  # where the images are: on the device or the host
+PlacedOrder: TypeAlias = Order | Int[Array, "members n"] | Int[np.ndarray, "n"]  # on the device or host, as the images
 RandomKey: TypeAlias = Key[Array, ""]
 RandomKeys: TypeAlias = Key[Array, "keys"]
 MembersKeys: TypeAlias = Key[Array, "members"]
 PerImageKeys: TypeAlias = Key[Array, "batch"]
 
-Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # a dataset's images, on device or host
+Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # images of a dataset, on device or host
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
 HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
+AnyBatch: TypeAlias = Pixels | Batch | HostBatch
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 HostCodes: TypeAlias = Float[np.ndarray, "n d"]
 

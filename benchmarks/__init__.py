@@ -1,1 +1,1 @@
-"""How fast training is, beside plain flax, PyTorch and what the machine could do at best."""
+"""Training speed compared with plain flax, PyTorch and the roofline of the machine."""

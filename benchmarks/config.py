@@ -1,4 +1,4 @@
-"""The settings of the benchmark."""
+"""Settings of the benchmark."""
 
 import dataclasses
 from typing import Literal
@@ -10,20 +10,20 @@ from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkConfig:
-    """What to measure."""
+    """The settings of `scripts/benchmark.py`; raises `InputError` for an invalid value."""
 
-    arch: Literal["both", "conv", "linear"] = setting("both", "the model")
-    part: Literal["all", "steps", "growth", "quality", "scaling", "process"] = setting("all", "what to measure")
-    dataset: str = setting("auto", "as for scripts/train.py; quality wants mnist")
-    rounds: int = setting(15, "turns that each contender gets")
-    json: str | None = setting(None, "file for every number; default none")
-    figure: str | None = setting(None, "file for a picture, .png, .svg or .pdf; default none")
+    arch: Literal["both", "conv", "linear"] = setting("both", "models to train")
+    part: Literal["all", "steps", "growth", "quality", "scaling", "process"] = setting("all", "measurement")
+    dataset: str = setting("auto", "as for scripts/train.py; quality requires mnist")
+    rounds: int = setting(15, "timed rounds per contender")
+    json: str | None = setting(None, "JSON file for the results (default: none)")
+    figure: str | None = setting(None, "figure file, .png, .svg or .pdf (default: none)")
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
         if self.part == "process" and self.arch == "linear":
-            raise InputError("--part process is measured on conv alone; leave out --arch linear.")
+            raise InputError("--part process measures conv only; leave out --arch linear.")
         if self.json:
             check_output(self.json, "--json")
         if self.figure:

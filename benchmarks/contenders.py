@@ -1,22 +1,20 @@
-"""What is compared with what: each contender a process of its own that trains when it is told to.
+"""Contenders: training programs to time, each in its own process and trained on request.
 
-Processes, because two frameworks in one keep each other's idle threads busy, and because JAX decides once a process how
-many devices a CPU is.
+In one process, the idle threads of one framework would slow down the other, and JAX fixes its number of CPU devices.
 """
 
 import dataclasses
+import functools
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
-from jax.stages import Wrapped
 
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import open_splits
@@ -30,24 +28,24 @@ from ae_jax.types import AnyLosses, HostImages
 
 
 class Trainer(Protocol):
-    """Something that trains and waits until it is done; every image once before any comes again."""
+    """Protocol of a contender; an epoch visits every image once, in random order."""
 
     def train(self, num_steps: int) -> None:
-        """Take the next steps."""
+        """Run the next steps and wait for their results."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a contender is to train on."""
+    """The settings and images of a contender."""
 
     config: TrainConfig
     dataset: str
-    num_images: int | None = None  # the first so many, or all
-    one_core: bool = False  # of a CPU
+    num_images: int | None = None  # use only the first ones; None: all
+    one_core: bool = False  # pin the process to one CPU core
 
 
 class Contender:
-    """A contender's process. `start` begins to build it, so that several are built at once; `ready` waits for it."""
+    """The process of a contender. It builds in the background, so that several build at once; `ready` waits for it."""
 
     def __init__(self, name: str, task: Task) -> None:
         self.name = name
@@ -58,26 +56,26 @@ class Contender:
         child.close()
 
     def ready(self) -> str | None:
-        """Wait until it is built and has taken its first steps; why not, if it could not be."""
+        """Wait for the build and the warm-up steps; return the error message of a failed build, or None."""
         return self._receive()
 
     def train(self, num_steps: int) -> float:
-        """Seconds that it takes for its next steps."""
+        """Run the next steps and return their time in seconds."""
         self._connection.send(num_steps)
         return float(self._receive())
 
     def test_loss(self) -> float:
-        """The mean over all test images, now."""
+        """Return the current mean loss over all test images."""
         self._connection.send(None)
         return float(self._receive())
 
-    def dismiss(self) -> None:
-        """Have the process end, in its own time."""
+    def disconnect(self) -> None:
+        """Close the connection, which makes the process exit."""
         self._connection.close()
 
     def close(self) -> None:
-        """End the process."""
-        self.dismiss()
+        """Disconnect and wait for the process to exit, at most 10 s."""
+        self.disconnect()
         self._process.join(10)
         self._process.kill()
 
@@ -85,7 +83,7 @@ class Contender:
         try:
             return self._connection.recv()
         except EOFError:
-            return "its process ended"
+            return "its process exited"
 
 
 def _serve(connection: Connection, name: str, task: Task) -> None:
@@ -93,10 +91,10 @@ def _serve(connection: Connection, name: str, task: Task) -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     images, test_images = (dataset.load().images for dataset in open_splits(task.dataset))
     try:
-        trainer = {**BUILDERS, **WAYS}[name](task.config, images[: task.num_images])
-        if task.config.schedule == "constant":  # a schedule counts its steps
+        trainer = {**BUILDERS, **SCALING_BUILDERS}[name](task.config, images[: task.num_images])
+        if task.config.schedule == "constant":  # warm-up steps would shift any other schedule
             trainer.train(3)
-    except Exception as error:  # whatever PyTorch or its compiler lack here; the others go on
+    except Exception as error:  # such as a missing PyTorch or compiler; the others still run
         connection.send(f"{type(error).__name__}: {error}".splitlines()[0])
         return
     connection.send(None)
@@ -114,15 +112,14 @@ def _serve(connection: Connection, name: str, task: Task) -> None:
 
 
 class AeJaxTrainer:
-    """This package's run without its files: the same compiled program on the same devices."""
+    """A run of ae_jax without its files: the same compiled program on the same devices."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        _meet(config)
+        _join(config)
         self._program, self._state = make_program(config, images, stream=config.stream)
         self._epoch = self._first = 0
 
     def train(self, num_steps: int) -> None:
-        """Take the next steps."""
         steps_per_epoch = len(self._program.sizes)
         while num_steps:
             if self._first == 0:
@@ -138,12 +135,11 @@ class AeJaxTrainer:
         jax.block_until_ready(self._state)
 
     def evaluate(self, images: HostImages) -> float:
-        """The mean loss over the images."""
         return make_test_loss(self._program.mesh, images, self._state)(self._state)
 
 
-class PopulationTrainer:
-    """Eight seeds at once."""
+class SweepTrainer:
+    """Eight seeds trained as one program, as in a sweep."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
         members = [dataclasses.replace(config, seed=seed) for seed in range(NUM_SEEDS)]
@@ -151,38 +147,33 @@ class PopulationTrainer:
         self._orders = self._population.order(1)
 
     def train(self, num_steps: int) -> None:
-        """Take steps of each, always the epoch's first."""
+        """Run the first `num_steps` steps of an epoch for each seed."""
         losses = self._population.no_losses()
         self._states, _ = self._population.run_steps(self._states, losses, self._orders, 0, num_steps)
         jax.block_until_ready(self._states)
 
 
-class AllReduce:
-    """The all-reduce of a step, alone."""
+class AllReduceOnly:
+    """The all-reduce of a step without its computation."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        _meet(config)
+        _join(config)
         mesh = run_mesh(config)
         params = initial_state(config, jax.random.key(0), 1).params
-        self._numbers = replicate(mesh, np.zeros(1 + sum(leaf.size for leaf in jax.tree.leaves(params)), np.float32))
-        self._sum = _make_all_reduces(mesh)
+        size = 1 + sum(leaf.size for leaf in jax.tree.leaves(params))  # the loss and all gradients
+        self._grads = replicate(mesh, np.zeros(size, np.float32))
+
+        def all_reduces(array: jax.Array, repeats: int) -> jax.Array:
+            return jax.lax.fori_loop(0, repeats, lambda _, x: jax.lax.psum(x, AXIS), array)
+
+        self._all_reduces = jax.jit(jax.shard_map(all_reduces, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
 
     def train(self, num_steps: int) -> None:
-        """So many sums over the devices, one after another."""
-        jax.block_until_ready(self._sum(self._numbers, num_steps))
+        jax.block_until_ready(self._all_reduces(self._grads, num_steps))
 
 
-def _make_all_reduces(mesh: Mesh) -> Wrapped:
-    """Jit `times` all-reduces of an array, one after another: `(f32[n], times) -> f32[n]`."""
-
-    def sums(numbers: jax.Array, times: int) -> jax.Array:
-        return jax.lax.fori_loop(0, times, lambda _, x: jax.lax.psum(x, AXIS), numbers)
-
-    return jax.jit(jax.shard_map(sums, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
-
-
-def _meet(config: TrainConfig) -> None:
-    """Meet the other process, if there is one, for good."""
+def _join(config: TrainConfig) -> None:
+    """Join the distributed job, if any, until the process exits."""
     processes = (config.distributed or bool(config.coordinator), config.coordinator, config.num_processes)
     join_processes(*processes, config.process_id).__enter__()
 
@@ -193,25 +184,20 @@ def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:
     return Trainer(config.arch, images, config.batch_size)
 
 
-def _torch(*, channels_last: bool, compiled: bool) -> Callable[[TrainConfig, HostImages], Trainer]:
-    def build(config: TrainConfig, images: HostImages) -> Trainer:
-        from benchmarks.torch_tutorial import Trainer
+def _torch(config: TrainConfig, images: HostImages, *, channels_last: bool = False, compiled: bool = False) -> Trainer:
+    from benchmarks.torch_tutorial import Trainer
 
-        return Trainer(config.arch, images, config.batch_size, channels_last=channels_last, compiled=compiled)
-
-    return build
+    return Trainer(config.arch, images, config.batch_size, channels_last=channels_last, compiled=compiled)
 
 
 NUM_SEEDS = 8
-WAYS: Mapping[str, Callable[[TrainConfig, HostImages], Trainer]] = {
-    "population": PopulationTrainer,
-    "all-reduce": AllReduce,
-}
-BUILDERS: Mapping[str, Callable[[TrainConfig, HostImages], Trainer]] = {
+Builder: TypeAlias = Callable[[TrainConfig, HostImages], Trainer]
+SCALING_BUILDERS: Mapping[str, Builder] = {"sweep": SweepTrainer, "all-reduce": AllReduceOnly}
+BUILDERS: Mapping[str, Builder] = {
     "ae_jax": AeJaxTrainer,
     "plain flax": _plain_flax,
-    "PyTorch eager": _torch(channels_last=False, compiled=False),
-    "PyTorch compiled": _torch(channels_last=False, compiled=True),
-    "PyTorch channels-last": _torch(channels_last=True, compiled=False),
-    "PyTorch channels-last compiled": _torch(channels_last=True, compiled=True),
+    "PyTorch eager": _torch,
+    "PyTorch compiled": functools.partial(_torch, compiled=True),
+    "PyTorch channels-last": functools.partial(_torch, channels_last=True),
+    "PyTorch channels-last compiled": functools.partial(_torch, channels_last=True, compiled=True),
 }

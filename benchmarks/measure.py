@@ -1,7 +1,6 @@
-"""How fast training is: this package, plain flax and PyTorch in turn, against the floor of the machine.
+"""Timing of ae_jax, plain flax and PyTorch against the roofline of the machine.
 
-Machines are shared and change their speed: what is compared runs in turn within one measurement (A B A B …), and what
-counts is the minimum, with the median beside it.
+The speed of a shared machine varies: contenders are timed in interleaved rounds (A B A B …), and their minima compared.
 """
 
 import contextlib
@@ -33,10 +32,10 @@ from benchmarks.scaling import measure_scaling
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_SECONDS = 0.3  # long enough that starting and stopping do not show
+_TIMED_SECONDS = 0.3  # per measurement, so that the overhead of starting and stopping is negligible
 _PROCESS_ROUNDS = 3
 _BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
-_TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # test MSE, and the epochs that PyTorch gets to reach it
+_TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # target test MSE, and the most epochs for PyTorch
 _FIRST_STEP = """
 import time
 from ae_jax.config import TrainConfig
@@ -55,67 +54,64 @@ train(TrainConfig(arch="conv", epochs=4, dataset={dataset!r}, run_dir={run_dir!r
 
 
 def measure(config: BenchmarkConfig) -> dict[str, Any]:
-    """All numbers that `config` asks for: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s.
+    """Run the measurements of `config`: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s.
 
     Raises:
-      InputError: the data cannot be had, or are not those that the quality was measured on.
+      InputError: the dataset is not available, or is not MNIST, for which the target errors are defined.
     """
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share a GPU's memory
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # several processes share the memory of a GPU
     dataset = find_dataset(config.dataset)
     if config.part == "quality" and dataset != "mnist":
-        raise InputError(f"--part quality wants mnist, not {dataset}; give --dataset mnist.")
+        raise InputError(f"--part quality requires mnist, not {dataset}; pass --dataset mnist.")
     num_images = len(load_dataset(dataset, "train").images)
     results: dict[str, Any] = {"dataset": dataset, "images": num_images, "machine": _machine()}
     archs: tuple[Arch, ...] = ("conv", "linear") if config.arch == "both" else (config.arch,)
     for arch in archs:
         parts = results[arch] = {}
         if config.part in ("all", "steps"):
-            _log.info("%s: milliseconds a step, each contender in turn", arch)
+            _log.info("%s: ms per step of each contender", arch)
             parts["steps"] = measure_steps(arch, dataset, config.rounds)
         if config.part in ("all", "growth"):
-            _log.info("%s: epochs over fewer images and with other batches", arch)
+            _log.info("%s: s per epoch by number of images and by batch size", arch)
             parts["growth"] = measure_growth(arch, dataset, num_images)
         if config.part in ("all", "scaling"):
-            _log.info("%s: devices, processes, streaming, populations", arch)
+            _log.info("%s: ms per step by devices, processes, streaming and seeds", arch)
             parts["scaling"] = measure_scaling(arch, dataset, config.rounds)
         if config.part in ("all", "quality") and dataset == "mnist":
-            _log.info("%s: seconds to a given test error", arch)
+            _log.info("%s: training time to the target test MSE", arch)
             parts["quality"] = measure_quality(arch, dataset)
         elif config.part == "all":
-            _log.info("%s: no seconds to a given test error, which are known for mnist alone", arch)
+            _log.info("%s: skipping the time to the target test MSE, which is defined for mnist only", arch)
     if config.part in ("all", "process") and "conv" in archs:
-        _log.info("conv: whole processes")
+        _log.info("conv: time of whole processes")
         results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
     return results
 
 
 def measure_steps(arch: Arch, dataset: str, rounds: int) -> dict[str, Any]:
-    """Milliseconds a step at batch 64 of every contender in turn, the floor, and an epoch of each.
+    """Measure ms per step at batch size 64 and s per epoch of each contender, and the roofline.
 
     Returns:
-      `{"floor_ms": …, "contenders": {name: {"min_ms", "median_ms", "epoch_seconds"} or {"missing": why}}}`.
+      `{"roofline_ms": …, "contenders": {name: {"min_ms", "median_ms", "epoch_seconds"} or {"missing": reason}}}`.
     """
     config = TrainConfig(arch=arch)
     names = [name for name in BUILDERS if arch == "conv" or "channels" not in name]
     rates = Rates(arch)
     with _contenders({name: (name, Task(config, dataset)) for name in names}) as (running, missing):
         seconds: dict[str, list[float]] = {name: [] for name in running}
-        chunks = {name: _chunk(contender) for name, contender in running.items()}
+        num_steps = {name: _num_steps(contender) for name, contender in running.items()}
         for _ in range(rounds):
             rates.measure()
             for name, contender in running.items():
-                seconds[name].append(contender.train(chunks[name]) / chunks[name])
+                seconds[name].append(contender.train(num_steps[name]) / num_steps[name])
         steps_per_epoch = -(-len(load_dataset(dataset, "train").images) // config.batch_size)
         epochs = {name: contender.train(steps_per_epoch) for name, contender in running.items()}
-    contenders: dict[str, Any] = {name: {"missing": why} for name, why in missing.items()}
+    contenders: dict[str, Any] = {name: {"missing": reason} for name, reason in missing.items()}
     for name, times in seconds.items():
-        contenders[name] = {
-            "min_ms": 1e3 * min(times),
-            "median_ms": 1e3 * statistics.median(times),
-            "epoch_seconds": epochs[name],
-        }
+        ms_per_step = {"min_ms": 1e3 * min(times), "median_ms": 1e3 * statistics.median(times)}
+        contenders[name] = ms_per_step | {"epoch_seconds": epochs[name]}
     return {
-        "floor_ms": rates.floor_ms(arch, config.batch_size),
+        "roofline_ms": rates.roofline_ms(arch, config.batch_size),
         "gflops_per_second": rates.flops_per_second / 1e9,
         "gbytes_per_second": rates.bytes_per_second / 1e9,
         "contenders": {name: contenders[name] for name in names},
@@ -123,7 +119,7 @@ def measure_steps(arch: Arch, dataset: str, rounds: int) -> dict[str, Any]:
 
 
 def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
-    """Seconds of an epoch over 1/4, 1/2 and all images at batch 64, and over all of them at other batch sizes."""
+    """Measure s per epoch over 1/4, 1/2 and all images at batch size 64, and over all images at other batch sizes."""
     tasks = {f"{n}": Task(TrainConfig(arch=arch), dataset, n) for n in (num_images // 4, num_images // 2, num_images)}
     batches = {f"batch {size}": Task(TrainConfig(arch=arch, batch_size=size), dataset) for size in _BATCH_SIZES}
     best: dict[str, float] = {}
@@ -140,7 +136,7 @@ def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
 
 
 def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
-    """Training seconds to the test error that PyTorch reaches with the tutorial's settings: there, and by `fast`."""
+    """Measure training time to the target test MSE: `--recipe fast` against PyTorch with the tutorial's settings."""
     target, max_epochs = _TARGETS[arch]
     recipe = fast(arch)
     torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
@@ -159,7 +155,7 @@ def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
 
 
 def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
-    """Seconds of whole processes: four epochs of conv with pictures, here and in PyTorch, and up to the first step."""
+    """Time whole processes: 4 epochs of conv with figures in ae_jax and PyTorch, and the time to the first step."""
     times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
@@ -176,33 +172,32 @@ def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
                 start = time.time()
                 _run(*tutorial)
                 times["PyTorch"].append(time.time() - start)
-    return {name: {"min": min(each), "median": statistics.median(each)} for name, each in times.items() if each}
+    return {name: {"min": min(runs), "median": statistics.median(runs)} for name, runs in times.items() if runs}
 
 
 def _run(*arguments: str) -> str:
-    """What a Python process prints."""
+    """Run a Python process and return its stdout."""
     result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RunError(f"a process that was to be timed failed: {result.stderr.strip()[-500:]}")
+        raise RunError(f"a timed process failed: {result.stderr.strip()[-500:]}")
     return result.stdout
 
 
 @contextlib.contextmanager
 def _contenders(tasks: dict[str, tuple[str, Task]]) -> Iterator[tuple[dict[str, Contender], dict[str, str]]]:
-    """The processes that could be built, and why the others could not."""
+    """Start contenders; yield those that built, and the error message of each of the others."""
     contenders = {key: Contender(name, task) for key, (name, task) in tasks.items()}
     try:
-        problems = {key: contender.ready() for key, contender in contenders.items()}
-        missing = {key: problem for key, problem in problems.items() if problem is not None}
+        missing = {key: error for key, contender in contenders.items() if (error := contender.ready()) is not None}
         yield {key: contender for key, contender in contenders.items() if key not in missing}, missing
     finally:
         for contender in contenders.values():
             contender.close()
 
 
-def _chunk(contender: Contender) -> int:
-    """As many steps as take about `_CHUNK_SECONDS`."""
-    return max(1, round(_CHUNK_SECONDS / (contender.train(10) / 10)))
+def _num_steps(contender: Contender) -> int:
+    """The number of steps that take about `_TIMED_SECONDS`."""
+    return max(1, round(_TIMED_SECONDS / (contender.train(10) / 10)))
 
 
 def _machine() -> dict[str, Any]:

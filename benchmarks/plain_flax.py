@@ -1,4 +1,4 @@
-"""The same models as most flax users would write them: `nn.Conv`, `nn.ConvTranspose`, a jitted step, a Python loop."""
+"""Plain flax baseline: `nn.Conv` and `nn.ConvTranspose`, one jitted train step, a Python loop over batches."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from ae_jax.models.autoencoders import LinearAutoencoder
 
 
 class PlainConvAutoencoder(nn.Module):
-    """Layer for layer `ConvAutoencoder`."""
+    """The same layers as `ConvAutoencoder`."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -28,7 +28,7 @@ class PlainConvAutoencoder(nn.Module):
 
 @jax.jit
 def train_step(state: TrainState, images: jax.Array) -> tuple[TrainState, jax.Array]:
-    """A step on `f32[batch, 28, 28, 1]`."""
+    """Run one optimizer step on `f32[batch, 28, 28, 1]`."""
 
     def loss_fn(params: Any) -> jax.Array:
         return jnp.mean((state.apply_fn({"params": params}, images) - images) ** 2)
@@ -38,7 +38,7 @@ def train_step(state: TrainState, images: jax.Array) -> tuple[TrainState, jax.Ar
 
 
 class Trainer:
-    """The tutorial's settings; images are floats in NumPy, shuffled there, and a batch goes to the device a step."""
+    """Train with the tutorial's settings; NumPy shuffles the float images, and each step transfers one batch."""
 
     def __init__(self, arch: str, images: np.ndarray, batch_size: int) -> None:
         model = PlainConvAutoencoder() if arch == "conv" else LinearAutoencoder()
@@ -48,7 +48,6 @@ class Trainer:
         self.rng, self.order = np.random.default_rng(0), np.empty(0, np.int64)
 
     def train(self, num_steps: int) -> None:
-        """The next steps; every image once before any comes again."""
         for _ in range(num_steps):
             if len(self.order) == 0:
                 self.order = self.rng.permutation(len(self.images))

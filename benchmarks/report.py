@@ -1,4 +1,4 @@
-"""The benchmark's numbers as a table, a file and a picture."""
+"""Report of the benchmark: Markdown tables, JSON file and figure."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def report(config: BenchmarkConfig) -> None:
-    """Measure, print the table, and write the files that `config` names."""
+    """Run the benchmark, print its tables, and write the files named in `config`."""
     results = measure(config)
     print(table(results))
     if config.json:
@@ -27,12 +27,12 @@ def report(config: BenchmarkConfig) -> None:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Every number with its ratio, as Markdown."""
+    """Format the results and their ratios as Markdown tables."""
     return "\n".join(_lines(results))
 
 
 def best_torch(contenders: dict[str, Any]) -> float | None:
-    """The least milliseconds that any way of running PyTorch takes for a step, or None where it is not installed."""
+    """The ms per step of the fastest PyTorch contender, or None if PyTorch is not installed."""
     times = [row["min_ms"] for name, row in contenders.items() if name.startswith("PyTorch") and "min_ms" in row]
     return min(times, default=None)
 
@@ -53,10 +53,10 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
 
 def _scaling(arch: str, scaling: dict[str, Any]) -> Iterator[str]:
     if "image_us" in scaling:
-        yield f"{arch}: on one core {scaling['fixed_ms']:.2f} ms a step and {scaling['image_us']:.1f} µs an image"
-    yield f"| {arch} | ms a step, minimum | median | predicted |"
+        yield f"{arch} on one core: {scaling['fixed_ms']:.2f} ms per step + {scaling['image_us']:.1f} µs per image"
+    yield f"| {arch} | ms per step, minimum | median | predicted |"
     yield "|---|---|---|---|"
-    for name, row in scaling["ways"].items():
+    for name, row in scaling["configurations"].items():
         if "missing" in row:
             yield f"| {name} | – | – | {row['missing']} |"
             continue
@@ -65,8 +65,8 @@ def _scaling(arch: str, scaling: dict[str, Any]) -> Iterator[str]:
 
 
 def _steps(arch: str, steps: dict[str, Any]) -> Iterator[str]:
-    ours, floor = steps["contenders"]["ae_jax"]["min_ms"], steps["floor_ms"]
-    yield f"| {arch}, batch 64 | ms a step, minimum | median | s an epoch | times ae_jax |"
+    ours, roofline = steps["contenders"]["ae_jax"]["min_ms"], steps["roofline_ms"]
+    yield f"| {arch}, batch 64 | ms per step, minimum | median | s per epoch | relative to ae_jax |"
     yield "|---|---|---|---|---|"
     for name, row in steps["contenders"].items():
         if "missing" in row:
@@ -75,29 +75,29 @@ def _steps(arch: str, steps: dict[str, Any]) -> Iterator[str]:
             times = f"{row['min_ms']:.2f} | {row['median_ms']:.2f} | {row['epoch_seconds']:.2f}"
             yield f"| {name} | {times} | {row['min_ms'] / ours:.2f} |"
     rates = f"{steps['gflops_per_second']:.0f} GFLOP/s, {steps['gbytes_per_second']:.0f} GB/s"
-    yield f"| floor ({rates}) | {floor:.2f} | | | {floor / ours:.2f} |"
+    yield f"| roofline ({rates}) | {roofline:.2f} | | | {roofline / ours:.2f} |"
     torch = best_torch(steps["contenders"])
-    against = f"; PyTorch's best / ae_jax {torch / ours:.2f}" if torch else ""
-    yield f"ae_jax / floor {ours / floor:.2f}{against}"
+    torch_ratio = f"; fastest PyTorch / ae_jax {torch / ours:.2f}" if torch else ""
+    yield f"ae_jax / roofline {ours / roofline:.2f}{torch_ratio}"
 
 
 def _growth(arch: str, growth: dict[str, Any]) -> Iterator[str]:
     by_images, by_batch = growth["epoch_seconds_by_images"], growth["epoch_seconds_by_batch"]
     all_images = max(by_images, key=int)
-    yield f"| {arch}, images | s an epoch | per image, against all |"
+    yield f"| {arch}, images | s per epoch | time per image, relative |"
     yield "|---|---|---|"
     for n, seconds in by_images.items():
         ratio = (seconds / int(n)) / (by_images[all_images] / int(all_images))
         yield f"| {int(n):,} | {seconds:.3f} | {ratio:.2f} |"
     yield ""
-    yield f"| {arch}, batch | s an epoch | images/s |"
+    yield f"| {arch}, batch size | s per epoch | images/s |"
     yield "|---|---|---|"
     for size, seconds in by_batch.items():
         yield f"| {size} | {seconds:.2f} | {int(all_images) / seconds:,.0f} |"
 
 
 def _quality(arch: str, quality: dict[str, Any]) -> Iterator[str]:
-    yield f"| {arch}, to test MSE {quality['target']} | training s | test MSE |"
+    yield f"| {arch}, time to test MSE {quality['target']} | training time, s | test MSE |"
     yield "|---|---|---|"
     ours = quality["fast"]
     yield f"| ae_jax `--recipe fast` | {ours['seconds']:.2f} | {ours['test_mse']:.5f} |"
@@ -110,11 +110,8 @@ def _quality(arch: str, quality: dict[str, Any]) -> Iterator[str]:
 def _process(process: dict[str, Any]) -> Iterator[str]:
     yield "| whole process, conv | s, minimum | median |"
     yield "|---|---|---|"
-    names = {
-        "ae_jax": "ae_jax, 4 epochs to the last picture",
-        "PyTorch": "PyTorch, the same",
-        "first_step": "ae_jax, start to first step",
-    }
+    epochs = "4 epochs with figures"
+    names = {"ae_jax": f"ae_jax, {epochs}", "PyTorch": f"PyTorch, {epochs}", "first_step": "ae_jax, to the first step"}
     for name, row in process.items():
         yield f"| {names[name]} | {row['min']:.2f} | {row['median']:.2f} |"
     if "PyTorch" in process:
@@ -122,7 +119,7 @@ def _process(process: dict[str, Any]) -> Iterator[str]:
 
 
 def benchmark_figure(results: dict[str, Any]) -> "Figure":
-    """A row a model: milliseconds a step of each contender beside the floor, and how the epoch's time grows."""
+    """One row per model: ms per step of each contender with the roofline, and s per epoch by batch size."""
     from matplotlib.figure import Figure
 
     archs = [arch for arch in ("conv", "linear") if results.get(arch)]
@@ -143,13 +140,13 @@ def _draw_steps(axes: "Axes", arch: str, steps: dict[str, Any] | None) -> None:
     colors = ["C0" if name == "ae_jax" else "C1" if name.startswith("PyTorch") else "C2" for name in rows]
     bars = axes.barh(list(rows), list(rows.values()), color=colors)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.axvline(steps["floor_ms"], color="black", linestyle="--")
+    axes.axvline(steps["roofline_ms"], color="black", linestyle="--")
     axes.invert_yaxis()
-    label = f" floor {steps['floor_ms']:.2f}"
-    axes.text(steps["floor_ms"], 1, label, transform=axes.get_xaxis_transform(), verticalalignment="bottom")
+    label = f" roofline {steps['roofline_ms']:.2f}"
+    axes.text(steps["roofline_ms"], 1, label, transform=axes.get_xaxis_transform(), verticalalignment="bottom")
     axes.set_xlim(0, 1.15 * max(rows.values()))
-    axes.set_title(f"{arch}: a step of 64 images", pad=18)
-    axes.set_xlabel("milliseconds, minimum")
+    axes.set_title(f"{arch}: time per step, batch size 64", pad=18)
+    axes.set_xlabel("ms per step, minimum")
 
 
 def _draw_growth(axes: "Axes", arch: str, growth: dict[str, Any] | None) -> None:
@@ -161,6 +158,6 @@ def _draw_growth(axes: "Axes", arch: str, growth: dict[str, Any] | None) -> None
     axes.plot(positions, list(by_batch.values()), "o-", color="C0")
     axes.set_xticks(positions, [str(size) for size in by_batch])
     axes.set_ylim(0, 1.1 * max(by_batch.values()))
-    axes.set_title(f"{arch}: an epoch of ae_jax", pad=18)
-    axes.set(xlabel="batch size", ylabel="seconds, minimum")
+    axes.set_title(f"{arch}: time per epoch, ae_jax", pad=18)
+    axes.set(xlabel="batch size", ylabel="s per epoch, minimum")
     axes.grid(visible=True, alpha=0.3)

@@ -1,7 +1,7 @@
-"""The tutorial in PyTorch, as fast as its users can have it: what the benchmark compares with and the tests check by.
+"""PyTorch baseline: the tutorial's models and training, tuned for speed. The tests compare ae_jax with it, too.
 
-Nothing else of this package needs PyTorch, and this file needs nothing else of this package, so that it can also be run
-by itself: `python torch_tutorial.py TRAIN.npy TEST.npy EPOCHS FOLDER` loads, trains, evaluates, plots and saves.
+This file imports nothing from ae_jax, so it also runs on its own: `python torch_tutorial.py TRAIN.npy TEST.npy EPOCHS
+FOLDER` loads, trains, evaluates, plots and saves.
 """
 
 import functools
@@ -16,11 +16,11 @@ from torch import nn
 
 
 class Autoencoder(nn.Module):
-    """The tutorial's: two `nn.Sequential`s, `encoder` and `decoder`; with "conv-pool", its homework.
+    """The tutorial's autoencoders: two `nn.Sequential`s, `encoder` and `decoder`; "conv-pool" is its homework.
 
     Args:
       arch: "linear", "conv" or "conv-pool".
-      output: the decoder's last step, "sigmoid" or, for images in [-1, 1], "tanh".
+      output: output activation, "sigmoid" or, for images in [-1, 1], "tanh".
     """
 
     def __init__(self, arch: str, output: str = "sigmoid") -> None:
@@ -31,24 +31,24 @@ class Autoencoder(nn.Module):
         self.decoder = nn.Sequential(*decoder, nn.Tanh() if output == "tanh" else nn.Sigmoid())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """`f32[batch, 784]` or `f32[batch, 1, 28, 28]` → the same."""
+        """Reconstruct `f32[batch, 784]` or `f32[batch, 1, 28, 28]`."""
         return self.decode(*self.encode(x))
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The code, and for each pooling the positions of its maxima."""
-        positions = []
+        """Return the latent code and, for each pooling layer, the indices of its maxima."""
+        indices = []
         for layer in self.encoder:
             x = layer(x)
             if isinstance(layer, nn.MaxPool2d):
-                x, found = x
-                positions.append(found)
-        return x, positions
+                x, maxima = x
+                indices.append(maxima)
+        return x, indices
 
-    def decode(self, x: torch.Tensor, positions: list[torch.Tensor]) -> torch.Tensor:
-        """What a code shows; the last pooling is undone first."""
-        left = list(positions)
+    def decode(self, x: torch.Tensor, indices: list[torch.Tensor]) -> torch.Tensor:
+        """Decode a latent code; unpooling uses the indices in reverse order."""
+        remaining = list(indices)
         for layer in self.decoder:
-            x = layer(x, left.pop()) if isinstance(layer, nn.MaxUnpool2d) else layer(x)
+            x = layer(x, remaining.pop()) if isinstance(layer, nn.MaxUnpool2d) else layer(x)
         return x
 
 
@@ -93,19 +93,19 @@ def _conv_pool() -> tuple[list[nn.Module], list[nn.Module]]:
 
 
 class Trainer:
-    """The tutorial's settings (Adam at 1e-3, weight decay 1e-5), images resident as floats, the optimizer fused.
+    """Train with the tutorial's settings (Adam at 1e-3, weight decay 1e-5), resident float images and fused Adam.
 
     Args:
       arch: "conv" or "linear".
       images: `u8[n, 28, 28, 1]`.
-      batch_size: images a step.
-      channels_last: the memory format that PyTorch's convolutions are fastest in.
-      compiled: loss and gradients through `torch.compile`.
+      batch_size: images per step.
+      channels_last: use the channels-last memory format, in which PyTorch's convolutions are fastest.
+      compiled: compile loss and gradients with `torch.compile`.
     """
 
     def __init__(self, arch: str, images: np.ndarray, batch_size: int, *, channels_last: bool, compiled: bool) -> None:
         torch.manual_seed(0)
-        torch.set_flush_denormal(True)  # otherwise its later epochs take up to four times as long on Intel's CPUs
+        torch.set_flush_denormal(True)  # without it, later epochs take up to four times as long on Intel CPUs
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.as_inputs = functools.partial(_as_inputs, arch=arch, channels_last=channels_last, device=self.device)
         self.model = Autoencoder(arch).to(self.device)
@@ -119,7 +119,6 @@ class Trainer:
         self.order: torch.Tensor = torch.empty(0, dtype=torch.int64)
 
     def train(self, num_steps: int) -> None:
-        """The next steps; every image once before any comes again."""
         for _ in range(num_steps):
             if len(self.order) == 0:
                 self.order = torch.randperm(len(self.images), device=self.device)
@@ -144,7 +143,7 @@ def _as_inputs(images: np.ndarray, arch: str, channels_last: bool, device: torch
 
 
 def run(train_images: np.ndarray, test_images: np.ndarray, num_epochs: int, folder: Path) -> None:
-    """What `scripts/train.py --arch conv` does: train, evaluate every epoch, plot every fourth and the last, save."""
+    """Do the work of `scripts/train.py --arch conv`: train, evaluate each epoch, plot every fourth one, save."""
     trainer = Trainer("conv", train_images, 64, channels_last=True, compiled=False)
     losses = []
     for epoch in range(1, num_epochs + 1):

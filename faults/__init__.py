@@ -1,1 +1,1 @@
-"""What happens to a run that is killed, whose disk fails, whose files rot, whose user types anything."""
+"""Fault injection: killed runs, failing disks, corrupt files, concurrent runs and random command lines."""

@@ -1,4 +1,4 @@
-"""The settings of the fault programme."""
+"""Settings of the fault injection."""
 
 import dataclasses
 import os
@@ -10,18 +10,18 @@ from ae_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class FaultsConfig:
-    """What to do to how many runs."""
+    """The settings of `scripts/faults.py`; raises `InputError` for an invalid value."""
 
-    part: Literal["all", "kill", "signal", "disk", "damage", "commands", "together"] = setting("all", "what to do")
-    kills: int = setting(100, "runs that are killed (SIGKILL) at random moments and continued")
-    signals: int = setting(20, "the same with SIGTERM and SIGINT")
-    flips: int = setting(1000, "bits flipped, one at a time, in checkpoints and datasets")
+    part: Literal["all", "kill", "signal", "disk", "damage", "commands", "together"] = setting("all", "kind of fault")
+    kills: int = setting(100, "runs killed with SIGKILL at random times and resumed")
+    signals: int = setting(20, "runs stopped with SIGTERM and SIGINT at random times and resumed")
+    flips: int = setting(1000, "single bit flips in checkpoints and datasets")
     truncations: int = setting(200, "truncations of the same files")
     commands: int = setting(1000, "random command lines")
-    together: int = setting(4, "pairs of runs in one directory")
-    seed: int = setting(0, "of all that is random")
-    jobs: int = setting(os.cpu_count() or 1, "processes at a time")
-    manual_dir: str | None = setting(None, "MNIST's official files, to damage; default $AE_JAX_MANUAL_DIR, else none")
+    together: int = setting(4, "pairs of concurrent runs in one directory")
+    seed: int = setting(0, "random seed")
+    jobs: int = setting(os.cpu_count() or 1, "processes to run at a time")
+    manual_dir: str | None = setting(None, "directory of MNIST's official files (default: $AE_JAX_MANUAL_DIR)")
 
     def __post_init__(self) -> None:
         for name in ("kills", "signals", "flips", "truncations", "commands", "together", "jobs"):

@@ -1,119 +1,118 @@
-"""Files that rot: flipped bits and truncations of checkpoints, cached arrays, prepared and official datasets."""
+"""Corruption trials: bit flips and truncations of checkpoints, cached arrays, prepared and official datasets."""
 
 import contextlib
-import io
 import logging
 import random
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
+from unittest import mock
 
 import numpy as np
 
 from ae_jax.data.datasets import Dataset, load_dataset
 from ae_jax.errors import InputError
 from ae_jax.runs.checkpoints import latest_checkpoint, list_checkpoints
-from faults.workplace import Trial
+from faults.workspace import Trial
 
-# What became of a damaged file: it was refused or made anew and said so (None), or loaded (what was wrong).
+# Loads a corrupt file; returns None if it is refused or regenerated with a message that names it, else the problem.
 Probe: TypeAlias = Callable[[Path], str | None]
 
 
-def damage_files(probes: Mapping[str, tuple[Path, Probe]], flips: int, truncations: int, seed: int) -> Iterator[Trial]:
-    """Damage each file in turn, ask its probe what became of it, and mend it again."""
+def corrupt_files(probes: Mapping[str, tuple[Path, Probe]], flips: int, truncations: int, seed: int) -> Iterator[Trial]:
+    """Corrupt the files in turn, call the probe of each, and restore it."""
     rng, names = random.Random(seed), list(probes)
     for i in range(flips + truncations):
         path, probe = probes[names[i % len(names)]]
-        sound = path.read_bytes()
+        content = path.read_bytes()
         if i < flips:
-            bit = rng.randrange(8 * len(sound))
-            damaged, what = bytearray(sound), f"bit {bit}"
-            damaged[bit // 8] ^= 1 << bit % 8
+            bit = rng.randrange(8 * len(content))
+            corrupt, fault = bytearray(content), f"bit {bit} flipped"
+            corrupt[bit // 8] ^= 1 << bit % 8
         else:
-            length = rng.randrange(len(sound))
-            damaged, what = bytearray(sound[:length]), f"all after byte {length}"
-        path.write_bytes(damaged)
+            length = rng.randrange(len(content))
+            corrupt, fault = bytearray(content[:length]), f"truncated to {length} bytes"
+        path.write_bytes(corrupt)
         try:
             problem = probe(path)
         finally:
-            path.write_bytes(sound)
-        yield Trial(f"{names[i % len(names)]}, {what}", problem)
+            path.write_bytes(content)
+        yield Trial(f"{names[i % len(names)]}, {fault}", problem)
 
 
 def make_probes(folder: Path, run_dir: Path, manual_dir: Path | None) -> dict[str, tuple[Path, Probe]]:
-    """A checkpoint of a run that has several, a cached array and, from `manual_dir`, MNIST official and prepared.
+    """Make files to corrupt, with their probes: a checkpoint, a cached array, official and prepared files of MNIST.
 
     Args:
-      folder: where copies are made.
-      run_dir: a run of at least two checkpoints.
-      manual_dir: the official files, or None to leave MNIST out.
+      folder: directory for the copies.
+      run_dir: a run with at least two checkpoints.
+      manual_dir: directory of MNIST's official files; None: leave MNIST out.
     """
     copy = shutil.copytree(run_dir, folder / "run")
-    *_, before, newest = list_checkpoints(copy)
-    drawn = load_dataset("glyphs", "test", data_dir=folder / "drawn")
-    cached = folder / "drawn" / "ae_jax" / "glyphs-test.safetensors"
+    *_, previous, newest = list_checkpoints(copy)
+    glyphs = load_dataset("glyphs", "test", data_dir=folder / "glyphs")
+    cached = folder / "glyphs" / "ae_jax" / "glyphs-test.safetensors"
     probes: dict[str, tuple[Path, Probe]] = {
-        "checkpoint": (newest, lambda path: _skipped_for(path, before)),
-        "cached array": (cached, lambda path: _made_anew(path, drawn, "glyphs", folder / "drawn", None)),
+        "checkpoint": (newest, lambda path: _check_fallback(path, previous)),
+        "cached array": (cached, lambda path: _check_regenerated(path, glyphs, folder / "glyphs")),
     }
     if manual_dir:
         official = shutil.copytree(manual_dir, folder / "official")
         for name in ("train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
-            probes[f"official {name}"] = (official / name, lambda path: _refused(path, folder / "none", official))
-        sound = load_dataset("mnist", "test", data_dir=folder / "prepared", manual_dir=official)
+            probes[f"official {name}"] = (official / name, lambda path: _check_refused(path, folder / "none", official))
+        mnist = load_dataset("mnist", "test", data_dir=folder / "prepared", manual_dir=official)
         (folder / "prepared" / "ae_jax" / "mnist-test.safetensors").unlink()
         for name in ("mnist-test.array_record-00000-of-00001", "dataset_info.json"):
             path = folder / "prepared" / "mnist" / "3.0.1" / name
-            probes[f"prepared {name}"] = (path, lambda _: _refused_or_equal(sound, folder / "prepared", official))
+            probes[f"prepared {name}"] = (path, lambda _: _check_refused_or_equal(mnist, folder / "prepared", official))
     return probes
 
 
-def _skipped_for(path: Path, before: Path) -> str | None:
+def _check_fallback(path: Path, previous: Path) -> str | None:
     with _warnings() as warnings:
         found = latest_checkpoint(path.parent)
-    if found != before:
+    if found != previous:
         return f"{found} was loaded"
-    return None if any(str(path) in warning for warning in warnings) else "skipped without a word"
+    return None if any(str(path) in warning for warning in warnings) else "skipped without a warning"
 
 
-def _made_anew(path: Path, sound: Dataset, name: str, data_dir: Path, manual_dir: Path | None) -> str | None:
+def _check_regenerated(path: Path, expected: Dataset, data_dir: Path) -> str | None:
     with _warnings() as warnings:
-        data = load_dataset(name, "test", data_dir=data_dir, manual_dir=manual_dir)
-    if not np.array_equal(data.images, sound.images) or not np.array_equal(data.labels, sound.labels):  # type: ignore[arg-type]
-        return "other images were loaded"
-    return None if any(str(path) in warning for warning in warnings) else "loaded without a word"
+        data = load_dataset(expected.name, "test", data_dir=data_dir)
+    if not _equal(data, expected):
+        return "different images were loaded"
+    return None if any(str(path) in warning for warning in warnings) else "loaded without a warning"
 
 
-def _refused(path: Path, data_dir: Path, manual_dir: Path) -> str | None:
+def _check_refused(path: Path, data_dir: Path, manual_dir: Path) -> str | None:
     try:
         load_dataset("mnist", "test", data_dir=data_dir, manual_dir=manual_dir)
     except InputError as error:
-        return None if path.name in str(error) else f"refused without its name: {error}"
+        return None if path.name in str(error) else f"the error does not name the file: {error}"
     shutil.rmtree(data_dir)
-    return "it was loaded"
+    return "the corrupt file was loaded"
 
 
-def _refused_or_equal(sound: Dataset, data_dir: Path, manual_dir: Path) -> str | None:
-    """TFDS's own files hold bytes that mean nothing, or not for the images."""
+def _check_refused_or_equal(expected: Dataset, data_dir: Path, manual_dir: Path) -> str | None:
+    """Accept a load of the right images, too: some bytes of TFDS's files do not affect them."""
     try:
         data = load_dataset("mnist", "test", data_dir=data_dir, manual_dir=manual_dir)
     except InputError:
         return None
     (data_dir / "ae_jax" / "mnist-test.safetensors").unlink()
-    same = np.array_equal(data.images, sound.images) and np.array_equal(data.labels, sound.labels)  # type: ignore[arg-type]
-    return None if same else "other images were loaded"
+    return None if _equal(data, expected) else "different images were loaded"
+
+
+def _equal(a: Dataset, b: Dataset) -> bool:
+    return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """What is logged within, in place of the terminal."""
+    """Collect the log messages of ae_jax instead of printing them."""
     messages: list[str] = []
-    handler, log = logging.StreamHandler(io.StringIO()), logging.getLogger("ae_jax")
+    handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    others: list[Any] = [*log.handlers]
-    log.handlers = [handler]
-    try:
+    with mock.patch.object(logging.getLogger("ae_jax"), "handlers", [handler]):
         yield messages
-    finally:
-        log.handlers = others

@@ -1,9 +1,10 @@
-"""A disk that fails: the k-th open, write, sync or rename of a run, for every k."""
+"""Disk fault trials: the k-th open, write, fsync or rename of a run fails, for every k."""
 
 import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from ae_jax.runs.checkpoints import latest_checkpoint
 from ae_jax.runs.run_dir import holds_run
 from ae_jax.runs.train import resume, train
 from faults.outcomes import outcome_difference, run_outcome
-from faults.workplace import Trial
+from faults.workspace import Trial
 
 _OPERATIONS = ("open", "write", "fsync", "replace")
 _ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
@@ -25,10 +26,10 @@ _ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 def fail_every_operation(
     folder: Path, images: Path, *, epochs: int = 2, errors: Sequence[int] = _ERRORS, every: int = 1
 ) -> Iterator[Trial]:
-    """A run for every k (or `every` second one, …), operation and error, in this process: it must be able to go on.
+    """Run once per failing call (one in `every`), operation and error, in this process.
 
-    After the failure the run has to end with a sentence that names the error and the way on, leave no temporary file,
-    and its newest checkpoint has to load; continued, it has to come to what an undisturbed run comes to.
+    The run must end with a one-line error that says how to resume, leave no temporary file and a valid newest
+    checkpoint; resumed, it must reproduce the outcome of an undisturbed run.
     """
     config = TrainConfig(
         arch="linear", dataset=str(images), epochs=epochs, checkpoint_every=Interval(10, "steps"), figure_every=1
@@ -36,23 +37,21 @@ def fail_every_operation(
     expected = run_outcome(_quietly(train, dataclasses.replace(config, run_dir=str(folder / "undisturbed"))))
     for operation in _OPERATIONS:
         for code in errors:
-            k, failed = 1 - every, True
-            while failed:
-                k += every
+            for k in itertools.count(1, every):
                 run_dir = folder / f"{operation}-{errno.errorcode[code]}-{k}"
                 config = dataclasses.replace(config, run_dir=str(run_dir))
                 with _failing(operation, k, code) as count:
                     message = _message(config)
-                failed = count[0] >= k
-                if failed:
-                    what = f"{errno.errorcode[code]} at {operation} {k}"
-                    problem = _problem(config, run_dir, code, message)
-                    yield Trial(what, problem or outcome_difference(run_outcome(run_dir), expected))
+                if count[0] < k:
+                    break
+                problem = _check_and_resume(config, run_dir, code, message)
+                problem = problem or outcome_difference(run_outcome(run_dir), expected)
+                yield Trial(f"{errno.errorcode[code]} at {operation} {k}", problem)
 
 
 @contextlib.contextmanager
 def _failing(operation: str, k: int, code: int) -> Iterator[list[int]]:
-    """`os.<operation>` whose k-th call fails, a write after half of it; yields how many calls there were."""
+    """Make the k-th call of `os.<operation>` fail, a write after half of its bytes; yield the call count."""
     real: Callable[..., Any] = getattr(os, operation)
     count = [0]
 
@@ -76,17 +75,17 @@ def _message(config: TrainConfig) -> str | None:
     return None
 
 
-def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None) -> str | None:
+def _check_and_resume(config: TrainConfig, run_dir: Path, code: int, message: str | None) -> str | None:
     if message is None:
-        return "the run did not say that it failed"
+        return "the run did not report the failure"
     if os.strerror(code) not in message or "\n" in message:
-        return f"not one clear sentence: {message}"
+        return f"not a one-line error: {message}"
     if left := [path.name for path in run_dir.rglob("*.tmp")]:
-        return f"left behind {left}"
+        return f"temporary files remain: {left}"
     if holds_run(run_dir) and latest_checkpoint(run_dir) is None:
-        return "no sound checkpoint"
+        return "no valid checkpoint"
     if holds_run(run_dir) != ("--resume" in message):
-        return f"the wrong way on: {message}"
+        return f"the wrong hint for resuming: {message}"
     if holds_run(run_dir):
         _quietly(resume, run_dir)
     else:
@@ -95,6 +94,5 @@ def _problem(config: TrainConfig, run_dir: Path, code: int, message: str | None)
 
 
 def _quietly(function: Callable[[Any], Path], argument: TrainConfig | Path) -> Path:
-    """Call `train` or `resume` without what it prints."""
     with contextlib.redirect_stdout(io.StringIO()):
         return function(argument)

@@ -1,4 +1,4 @@
-"""Runs that are killed or asked to end at random moments, and continued until they are done."""
+"""Signal trials: runs killed or interrupted at random times and resumed to the end."""
 
 import random
 import signal
@@ -6,39 +6,39 @@ import subprocess
 import time
 
 from ae_jax.runs.run_dir import holds_run
-from faults.workplace import ARCHS, Trial, Workplace
+from faults.workspace import ARCHS, Trial, Workspace
 
-_PATIENCE_SECONDS = 2.0  # for a run that is asked to end
-_HANDLERS_SECONDS = 0.5  # until a process has installed its signal handlers; before, Python dies of any signal
+_EXIT_SECONDS = 2.0  # allowed between SIGTERM or SIGINT and the exit
+_HANDLERS_SECONDS = 0.5  # until a process has installed its signal handlers; Python dies of earlier signals
 
 
-def stop(workplace: Workplace, seed: int, signums: tuple[signal.Signals, ...]) -> Trial:
-    """Start a run, stop it at a random moment, continue it, stop it at another, and let it end.
+def interrupt_and_resume(workspace: Workspace, seed: int, signums: tuple[signal.Signals, ...]) -> Trial:
+    """Start a run, send each of the signals at a random time, resume after each, and let the run end.
 
-    What is to end of itself has to compile first: it must be heard then, too.
+    SIGTERM and SIGINT are sent while the run compiles, because it must react then, too.
     """
     rng = random.Random(seed)
-    arch, run_dir = ARCHS[seed % 2], f"stopped-{'-'.join(signum.name for signum in signums)}-{seed}"
-    arguments, reference, told = workplace.arguments(arch, run_dir), workplace.reference(arch), []
+    arch, run_dir = ARCHS[seed % 2], f"signals-{'-'.join(signum.name for signum in signums)}-{seed}"
+    arguments, reference, events = workspace.arguments(arch, run_dir), workspace.reference(arch), []
     for signum in (*signums, None):
-        resume = ("--resume",) if holds_run(workplace.folder / run_dir) else ()
-        compiled = signum in (None, signal.SIGKILL)
-        process = workplace.start(*arguments, *resume, compiled=compiled)
-        first, last = (0.0, reference.seconds) if compiled else (_HANDLERS_SECONDS, reference.compiling_seconds)
-        moment = rng.uniform(first, last) if signum else None
-        problem, output = _let_run(process, moment, signum)
-        told.append("end" if moment is None else f"{signum.name if signum else ''} at {moment:.2f} s")
+        resume = ("--resume",) if holds_run(workspace.folder / run_dir) else ()
+        cached = signum in (None, signal.SIGKILL)
+        process = workspace.start(*arguments, *resume, cached=cached)
+        first, last = (0.0, reference.warm_seconds) if cached else (_HANDLERS_SECONDS, reference.cold_seconds)
+        delay = rng.uniform(first, last) if signum else None
+        problem, output = _wait_and_signal(process, delay, signum)
+        events.append(f"{signum.name} at {delay:.2f} s" if signum else "end")
         if problem:
-            return Trial(f"{arch}: {', '.join(told)}", f"{problem}: {output}")
-    return Trial(f"{arch}: {', '.join(told)}", workplace.difference(run_dir, arch))
+            return Trial(f"{arch}: {', '.join(events)}", f"{problem}: {output}")
+    return Trial(f"{arch}: {', '.join(events)}", workspace.difference(run_dir, arch))
 
 
-def _let_run(
-    process: subprocess.Popen[str], moment: float | None, signum: signal.Signals | None
+def _wait_and_signal(
+    process: subprocess.Popen[str], delay: float | None, signum: signal.Signals | None
 ) -> tuple[str | None, str]:
-    """Wait, stop it where it still runs; what is wrong with its end, and what it said."""
+    """Send the signal after the delay if the process still runs; return the problem, or None, and the output."""
     try:
-        output, _ = process.communicate(timeout=moment)
+        output, _ = process.communicate(timeout=delay)
     except subprocess.TimeoutExpired:
         assert signum
         process.send_signal(signum)
@@ -48,9 +48,9 @@ def _let_run(
         code = process.returncode
         if signum == signal.SIGKILL:
             return None, output
-        if code == 0 and "Everything is in" in output:  # it was done just then
+        if code == 0 and "Everything is in" in output:  # the signal came too late
             return None, output
         if code != 128 + signum:
             return f"exit {code} after {signum.name}", output
-        return (f"{seconds:.1f} s until it ended" if seconds > _PATIENCE_SECONDS else None), output
+        return (f"exit after {seconds:.1f} s" if seconds > _EXIT_SECONDS else None), output
     return (f"exit {process.returncode}" if process.returncode else None), output

@@ -1,17 +1,17 @@
-"""Compare training times with plain flax and PyTorch: python scripts/benchmark.py --figure benchmark.png."""
+"""Compare the training speed with plain flax and PyTorch: python scripts/benchmark.py --figure benchmark.png."""
 
 import sys
 from pathlib import Path
 
 from ae_jax.cli import parse, run_command
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # of benchmarks/, which is not installed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the package benchmarks, which is not installed
 from benchmarks.config import BenchmarkConfig
 
 
 def main() -> None:
     """Parse the command line, then report."""
-    config = parse(BenchmarkConfig, "Compare training times with plain flax and PyTorch.")
+    config = parse(BenchmarkConfig, "Compare the training speed with plain flax and PyTorch.")
     from benchmarks.report import report  # here, so that --help and errors do not wait for JAX
 
     report(config)

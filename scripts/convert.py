@@ -6,9 +6,7 @@ from ae_jax.exchange.config import ConvertConfig
 
 def main() -> None:
     """Parse the command line, then convert."""
-    config = parse(
-        ConvertConfig, "Convert a trained model's weights to a PyTorch state dict, or a state dict to a run."
-    )
+    config = parse(ConvertConfig, "Convert a trained model to a PyTorch state dict, or a state dict to a run.")
     from ae_jax.exchange.convert import convert  # here, so that --help and errors do not wait for JAX
 
     convert(config)

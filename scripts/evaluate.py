@@ -1,4 +1,4 @@
-"""Measure reconstructions and latent codes of a run: python scripts/evaluate.py runs/conv."""
+"""Evaluate the reconstructions and latent codes of a run: python scripts/evaluate.py runs/conv."""
 
 from ae_jax.cli import parse, run_command
 from ae_jax.inspection.config import EvaluateConfig
@@ -6,9 +6,7 @@ from ae_jax.inspection.config import EvaluateConfig
 
 def main() -> None:
     """Parse the command line, then evaluate."""
-    config = parse(
-        EvaluateConfig, "Measure the reconstructions and latent codes of a trained model on all test images."
-    )
+    config = parse(EvaluateConfig, "Evaluate the reconstructions and latent codes of a model on all test images.")
     from ae_jax.inspection.evaluate import evaluate_run  # here, so that --help and errors do not wait for JAX
 
     evaluate_run(config)

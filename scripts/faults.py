@@ -5,15 +5,13 @@ from pathlib import Path
 
 from ae_jax.cli import parse, run_command
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # of faults/, which is not installed
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for the package faults, which is not installed
 from faults.config import FaultsConfig
 
 
 def main() -> None:
     """Parse the command line, then report."""
-    config = parse(
-        FaultsConfig, "Kill, interrupt and starve training runs, corrupt their files, and check the outcome."
-    )
+    config = parse(FaultsConfig, "Inject faults (signals, disk errors, corrupt files) and check that runs recover.")
     from faults.report import report  # here, so that --help and errors do not wait for JAX
 
     report(config, Path(__file__).with_name("train.py"))

@@ -6,7 +6,7 @@ from ae_jax.inspection.config import VisualizeConfig
 
 def main() -> None:
     """Parse the command line, then draw."""
-    config = parse(VisualizeConfig, "Draw a trained model's latent codes and what it decodes from them.")
+    config = parse(VisualizeConfig, "Draw the latent space of a model: codes, interpolations, traversals and grid.")
     from ae_jax.inspection.visualize import visualize_run  # here, so that --help and errors do not wait for JAX
 
     visualize_run(config)

@@ -1,1 +1,1 @@
-"""Datasets as arrays, and their batches."""
+"""Datasets as arrays, and mini-batches."""

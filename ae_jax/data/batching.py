@@ -1,4 +1,4 @@
-"""From a dataset's pixels to the batches of an epoch: order, slices, and pixel values in [0, 1]."""
+"""Mini-batches of an epoch: shuffling, slicing, and normalisation of pixels to [0, 1]."""
 
 import functools
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from ae_jax.types import Batch, HostBatch, HostImages, Order, PerImage, Pixels, 
 
 
 def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Batch]:
-    """EpochBatches `images` to a step function, batch by batch.
+    """Iterate over one epoch of `images` in mini-batches.
 
     Args:
       images: `u8[n, …]`, usually a NumPy array.
-      key: draws the order; without one the images come as they stand.
-      batch_size: images a batch.
+      key: shuffles the images; None keeps their order.
+      batch_size: images per batch.
 
     Yields:
-      `f32[batch_size, …]` in [0, 1]; the last batch is as short as what is left. Every image comes exactly once.
+      `f32[batch_size, …]` in [0, 1]; the last batch may be smaller. Every image occurs exactly once.
 
     Raises:
       ValueError: there are no images, or `batch_size` is less than one.
@@ -38,25 +38,21 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
 
 @functools.partial(jax.jit, static_argnums=1)
 def epoch_order(key: RandomKey, n: int) -> Order:
-    """The order `i32[n]` in which an epoch visits `n` images."""
+    """A random permutation `i32[n]`: the order in which an epoch visits `n` images."""
     return jax.random.permutation(key, n)
 
 
 def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
-    """The sizes of the batches that `n` images make: all `batch_size`, but for the last, which takes what is left.
-
-    Raises:
-      ValueError: there are no images, or `batch_size` is less than one.
-    """
+    """The number of images in each batch; only the last may be smaller than `batch_size`. Errors as `batches`."""
     if n < 1 or batch_size < 1:
-        raise ValueError(f"cannot make batches of {batch_size} from {n} images; there must be at least one of each")
+        raise ValueError(f"cannot make batches of {batch_size} from {n} images; both numbers must be at least 1")
     size = min(n, batch_size)
     starts = np.arange(0, n, size, dtype=np.int32)
     return np.minimum(n - starts, size)
 
 
 class ResidentBatches(NamedTuple):
-    """An epoch's batches where a device holds all images."""
+    """The batches of an epoch from a device-resident dataset."""
 
     images: Pixels  # u8[n, …]
     order: Order  # i32[n]
@@ -64,29 +60,29 @@ class ResidentBatches(NamedTuple):
     def batch(
         self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
     ) -> tuple[Batch, PerImage]:
-        """Batch `i`, or one of the equal shards that it is split into, always of full size.
+        """Batch `i`, or one of its `num_shards` equal shards, padded to the full size.
 
         Returns:
-          `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the images' weights in the mean over the whole batch:
-          1 / (images in the batch), 0 for rows that only fill the shape up.
+          `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the weight of each row in the mean over the whole
+          batch: 1 / (images in the batch), or 0 for padding.
         """
-        positions, weights = _places(len(self.order), i, batch_size, shard, num_shards)
+        positions, weights = _positions_and_weights(len(self.order), i, batch_size, shard, num_shards)
         rows = self.order.at[positions].get(mode="clip")
         return normalise(jnp.asarray(self.images)[rows]), weights
 
 
 class ChunkBatches(NamedTuple):
-    """An epoch's batches where a device holds its shard of some of them: `chunk_rows` of its images."""
+    """Consecutive batches of an epoch, streamed as one chunk; each device holds its shards, see `chunk_rows`."""
 
-    images: Pixels  # u8[1, steps, ceil(batch_size / num_shards), …], of each device its own
-    first: Step | np.int32  # the first of the batches
+    images: Pixels  # u8[1, steps, ceil(batch_size / num_shards), …] per device
+    first: Step | np.int32  # index of the first batch
     num_images: Step | np.int32  # in the epoch
 
     def batch(
         self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
     ) -> tuple[Batch, PerImage]:
-        """As `ResidentBatches.batch`, for a batch of the chunk."""
-        _, weights = _places(self.num_images, i, batch_size, shard, num_shards)
+        """Batch `i`, which this chunk must hold, as `ResidentBatches.batch` gives it."""
+        _, weights = _positions_and_weights(self.num_images, i, batch_size, shard, num_shards)
         return normalise(jnp.asarray(self.images)[0, i - self.first]), weights
 
 
@@ -96,34 +92,34 @@ EpochBatches: TypeAlias = ResidentBatches | ChunkBatches
 def chunk_rows(
     order: Int[np.ndarray, "n"], first: int, steps: int, batch_size: int, *, shards: range, num_shards: int
 ) -> Int[np.ndarray, "shards steps size"]:
-    """The rows of a dataset that make up `ChunkBatches.images` from batch `first` on, for some of the devices."""
+    """The dataset rows of the `ChunkBatches` with batches `first, …, first + steps - 1`, for some of the shards."""
     size = -(-batch_size // num_shards)
     starts = batch_size * (first + np.arange(steps)) + size * np.array(shards)[:, None]
     return order[np.minimum(starts[:, :, None] + np.arange(size), len(order) - 1)]
 
 
-def _places(
+def _positions_and_weights(
     n: int | Step | np.int32, i: int | Step, batch_size: int, shard: int | Step, num_shards: int
 ) -> tuple[Int32[Array, "size"], PerImage]:
-    """Where in an epoch of `n` images a shard of batch `i` lies, and its images' weights in the batch's mean."""
+    """The positions of a shard of batch `i` in an epoch of `n` images, and their weights in the batch's mean."""
     size = -(-batch_size // num_shards)
-    places = shard * size + jnp.arange(size)
-    positions = i * batch_size + places
-    is_image = (places < batch_size) & (positions < n)
+    rows = shard * size + jnp.arange(size)
+    positions = i * batch_size + rows
+    is_image = (rows < batch_size) & (positions < n)
     return positions, is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
 
 
 def normalise_on_host(images: HostImages) -> HostBatch:
-    """As `normalise`, as a NumPy array."""
+    """`normalise` as a NumPy array."""
     return np.asarray(normalise(images))
 
 
 @jax.jit
 def normalise(images: Pixels) -> Batch:
-    """`u8[…]` → `f32[…]` in [0, 1]: `images / 255` rounded once, as PyTorch's `ToTensor` gives it.
+    """Convert `u8[…]` to `f32[…]` in [0, 1]: `images / 255`, correctly rounded, as PyTorch's `ToTensor`.
 
-    Written as a division, XLA multiplies by the rounded 1/255 instead, and 126 of the 256 values are off by one ulp.
-    So 1/255 is split: 8 bits times the 16 of `high` is exact, and what `low` adds is rounded once.
+    XLA turns a division by 255 into a multiplication by the rounded 1/255, which is off by one ulp for 126 of the 256
+    values. So 1/255 is split: an 8-bit pixel times the 16 bits of `high` is exact, and adding `low` rounds once.
 
     >>> pixels = np.arange(256, dtype=np.uint8)
     >>> bool((ae_jax.normalise(pixels) == pixels / np.float32(255)).all())

@@ -1,4 +1,4 @@
-"""Datasets as arrays: MNIST and its relatives, the embedded glyphs, the user's own files."""
+"""Datasets as arrays: MNIST and its variants, the built-in glyphs, and user-supplied files."""
 
 import dataclasses
 import functools
@@ -30,14 +30,14 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class OpenDataset:
-    """One split of a dataset, which may lie in a file until its images are indexed."""
+    """One split of a dataset; its images may stay in a file until they are indexed."""
 
-    name: str  # what it really is: never "auto"
+    name: str  # never "auto"
     images: AnyImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
 
     def load(self) -> "Dataset":
-        """The dataset in host memory."""
+        """Load the images into host memory."""
         return Dataset(self.name, np.asarray(self.images), self.labels)
 
 
@@ -49,32 +49,27 @@ class Dataset(OpenDataset):
 
 
 def dataset_title(name: str) -> str:
-    """What a title calls a dataset."""
+    """The name of a dataset in figure titles."""
     if name == "glyphs":
         return "embedded glyphs (NOT MNIST)"
     return Path(name).name if _is_array_file(name) else name
 
 
 def load_dataset(
-    name: str = "auto",
-    split: Split = "train",
-    *,
-    data_dir: PathLike | None = None,
-    manual_dir: PathLike | None = None,
+    name: str = "auto", split: Split = "train", *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> Dataset:
-    """Load a split, preparing the dataset first where that has not been done.
+    """Load a split into host memory; prepare and cache the dataset on first use.
 
     Args:
       name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and EMNIST's other splits, "glyphs", the path of a
-        `.npy` or `.npz` file (see `read_array_file`), or "auto": MNIST if it is prepared, its files are at hand or its
-        server answers, otherwise glyphs.
+        `.npy` or `.npz` file (see `read_array_file`), or "auto": MNIST if it is prepared, its official files are in
+        `manual_dir` or its server responds, otherwise glyphs.
       split: "train" or "test".
-      data_dir: where datasets are prepared and cached, TFDS's data dir; default `TFDS_DATA_DIR`, else
-        `~/tensorflow_datasets`.
-      manual_dir: a folder that holds the dataset's official files; default `AE_JAX_MANUAL_DIR`, else none.
+      data_dir: TFDS data directory, also for caches; default `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
+      manual_dir: directory with the dataset's official files; default `AE_JAX_MANUAL_DIR`, else none.
 
     Raises:
-      InputError: the name is unknown, the data cannot be had or is damaged, or `data_dir` cannot be written.
+      InputError: the name is unknown, the data are unavailable or corrupt, or `data_dir` is not writable.
     """
     return open_dataset(name, split, data_dir=data_dir, manual_dir=manual_dir).load()
 
@@ -82,31 +77,31 @@ def load_dataset(
 def open_dataset(
     name: str, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> OpenDataset:
-    """As `load_dataset`, but that the images of a `.npy` file stay there until they are indexed."""
+    """Open a split as `load_dataset` does, but read the images of a `.npy` file only when they are indexed."""
     if split not in get_args(Split):
         raise InputError(f"unknown split {split!r}; choose train or test.")
     folder, manual = _folders(data_dir, manual_dir)
     name = find_dataset(name, data_dir=folder, manual_dir=manual)
     if _is_array_file(name):
         return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
-    make = _draw if name == "glyphs" else functools.partial(_from_tfds, name, folder, manual)
-    return OpenDataset(name, *_cached(_cache_file(folder, name, split), functools.partial(make, split)))
+    make = _draw if name == "glyphs" else functools.partial(_read_tfds, name, folder, manual)
+    return OpenDataset(name, *_load_cached(_cache_file(folder, name, split), functools.partial(make, split)))
 
 
 def open_splits(
     name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> tuple[OpenDataset, OpenDataset]:
-    """The training and the test split; errors as for `load_dataset`."""
+    """Open the training and the test split; errors as for `load_dataset`."""
     name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     return open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
 
 
 def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
-    """The dataset that `name` means here and now: itself, except that "auto" is decided, within ten seconds.
+    """Validate a dataset name and resolve "auto", within ten seconds.
 
     Raises:
-      InputError: the name is unknown, or the folders given are of no use.
+      InputError: the name is unknown, `manual_dir` lacks official files, or `data_dir` holds an unreadable dataset.
     """
     if name != "auto":
         if name not in {*TFDS_DATASETS, "glyphs"} and not _is_array_file(name):
@@ -114,22 +109,22 @@ def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: Pat
             raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
         return name
     folder, manual = _folders(data_dir, manual_dir)
-    if is_at_hand("mnist", data_dir=folder):
+    if is_prepared("mnist", data_dir=folder):
         return "mnist"
     from ae_jax.data import tfds_mnist  # here: it imports tensorflow_datasets
 
     if tfds_mnist.can_prepare("mnist", manual):
         return "mnist"
-    _log.warning("MNIST is not at hand and cannot be downloaded: using the embedded GLYPHS, digits drawn from fonts.")
+    _log.warning("MNIST is neither prepared nor downloadable: using the built-in GLYPHS, digits rendered from fonts.")
     return "glyphs"
 
 
-def is_at_hand(name: str, *, data_dir: PathLike | None = None) -> bool:
-    """Whether a dataset of `TFDS_DATASETS` is prepared in `data_dir`."""
+def is_prepared(name: str, *, data_dir: PathLike | None = None) -> bool:
+    """Whether a dataset of `TFDS_DATASETS` is prepared or cached in `data_dir`."""
     folder, _ = _folders(data_dir, None)
     if all(_cache_file(folder, name, split).exists() for split in get_args(Split)):
         return True
-    if not (folder / name).is_dir():  # which spares importing TFDS
+    if not (folder / name).is_dir():  # avoids importing TFDS
         return False
     from ae_jax.data import tfds_mnist
 
@@ -142,38 +137,38 @@ def _draw(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(images), np.asarray(labels)
 
 
-def _from_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split) -> tuple[HostImages, HostLabels]:
-    from ae_jax.data import tfds_builders, tfds_mnist  # here: tensorflow_datasets, which cached arrays do not need
+def _read_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split) -> tuple[HostImages, HostLabels]:
+    from ae_jax.data import tfds_builders, tfds_mnist  # here: they import tensorflow_datasets
 
     if not tfds_mnist.is_prepared(name, data_dir):
         if not tfds_mnist.can_prepare(name, manual_dir):
             raise InputError(
-                f"{name} is not in {data_dir} and its server does not answer; connect to the network, put "
-                f"{', '.join(tfds_builders.official_files(name))} into a folder and name it with --manual-dir, "
-                "or take --dataset glyphs."
+                f"{name} is not in {data_dir} and its server does not respond; connect to the network, pass the "
+                f"directory with {', '.join(tfds_builders.official_files(name))} as --manual-dir, or use "
+                "--dataset glyphs."
             )
         _log.info("Preparing %s in %s", name, data_dir)
         tfds_mnist.prepare(name, data_dir, manual_dir)
     return tfds_mnist.read(name, split, data_dir)
 
 
-def _cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels from `path`; made, and kept there for the next time, where they are missing or damaged."""
+def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Read images and labels from the cache file `path`; regenerate it if it is missing or corrupt."""
     try:
         tensors, _ = read_tensors(path)
         return tensors["images"], tensors["labels"]
     except (FileNotFoundError, NotADirectoryError):
         pass
     except DamagedFileError as error:
-        _log.warning("%s It is made again.", error)
+        _log.warning("%s It is regenerated.", error)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error}); give another folder with --data-dir.") from error
+        raise InputError(f"{path} cannot be read ({error}); choose another --data-dir.") from error
     images, labels = make()
     remove_temporaries(path.parent, older_than=time.time() - ABANDONED_SECONDS)
     try:
         write_tensors(path, {"images": images, "labels": labels}, {})
     except OSError as error:
-        raise InputError(f"{path.parent} cannot be written ({error}); give another folder with --data-dir.") from error
+        raise InputError(f"{path.parent} cannot be written ({error}); choose another --data-dir.") from error
     return images, labels
 
 

@@ -1,9 +1,8 @@
-"""Digits for machines without data: the fonts that come with matplotlib, drawn a little differently every time.
+"""Synthetic digits for offline use: matplotlib's fonts with random affine and elastic distortions.
 
-Each character of each font is rendered once. An image is one of those renderings under a random affine map and a
-smooth random displacement (Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks", section
-2), resampled bilinearly: a pure function of a key. 28×28 pixels, white on black, centred, with the mean and the
-spread of MNIST's pixels in mind.
+Each character of each font is rendered once. An image is a rendering under a random affine map and a smooth random
+displacement (Simard, Steinkraus & Platt 2003, "Best practices for convolutional neural networks", section 2), resampled
+bilinearly: 28×28 pixels, white on black, centred, with mean and standard deviation close to MNIST's.
 """
 
 import functools
@@ -25,19 +24,19 @@ _FONTS = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic"),
     *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
 )
-_SIZE = 28  # pixels along a side, of renderings and of images
-_HEIGHT = 19  # pixels a digit is tall, about as MNIST's are
-_SHIFT = 1.0  # largest translation, pixels
-_SHEAR, _ROTATION, _SCALE = 0.25, 0.2, 0.15  # largest slant, radians, and relative change of size
-_WOBBLE, _WOBBLE_GRID = 1.2, 4  # standard deviation of the displacement in pixels, and its grid's points along a side
+_SIZE = 28  # side length of renderings and images, pixels
+_HEIGHT = 19  # height of a digit, pixels; about that of MNIST's
+_SHIFT = 1.0  # maximum translation, pixels
+_SHEAR, _ROTATION, _SCALE = 0.25, 0.2, 0.15  # maximum shear, rotation (radians) and relative change of size
+_ELASTIC_STD, _ELASTIC_GRID = 1.2, 4  # standard deviation of the displacement, pixels; control points per side
 
 
 def draw_glyphs(
     key: RandomKey, n: int, characters: str = DIGITS
 ) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
-    """Draw `n` images, and for each the position of its character in `characters`: a pure function of `key`.
+    """Draw `n` images and their labels, the indices into `characters`: a pure function of `key`.
 
-    Fonts and characters are uniform and independent.
+    Fonts and characters are drawn uniformly and independently.
 
     >>> images, labels = ae_jax.draw_glyphs(jax.random.key(0), 100)
     >>> images.shape, images.dtype.name, labels.shape
@@ -63,14 +62,14 @@ def _draw(
 
 
 def _warp(key: RandomKey, glyph: Float[Array, "28 28"]) -> Float[Array, "28 28"]:
-    """`glyph` as one hand would write it: look each pixel up where a random map sends it."""
-    affine_key, wobble_key = jax.random.split(key)
+    """Distort `glyph` by a random affine map and an elastic displacement, with bilinear resampling."""
+    affine_key, elastic_key = jax.random.split(key)
     ticks = jnp.arange(_SIZE, dtype=jnp.float32) - (_SIZE - 1) / 2
     grid = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"))
     matrix, shift = _random_affine(affine_key)
-    wobble = _WOBBLE * jax.random.normal(wobble_key, (2, _WOBBLE_GRID, _WOBBLE_GRID))
-    wobble = jax.image.resize(wobble, (2, _SIZE, _SIZE), "cubic")
-    source = jnp.einsum("ij,jhw->ihw", matrix, grid) + shift[:, None, None] + wobble + (_SIZE - 1) / 2
+    coarse = _ELASTIC_STD * jax.random.normal(elastic_key, (2, _ELASTIC_GRID, _ELASTIC_GRID))
+    displacement = jax.image.resize(coarse, (2, _SIZE, _SIZE), "cubic")
+    source = jnp.einsum("ij,jhw->ihw", matrix, grid) + shift[:, None, None] + displacement + (_SIZE - 1) / 2
     return jax.scipy.ndimage.map_coordinates(glyph, list(source), order=1)
 
 
@@ -78,15 +77,15 @@ def _random_affine(key: RandomKey) -> tuple[Float[Array, "2 2"], Float[Array, "2
     angle, shear, scale_y, scale_x, shift_y, shift_x = jax.random.uniform(key, (6,), minval=-1, maxval=1)
     cos, sin = jnp.cos(_ROTATION * angle), jnp.sin(_ROTATION * angle)
     rotation = jnp.array([[cos, -sin], [sin, cos]])
-    slant = jnp.array([[1.0, 0.0], [_SHEAR * shear, 1.0]])
+    shearing = jnp.array([[1.0, 0.0], [_SHEAR * shear, 1.0]])
     scale = jnp.diag(1 + _SCALE * jnp.array([scale_y, scale_x]))
-    return rotation @ slant @ scale, _SHIFT * jnp.array([shift_y, shift_x])
+    return rotation @ shearing @ scale, _SHIFT * jnp.array([shift_y, shift_x])
 
 
 @functools.cache
 def _render(characters: str) -> Float[np.ndarray, "font char 28 28"]:
-    """Every character in every font, centred; what is wider than an image is cut off."""
-    import matplotlib  # here: importing ae_jax must not
+    """Render every character in every font, centred and cropped to the image size."""
+    import matplotlib  # here: importing ae_jax must not import it
 
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return np.stack([[_render_one(fonts / f"{font}.ttf", char) for char in characters] for font in _FONTS])
@@ -96,7 +95,7 @@ def _render_one(font_file: Path, character: str) -> Float[np.ndarray, "28 28"]:
     from matplotlib import ft2font
 
     font = ft2font.FT2Font(str(font_file))
-    font.set_size(_HEIGHT / 0.72, 72)  # a digit is about 0.72 of its font's size
+    font.set_size(_HEIGHT / 0.72, 72)  # a digit is about 0.72 times as tall as its font size
     font.set_text(character)
     font.draw_glyphs_to_bitmap(antialiased=True)
     bitmap = np.asarray(font.get_image(), np.float32) / 255

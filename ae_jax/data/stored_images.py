@@ -1,4 +1,8 @@
-"""Images in a file, read when they are asked for: for datasets that are larger than the memory."""
+"""Images in a file, read when indexed: for datasets larger than memory.
+
+`np.memmap` trains no faster, counts the whole file as resident memory, reads up to five times as much from a cold disk,
+and a file that is truncated meanwhile kills the process.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,18 +16,18 @@ from ae_jax.types import HostImages
 
 _SHAPE = (28, 28, 1)
 _IMAGE_BYTES = 28 * 28
-_ALIGNMENT = 64  # where an array begins at a multiple of so many bytes, JAX on a CPU takes it as it lies
-_BLOCK = 1024  # images that one read spans at most
-_GAP = 64  # unwanted images between two wanted ones that are read rather than skipped
+_ALIGNMENT = 64  # bytes; JAX on a CPU shares the memory of an array that is so aligned instead of copying it
+_BLOCK = 1024  # most images that one read spans
+_GAP = 64  # most images between two wanted ones that are read rather than skipped
 
 
 class StoredImages:
-    """As far as length, shape and indexing go the array `u8[n, 28, 28, 1]`; what is indexed is read."""
+    """A read-only view of `u8[n, 28, 28, 1]` in a file; indexing it reads the images."""
 
     dtype = np.dtype(np.uint8)
 
     def __init__(self, path: Path, offset: int, rows: Int64[np.ndarray, "n"]) -> None:
-        """Of the images that lie one behind another in `path` from byte `offset` on, those at `rows`."""
+        """View the images `rows` of the contiguous array that starts at byte `offset` of `path`."""
         self._path, self._offset, self._rows = path, offset, rows
 
     def __len__(self) -> int:
@@ -31,20 +35,20 @@ class StoredImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of the array."""
+        """The shape of the array."""
         return len(self), *_SHAPE
 
     @property
     def nbytes(self) -> int:
-        """What the array would take."""
+        """The size of the array."""
         return len(self) * _IMAGE_BYTES
 
     def __getitem__(self, index: slice | Int[np.ndarray, "m"]) -> HostImages:
-        """The images at these places, in this order.
+        """Read the images at these positions, in this order.
 
         Raises:
-          RunError: the file has changed.
-          OSError: it cannot be read.
+          RunError: the file has become shorter.
+          OSError: the file cannot be read.
         """
         rows = self._rows[index]
         images = _aligned(len(rows) * _IMAGE_BYTES).reshape(-1, _IMAGE_BYTES)
@@ -55,7 +59,7 @@ class StoredImages:
                 file.seek(self._offset + int(first) * _IMAGE_BYTES)
                 block = file.read(int(last - first + 1) * _IMAGE_BYTES)
                 if len(block) != (last - first + 1) * _IMAGE_BYTES:
-                    raise RunError(f"{self._path} has become shorter; start again with a file that stays as it is.")
+                    raise RunError(f"{self._path} has become shorter; start again with a file that does not change.")
                 images[places] = np.frombuffer(block, np.uint8).reshape(-1, _IMAGE_BYTES)[rows[places] - first]
         return images.reshape(-1, *_SHAPE)
 
@@ -67,20 +71,20 @@ AnyImages: TypeAlias = UInt8[np.ndarray, "_ 28 28 1"] | StoredImages
 
 
 def segments(images: AnyImages, size: int) -> Iterator[HostImages]:
-    """All images in order, `size` at a time."""
+    """Yield all images in order, `size` at a time."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
 
 def _aligned(nbytes: int) -> np.ndarray:
-    """Uninitialised memory."""
+    """Uninitialised, aligned memory."""
     memory = np.empty(nbytes + _ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     return memory[start : start + nbytes]
 
 
 def _spans(rows: np.ndarray, order: np.ndarray) -> Iterator[np.ndarray]:
-    """Cut the places in `rows`, ordered by row, where it is better to read anew than to read on."""
+    """Split the positions in `rows`, ordered by row, into groups that one read each should cover."""
     by_row = rows[order]
     is_cut = (np.diff(by_row) > _GAP) | (np.diff(by_row // _BLOCK) > 0)
     for places in np.split(order, np.flatnonzero(is_cut) + 1):

@@ -1,8 +1,8 @@
-"""MNIST and its relatives through TensorFlow Datasets: at hand or not, prepared once, read whole.
+"""MNIST and its variants through TensorFlow Datasets: availability check, preparation, reading.
 
-The result is an ordinary TFDS folder (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens.
+A prepared dataset is an ordinary TFDS directory (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens.
 
-Import this module only where a dataset has to be prepared: it imports `tensorflow_datasets`.
+Import this module lazily: it imports `tensorflow_datasets`.
 """
 
 import contextlib
@@ -31,11 +31,7 @@ _PROBE_SECONDS = 5.0
 
 
 def is_prepared(name: str, data_dir: Path) -> bool:
-    """Whether `data_dir` holds the dataset in a format that can be read here.
-
-    Raises:
-      InputError: it is there, but as TFRecord, or damaged.
-    """
+    """Whether `data_dir` holds the dataset; raises `InputError` if not as ArrayRecord or with corrupt metadata."""
     folder = version_folder(name, data_dir)
     info = folder / "dataset_info.json"
     if not info.exists():
@@ -43,21 +39,17 @@ def is_prepared(name: str, data_dir: Path) -> bool:
     try:
         file_format = json.loads(info.read_text()).get("fileFormat", "tfrecord")
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{info} is damaged ({error}); delete {folder} to prepare it anew.") from error
+        raise InputError(f"{info} is corrupt ({error}); delete {folder} to prepare it again.") from error
     if file_format != "array_record":
         raise InputError(
             f"{folder} was prepared as {file_format}, which cannot be read without TensorFlow; "
-            "give another folder with --data-dir, and the dataset is prepared there."
+            "choose another --data-dir, where the dataset will be prepared."
         )
     return True
 
 
 def can_prepare(name: str, manual_dir: Path | None) -> bool:
-    """Whether the official files are in `manual_dir` or, where that is None, the dataset's server answers.
-
-    Raises:
-      InputError: `manual_dir` lacks some of them.
-    """
+    """Whether the official files are in `manual_dir` (`InputError` if not) or, if it is None, the server responds."""
     if manual_dir is None:
         return _is_reachable(name)
     missing = [file for file in official_files(name) if not (manual_dir / file).is_file()]
@@ -67,48 +59,46 @@ def can_prepare(name: str, manual_dir: Path | None) -> bool:
 
 
 def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
-    """Write the dataset to `data_dir` from the files in `manual_dir` or else from the network; checksums are verified.
+    """Prepare the dataset in `data_dir` from the files in `manual_dir` or a download, verifying checksums.
 
     Raises:
-      InputError: a file is not the official one, the download failed, or `data_dir` cannot be written.
+      InputError: a file is not the official one, the download failed, or `data_dir` is not writable.
     """
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
     _remove_abandoned(data_dir / name)
     try:
-        of_configs = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
-        with _quiet_tfds(), _no_remains(of_configs, data_dir / name, data_dir / "downloads" / "extracted"):
+        config_list = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
+        with _quiet_tfds(), _remove_on_failure(config_list, data_dir / name, data_dir / "downloads" / "extracted"):
             make_builder(name, data_dir).download_and_prepare(download_config=config)
     except NonMatchingChecksumError as error:
-        what, *_ = str(error).split("\nTo debug")
-        raise InputError(f"{' '.join(what.split())}. Replace the file with the official one.") from error
+        message, *_ = str(error).split("\nTo debug")
+        raise InputError(f"{' '.join(message.split())}. Replace the file with the official one.") from error
     except (requests.RequestException, tfds.download.DownloadError) as error:
-        raise InputError(
-            f"downloading {name} failed ({error}); try again, or give its files by --manual-dir."
-        ) from error
+        raise InputError(f"download of {name} failed ({error}); try again, or pass --manual-dir.") from error
     except OSError as error:
-        if is_prepared(name, data_dir):  # another process was faster
+        if is_prepared(name, data_dir):  # by a concurrent process
             return
-        raise InputError(f"{data_dir} cannot be written ({error}); give another folder with --data-dir.") from error
+        raise InputError(f"{data_dir} cannot be written ({error}); choose another --data-dir.") from error
 
 
 def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
-    """All images and labels of a prepared dataset, in TFDS's order; EMNIST's, which lie on their side there, upright.
+    """Read all images and labels of a prepared dataset, in TFDS's order; EMNIST's, transposed in TFDS, come upright.
 
     Raises:
-      InputError: it is damaged. ArrayRecord's chunks have checksums, and so have the images.
+      InputError: the dataset is corrupt; ArrayRecord chunks and PNG images contain checksums.
     """
     try:
         images, labels, expected = _read(name, split, data_dir)
-    except Exception as error:  # of all the libraries between here and the disk
+    except Exception as error:  # from TFDS, ArrayRecord, Pillow or the file system
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _damaged(name, data_dir, problem[:200]) from error
+        raise _corrupt(name, data_dir, problem[:200]) from error
     if len(images) != expected:
-        raise _damaged(name, data_dir, f"{len(images)} examples for {split} instead of {expected}")
+        raise _corrupt(name, data_dir, f"{len(images)} examples for {split} instead of {expected}")
     return images, labels
 
 
 def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels, int]:
-    """Images, labels, and how many of each there should be."""
+    """Return the images, the labels and their expected number."""
     decoders = {"image": tfds.decode.SkipDecoding()}
     builder = make_builder(name, data_dir)
     source = builder.as_data_source(split, decoders=decoders)
@@ -125,35 +115,34 @@ def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Delete what TFDS left of datasets when it was killed while it prepared them."""
+    """Delete the temporary directories of TFDS preparations that were killed."""
     for path in folder.glob("incomplete.*"):
         with contextlib.suppress(OSError):
             if path.stat().st_mtime < time.time() - ABANDONED_SECONDS:
                 shutil.rmtree(path)
 
 
-def _damaged(name: str, data_dir: Path, problem: str) -> InputError:
-    return InputError(f"{data_dir / name} is damaged ({problem}); delete it to prepare it anew.")
+def _corrupt(name: str, data_dir: Path, problem: str) -> InputError:
+    return InputError(f"{data_dir / name} is corrupt ({problem}); delete it to prepare it again.")
 
 
 def _is_reachable(name: str) -> bool:
-    """Whether the server answers, within `_PROBE_SECONDS`: name resolution alone can take minutes to fail."""
-    url = official_url(name)
-    answers = []
+    """Whether the server responds within `_PROBE_SECONDS`; in a thread, as name resolution can take minutes to fail."""
+    url, responses = official_url(name), []
 
-    def ask() -> None:
+    def probe() -> None:
         with contextlib.suppress(requests.RequestException):
-            answers.append(requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True).ok)
+            responses.append(requests.head(url, timeout=_PROBE_SECONDS, allow_redirects=True).ok)
 
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = threading.Thread(target=probe, daemon=True)
     thread.start()
     thread.join(_PROBE_SECONDS)
-    return answers == [True]
+    return responses == [True]
 
 
 @contextlib.contextmanager
 def _quiet_tfds() -> Iterator[None]:
-    """Leave of TFDS's output its progress bars, and those on terminals only: in a log each redraw would be a line."""
+    """Suppress TFDS's output except progress bars on a terminal; in a log file each redraw would be a line."""
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -161,8 +150,8 @@ def _quiet_tfds() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_remains(*paths: Path) -> Iterator[None]:
-    """After a failure, remove what it left of `paths` and the folders above them, as far as they are new and empty."""
+def _remove_on_failure(*paths: Path) -> Iterator[None]:
+    """On an error in the block, remove those of `paths` and their parents that are new, and empty if directories."""
     new = [path for each in paths for path in (each, *each.parents) if not path.exists()]
     try:
         yield

@@ -1,1 +1,1 @@
-"""Trained models to other programs and back."""
+"""Export and PyTorch interoperability."""

@@ -1,4 +1,4 @@
-"""The settings of the commands that carry a model elsewhere and back."""
+"""Settings of the commands that convert and export a model."""
 
 import dataclasses
 import os
@@ -13,25 +13,25 @@ from ae_jax.system.outputs import check_output
 
 @dataclasses.dataclass(frozen=True)
 class ConvertConfig:
-    """What to convert."""
+    """The settings of a conversion."""
 
     direction: Literal["to-torch", "from-torch"] = argument("to-torch RUN OUT.safetensors, or from-torch FILE RUN_DIR")
-    source: str = argument("a run directory or a checkpoint; from-torch: a state dict, .safetensors, .pt or .pth")
-    target: str = argument("the file to write, .safetensors; from-torch: the run directory to make")
-    output: Output = setting("sigmoid", "from-torch: what the model ends in, which weights do not tell")
+    source: str = argument("run directory or checkpoint; from-torch: state dict in .safetensors, .pt or .pth")
+    target: str = argument("output file, .safetensors; from-torch: the new run directory")
+    output: Output = setting("sigmoid", "from-torch: output activation, which the weights do not determine")
 
     def __post_init__(self) -> None:
         if self.direction == "to-torch":
-            check_output(self.target, "the file to write", (".safetensors",), replace=False)
+            check_output(self.target, "the output file", (".safetensors",), replace=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportConfig:
-    """What to export."""
+    """The settings of an export."""
 
-    run: str = argument("a run directory, whose newest sound checkpoint is taken, or a checkpoint")
-    out: str = argument("the folder to make, for encode.stablehlo, decode.stablehlo and reconstruct.stablehlo")
+    run: str = argument("run directory (its newest valid checkpoint) or a checkpoint")
+    out: str = argument("new directory for encode.stablehlo, decode.stablehlo and reconstruct.stablehlo")
 
     def __post_init__(self) -> None:
         if Path(self.out).exists() and not (Path(self.out).is_dir() and not os.listdir(self.out)):
-            raise InputError(f"{self.out} is there already, and nothing is overwritten; give another folder.")
+            raise InputError(f"{self.out} already exists, and nothing is overwritten; choose another directory.")

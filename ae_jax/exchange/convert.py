@@ -1,4 +1,4 @@
-"""`scripts/convert.py`: a run's weights as PyTorch's state dict, and a state dict as a run."""
+"""`scripts/convert.py`: convert a run to a PyTorch state dict, or a state dict to a run."""
 
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from ae_jax.system.outputs import write_output
 
 
 def convert(config: ConvertConfig) -> None:
-    """Convert in the direction that is asked for.
+    """Convert in the given direction.
 
     Raises:
-      InputError: the source cannot be read or is of no model here, or the target is taken.
+      InputError: the source cannot be read or fits none of the models, or the target already exists.
       RunError: the target cannot be written.
     """
     if config.direction == "to-torch":
@@ -34,38 +34,34 @@ def convert(config: ConvertConfig) -> None:
 
 
 def to_torch(run: str, target: str) -> None:
-    """Write a run's weights under the names of the tutorial's modules."""
+    """Write the weights of a run as a state dict with the parameter names of the PyTorch tutorial."""
     trained = load_model(run)
     write_output(target, save(params_to_torch(trained.model, trained.params), {"format": "pt"}))
     print(f'{target}: model.load_state_dict(safetensors.torch.load_file("{target}"))')
     if trained.config.output == "tanh":
-        print("The model ends in Tanh, and its images are in [-1, 1].")
+        print("The model ends in Tanh; its inputs and outputs are in [-1, 1].")
 
 
 def from_torch(source: str, target: str, output: Output) -> None:
-    """Make a run directory of a state dict: no step trained, every other command takes it."""
+    """Import a state dict as a run with no training steps, which every other command accepts."""
     state_dict = read_state_dict(Path(source))
     if any(name.startswith("params/") for name in state_dict):
-        raise InputError(f"{source} is a checkpoint of ae_jax, which the other commands take as it is.")
+        raise InputError(f"{source} is already a checkpoint of ae_jax; pass it directly to the other commands.")
     arch, latent_dim = infer_architecture(state_dict)
     model = make_model(arch, latent_dim, output)
     try:
         params = params_from_torch(model, state_dict)
     except ValueError as error:
-        raise InputError(f"{source} is of none of the models here; as {arch}, {error}.") from error
+        raise InputError(f"{source} fits none of the models; for {arch}, {error}.") from error
     config = TrainConfig(arch, latent_dim, output, run_dir=target)
     metadata = imported_metadata(config, source)
-    _refuse_taken(Path(target))
+    try:
+        check_run_dir_is_free(Path(target))
+    except InputError as error:
+        raise InputError(f"{target} already exists, and nothing is overwritten; choose another directory.") from error
     with new_run_dir(config.run_dir, config.arch) as run_dir:
         state = initial_state(config, jax.random.key(config.seed), num_steps=1, params=params)
         save_imported(run_dir, state, metadata)
         write_metadata(run_dir, metadata)
     num_params = sum(array.size for array in state_dict.values())
-    print(f"{target}: {arch}, a code of {latent_dim} numbers, {num_params:,} parameters")
-
-
-def _refuse_taken(path: Path) -> None:
-    try:
-        check_run_dir_is_free(path)
-    except InputError as error:
-        raise InputError(f"{path} is taken, and nothing is overwritten; give another folder.") from error
+    print(f"{target}: {arch}, {latent_dim}-dimensional latent code, {num_params:,} parameters")

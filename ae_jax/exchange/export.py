@@ -1,7 +1,6 @@
-"""`scripts/export.py`: a trained model as programs that run wherever JAX does, without this package.
+"""`scripts/export.py`: export a trained model as programs that need only JAX.
 
-Each is a serialized `jax.export.Exported`: StableHLO with the parameters in it, for any number of images, for CPUs,
-CUDA and TPUs.
+Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU.
 """
 
 import functools
@@ -26,7 +25,7 @@ def export_run(config: ExportConfig) -> None:
     """Write `encode.stablehlo`, `decode.stablehlo` and `reconstruct.stablehlo`.
 
     Raises:
-      InputError: the run cannot be read, or the folder cannot be made.
+      InputError: the run cannot be read, or the directory cannot be created.
       RunError: a file cannot be written.
     """
     trained = load_model(config.run)
@@ -34,24 +33,24 @@ def export_run(config: ExportConfig) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror}); give another folder.") from error
+        raise InputError(f"{folder} cannot be created ({error.strerror}); choose another directory.") from error
     for name, exported in export_model(trained).items():
         write_output(folder / f"{name}.stablehlo", bytes(exported.serialize()))
-        print(f"{folder / name}.stablehlo: {_signature(exported)}")
+        arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))
+        print(f"{folder / name}.stablehlo: {arguments} → {results}")
 
 
 def export_model(trained: TrainedModel) -> dict[str, jax_export.Exported]:
-    """`encode`, `decode` and `reconstruct`, with the parameters in them.
+    """Export `encode`, `decode` and `reconstruct` with embedded parameters.
 
-    Images are `f32[batch, 28, 28, 1]` in [0, 1], codes `f32[batch, numbers]`. With pooling, codes are that and then the
-    positions, `i32[batch, 14, 14, 16]` and `i32[batch, 7, 7, 32]`: `encode` returns a tuple of them, and `decode` takes
-    three arguments.
+    Images are `f32[batch, 28, 28, 1]` in [0, 1], latent codes `f32[batch, latent_dim]`. A model with pooling also has
+    positions, `i32[batch, 14, 14, 16]` and `i32[batch, 7, 7, 32]`: `encode` returns and `decode` takes all three.
     """
     (batch,) = jax_export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((batch, 28, 28, 1), jnp.float32)
 
     def apply(*args: Any, **kwargs: Any) -> Any:
-        # Constants behind a barrier are to XLA what arguments are: it computes with them in the same order.
+        # The barrier prevents constant folding, so that XLA computes in the same order as with arguments.
         return trained.model.apply({"params": lax.optimization_barrier(trained.params)}, *args, **kwargs)
 
     def encode(images: jax.Array) -> Any:
@@ -59,7 +58,7 @@ def export_model(trained: TrainedModel) -> dict[str, jax_export.Exported]:
         return (code.latents, *code.positions) if isinstance(code, PooledCode) else code
 
     def decode(latents: jax.Array, *positions: jax.Array) -> Any:
-        code = PooledCode(latents, positions) if positions else latents  # type: ignore[arg-type]  # there are two
+        code = PooledCode(latents, positions) if positions else latents  # type: ignore[arg-type]  # two arrays
         return apply(code, method="decode")
 
     def reconstruct(images: jax.Array) -> Any:
@@ -72,8 +71,3 @@ def export_model(trained: TrainedModel) -> dict[str, jax_export.Exported]:
         "decode": export(jax.jit(decode))(*code),
         "reconstruct": export(jax.jit(reconstruct))(images),
     }
-
-
-def _signature(exported: jax_export.Exported) -> str:
-    arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))
-    return f"{arguments} → {results}"

@@ -1,4 +1,4 @@
-"""PyTorch's state dicts in files: safetensors without PyTorch, `.pt` and `.pth` with it, never through free pickle."""
+"""Reader for PyTorch state dicts: safetensors without PyTorch, `.pt` and `.pth` with its `weights_only` unpickler."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,14 +12,13 @@ from ae_jax.types import StateDict
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """The arrays of a state dict, as float32.
+    """Read the arrays of a state dict as float32.
 
     Raises:
-      InputError: the file is missing, damaged, or holds anything but finite tensors by name, or PyTorch is wanted and
-        not installed.
+      InputError: the file is missing, corrupt or not a mapping from names to finite tensors, or PyTorch is missing.
     """
     if not path.is_file():
-        raise InputError(f"{path} is no file; give a state dict, .safetensors, .pt or .pth.")
+        raise InputError(f"{path} is not a file; give a state dict in .safetensors, .pt or .pth.")
     if path.suffix == ".safetensors":
         arrays = _from_safetensors(path)
     elif path.suffix in (".pt", ".pth"):
@@ -28,7 +27,7 @@ def read_state_dict(path: Path) -> StateDict:
         raise InputError(f"{path} must end in .safetensors, .pt or .pth.")
     for name, array in arrays.items():
         if not np.isfinite(array).all():
-            raise InputError(f"{name} in {path} is not finite everywhere; give weights that are.")
+            raise InputError(f"{name} in {path} is not finite; give finite weights.")
     return arrays
 
 
@@ -43,13 +42,11 @@ def _from_pickle(path: Path) -> StateDict:
     try:
         import torch
     except ImportError as error:
-        raise InputError(
-            f"{path} wants PyTorch to be read; pip install torch, or save it there with safetensors.torch.save_file."
-        ) from error
+        raise InputError(f"{path} needs PyTorch: pip install torch, or save with safetensors.torch.") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of all that PyTorch raises for what is no state dict
-        raise InputError(f"{path} is damaged, or holds more than weights; save model.state_dict().") from error
+    except Exception as error:  # PyTorch raises many types for a file without a state dict
+        raise InputError(f"{path} is corrupt or holds more than weights; save model.state_dict().") from error
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(f"{path} holds other things than tensors by name; save model.state_dict().")
+        raise InputError(f"{path} is not a mapping from names to tensors; save model.state_dict().")
     return {str(name): tensor.detach().float().numpy() for name, tensor in content.items()}

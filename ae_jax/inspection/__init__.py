@@ -1,1 +1,1 @@
-"""What a trained model makes of images: how good its codes are, and what they look like."""
+"""Inspection of a trained model: metrics, figures, and reconstructions of the user's images."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from ae_jax.config import argument, setting, shared_setting
 from ae_jax.errors import InputError
@@ -11,7 +12,7 @@ _ARRAYS = (".npy", ".npz")
 _RUN = "run directory (its newest valid checkpoint) or a checkpoint"
 
 
-def _dataset() -> str | None:
+def _dataset() -> Any:
     return shared_setting("dataset", default=None, help="as for scripts/train.py (default: the run's own)", group=None)
 
 
@@ -20,7 +21,7 @@ class EvaluateConfig:
     """The settings of an evaluation."""
 
     run: str = argument(_RUN)
-    json: str | None = setting(None, "file for all numbers (default: none)")
+    json: str | None = setting(None, "JSON file for all metrics (default: none)")
     figure: str | None = setting(None, "file for the figure, .png, .svg or .pdf (default: in the run's figures/)")
     dataset: str | None = _dataset()
     data_dir: str | None = shared_setting("data_dir", group=None)
@@ -46,25 +47,21 @@ class VisualizeConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ReconstructConfig:
-    """The settings of a reconstruction of the user's own images."""
+    """The settings of a reconstruction of the user's images."""
 
     run: str = argument(_RUN)
     images: str = argument(".npy or .npz file of uint8[n, 28, 28], or a .png of 28×28 pixels")
     out: str | None = setting(
         None, "file for the reconstructions, f32[n, 28, 28, 1] as .npy or .npz, or a figure as .png, .svg or .pdf"
     )
-    codes: str | None = setting(
-        None, "file for the latent codes, f32[n, d] as .npy, or with a pooling's positions as .npz"
-    )
+    codes: str | None = setting(None, "file for the latent codes, f32[n, d] as .npy, or with pooling positions as .npz")
 
     def __post_init__(self) -> None:
         if not self.out and not self.codes:
             raise InputError("nothing to write; give --out, --codes or both.")
-        for flag, path, suffixes in (
-            ("--out", self.out, (*_ARRAYS, *FIGURE_SUFFIXES)),
-            ("--codes", self.codes, _ARRAYS),
-        ):
-            if path:
-                check_output(path, flag, suffixes, replace=False)
+        if self.out:
+            check_output(self.out, "--out", (*_ARRAYS, *FIGURE_SUFFIXES), replace=False)
+        if self.codes:
+            check_output(self.codes, "--codes", _ARRAYS, replace=False)
         if self.out and self.codes and Path(self.out).absolute() == Path(self.codes).absolute():
-            raise InputError(f"--out and --codes are both {self.out}; give two files.")
+            raise InputError(f"--out and --codes are both {self.out}; give two different files.")

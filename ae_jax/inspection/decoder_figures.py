@@ -1,4 +1,4 @@
-"""Pictures of what a decoder makes of codes. Arrays in, a matplotlib `Figure` out."""
+"""Figures of decoded latent codes: interpolations, traversals, grids. Arrays in, a matplotlib `Figure` out."""
 
 import numpy as np
 from jaxtyping import Float
@@ -9,24 +9,24 @@ from ae_jax.figures import DPI, label_columns, label_rows, show, tile
 Tiles = Float[np.ndarray, "rows columns 28 28"]
 
 
-def walks_figure(recons: Tiles, names: list[str], title: str) -> Figure:
-    """A row a walk from one digit's code, left, straight to another's, right."""
+def interpolations_figure(recons: Tiles, names: list[str], title: str) -> Figure:
+    """One row per linear interpolation between the latent codes of two images."""
     rows, columns = recons.shape[:2]
     figure = Figure(figsize=(0.62 * columns + 0.9, 0.62 * rows + 0.9), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     show(axes, tile(recons))
     label_rows(axes, names, 28)
-    label_columns(axes, [f"{share:.0%}" for share in np.linspace(0, 1, columns)], 28)
-    axes.set_title(title)
+    label_columns(axes, [f"{fraction:g}" for fraction in np.linspace(0, 1, columns).round(3)], 28)
+    axes.set(title=title, xlabel="interpolation (fraction)")
     return figure
 
 
-def axes_figure(recons: Tiles, steps: Float[np.ndarray, "columns"], title: str) -> Figure:
-    """A row a number of the code, changed alone from the mean code by `steps` of its standard deviation."""
-    numbers, columns = recons.shape[:2]
-    blocks = min(4, -(-numbers // 16))
-    rows = -(-numbers // blocks)
-    side = 0.42 if blocks > 1 else 0.9  # of an image, inches
+def traversals_figure(recons: Tiles, steps: Float[np.ndarray, "columns"], title: str) -> Figure:
+    """One row per latent dimension, varied alone around the mean code by `steps` standard deviations."""
+    dims, columns = recons.shape[:2]
+    blocks = min(4, -(-dims // 16))
+    rows = -(-dims // blocks)
+    side = 0.42 if blocks > 1 else 0.9  # inches per image
     size = (side * columns * blocks + 0.5 * blocks, side * rows + 1)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     for block, axes in enumerate(figure.subplots(1, blocks, squeeze=False)[0]):
@@ -37,11 +37,12 @@ def axes_figure(recons: Tiles, steps: Float[np.ndarray, "columns"], title: str) 
         axes.tick_params(labelsize="small")
     figure.suptitle(title)
     figure.supxlabel("standard deviations from the mean code", fontsize="medium")
+    figure.supylabel("latent dimension", fontsize="medium")
     return figure
 
 
-def map_figure(recons: Tiles, extents: tuple[float, float], title: str) -> Figure:
-    """Decoded codes of a plane through the mean code, `extents` to each side along their first two principal axes."""
+def latent_grid_figure(recons: Tiles, extents: tuple[float, float], title: str) -> Figure:
+    """A decoded grid around the mean code that spans ± `extents` along the first two principal components."""
     figure = Figure(figsize=(7, 7), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     right, top = extents
@@ -51,14 +52,14 @@ def map_figure(recons: Tiles, extents: tuple[float, float], title: str) -> Figur
     axes.tick_params(labelsize="small")
     axes.xaxis.set_major_formatter("{x:.3g}")
     axes.yaxis.set_major_formatter("{x:.3g}")
-    axes.set(xlabel="first principal axis of the codes", ylabel="second principal axis", title=title)
+    axes.set(xlabel="principal component 1", ylabel="principal component 2", title=title)
     return figure
 
 
 def extremes_figure(
     pairs: Float[np.ndarray, "groups 2 n 28 28"], errors: Float[np.ndarray, "groups n"], title: str
 ) -> Figure:
-    """The best reconstructions above the worst, each below its original, with its squared error."""
+    """The best and the worst reconstructions below their originals, with the error of each image."""
     groups, _, n = pairs.shape[:3]
     figure = Figure(figsize=(0.8 * n + 1, 2.15 * groups + 0.3), dpi=DPI, layout="constrained")
     figure.suptitle(title)
@@ -68,12 +69,12 @@ def extremes_figure(
         label_rows(axes, ["original", name], 28)
         label_columns(axes, [f"{value:.5f}" for value in values], 28)
         axes.tick_params(labelsize="small")
-        axes.set_xlabel("mean squared error of each", fontsize="small")
+        axes.set_xlabel("mean squared error per image", fontsize="small")
     return figure
 
 
 def filters_figure(kernels: Float[np.ndarray, "n h w"], title: str) -> Figure:
-    """The first layer's kernels, each divided by its largest weight: blue is negative, white 0, red positive."""
+    """The kernels of the first layer, each divided by its largest absolute weight."""
     n, h, w = kernels.shape
     columns = 16 if n > 32 else 8
     rows = -(-n // columns)
@@ -83,6 +84,6 @@ def filters_figure(kernels: Float[np.ndarray, "n h w"], title: str) -> Figure:
     axes = figure.subplots()
     gap = max(1, h // 8)
     shown = show(axes, tile(padded.reshape(rows, columns, h, w), gap), cmap="RdBu_r", vmin=-1, vmax=1)
-    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02).set_ticks([-1, 0, 1], labels=["-largest", "0", "largest"])
+    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02, ticks=[-1, 0, 1], label="relative weight")
     axes.set_title(title)
     return figure

@@ -1,4 +1,4 @@
-"""`scripts/reconstruct.py`: the user's own images through a trained model."""
+"""`scripts/reconstruct.py`: encode and decode the user's images with a trained model."""
 
 import io
 from pathlib import Path
@@ -19,24 +19,24 @@ from ae_jax.runs.load import TrainedModel, load_model
 from ae_jax.system.outputs import write_output
 from ae_jax.types import HostImages
 
-_MOST_DRAWN = 100
+_MAX_DRAWN = 100
 
 
 def reconstruct_images(config: ReconstructConfig) -> None:
-    """Encode and decode images, and write what is asked for.
+    """Encode and decode images, and write the reconstructions, the latent codes or both.
 
     Raises:
-      InputError: the run or the images cannot be read, or the codes do not fit the file that is asked for.
+      InputError: the run or the images cannot be read, or the file format cannot store the codes.
       RunError: a file cannot be written.
     """
     trained = load_model(config.run)
     images = read_images(Path(config.images))
     if config.codes and Path(config.codes).suffix == ".npy" and trained.config.arch == "conv-pool":
-        raise InputError(f"codes of conv-pool have positions too; give a .npz file, not --codes {config.codes}.")
+        raise InputError(f"codes of conv-pool include pooling positions; give --codes a .npz file, not {config.codes}.")
     code = encode(trained, images)
     if config.codes:
         write_output(config.codes, _code_bytes(code, Path(config.codes).suffix))
-        print(f"{len(images):,} codes of {trained.model.latent_dim} numbers: {config.codes}")
+        print(f"{len(images):,} {trained.model.latent_dim}-dimensional latent codes: {config.codes}")
     if config.out:
         recons = decode(trained, code)
         write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
@@ -49,11 +49,10 @@ def _recons_bytes(
 ) -> bytes:
     if suffix in (".npy", ".npz"):
         return _array_bytes({"reconstructions": recons}, suffix)
-    drawn = slice(_MOST_DRAWN)
-    title = trained.title
-    if len(images) > _MOST_DRAWN:
-        title += f": the first {_MOST_DRAWN} of {len(images):,} images"
-    return figure_bytes(reconstruction_figure(normalise_on_host(images[drawn]), recons[drawn], title), suffix)
+    drawn = slice(_MAX_DRAWN)
+    note = f": first {_MAX_DRAWN} of {len(images):,} images" if len(images) > _MAX_DRAWN else ""
+    figure = reconstruction_figure(normalise_on_host(images[drawn]), recons[drawn], trained.title + note)
+    return figure_bytes(figure, suffix)
 
 
 def _code_bytes(code: Any, suffix: str) -> bytes:
@@ -64,10 +63,10 @@ def _code_bytes(code: Any, suffix: str) -> bytes:
 
 
 def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
-    """A `.npz` file of the arrays, or a `.npy` file of the only one."""
+    """The content of a `.npz` file of the arrays, or of a `.npy` file of the only one."""
     content = io.BytesIO()
     if suffix == ".npz":
-        np.savez(content, **arrays)  # type: ignore[arg-type]  # its flag, NumPy 2.1's, has no array's name
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     else:
         (array,) = arrays.values()
         np.save(content, array, allow_pickle=False)

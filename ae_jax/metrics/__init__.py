@@ -1,1 +1,1 @@
-"""How good reconstructions and codes are."""
+"""Quality metrics for reconstructions and latent codes, and the PCA baseline."""

@@ -1,1 +1,1 @@
-"""The autoencoders, and PyTorch weights for them."""
+"""Autoencoder models and their conversion to and from PyTorch weights."""

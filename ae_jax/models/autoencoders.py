@@ -1,9 +1,8 @@
-"""The autoencoders, layer by layer: the tutorial's two, and its homework with max pooling.
+"""Autoencoder architectures: the tutorial's linear and convolutional models, and its homework, a max-pooling variant.
 
-Images are pixels in [0, 1] everywhere outside. With `output="tanh"` a model itself works in [-1, 1]: it computes what a
-PyTorch model that ends in `Tanh` does behind `Normalize(0.5, 0.5)`, and gives its outputs back as pixels.
-
-Parameters, codes and outputs are float32 with any `precision`, which is that of the arithmetic between them.
+Inputs and outputs are pixels in [0, 1]. With `output="tanh"` a model works in [-1, 1] internally, like a PyTorch model
+that ends in `Tanh` and is fed through `Normalize(0.5, 0.5)`, and rescales its outputs to [0, 1]. `precision` is the
+dtype of the arithmetic only: parameters, latents and outputs are always float32.
 """
 
 import functools
@@ -22,7 +21,7 @@ from ae_jax.types import Images, Latents
 
 
 class LinearAutoencoder(nn.Module):
-    """784 → 128 → 64 → 12 → 3 and back, ReLU between the layers, a sigmoid or tanh at the end."""
+    """Fully connected autoencoder: 784 → 128 → 64 → 12 → 3 and back, ReLU between layers, sigmoid or tanh output."""
 
     latent_dim: int = 3
     output: Output = "sigmoid"
@@ -34,12 +33,12 @@ class LinearAutoencoder(nn.Module):
         self.decoder = [dense(12), dense(64), dense(128), dense(784)]
 
     def encode(self, images: Images) -> Latents:
-        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
+        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
         _check("images", images, (28, 28, 1))
         return _apply(self.encoder, to_output_range(images, self.output).reshape(-1, 784)).astype(jnp.float32)
 
     def decode(self, latents: Latents) -> Images:
-        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
+        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
         _check("latents", latents, (self.latent_dim,))
         return activate(_apply(self.decoder, latents), self.output).reshape(-1, 28, 28, 1)
 
@@ -48,7 +47,7 @@ class LinearAutoencoder(nn.Module):
 
 
 class ConvAutoencoder(nn.Module):
-    """28×28×1 → 14×14×16 → 7×7×32 → 1×1×64 and back, ReLU between the layers, a sigmoid or tanh at the end."""
+    """Strided convolutions 28×28×1 → 14×14×16 → 7×7×32 → 1×1×64 and back, ReLU between, sigmoid or tanh output."""
 
     latent_dim: int = 64
     output: Output = "sigmoid"
@@ -69,13 +68,13 @@ class ConvAutoencoder(nn.Module):
         ]
 
     def encode(self, images: Images) -> Latents:
-        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for any other shape or type."""
+        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
         _check("images", images, (28, 28, 1))
         latents = _apply(self.encoder, to_output_range(images, self.output)).astype(jnp.float32)
         return latents.reshape(-1, self.latent_dim)
 
     def decode(self, latents: Latents) -> Images:
-        """`f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
+        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
         _check("latents", latents, (self.latent_dim,))
         return activate(_apply(self.decoder, latents.reshape(-1, 1, 1, self.latent_dim)), self.output)
 
@@ -84,20 +83,14 @@ class ConvAutoencoder(nn.Module):
 
 
 class PooledCode(NamedTuple):
-    """What `ConvPoolAutoencoder` keeps of images: numbers, and where each pooling found its maxima.
-
-    `latents f32[batch, latent]`, and `positions` `i32[batch, 14, 14, 16]` and `i32[batch, 7, 7, 32]`.
-    """
+    """Code of a `ConvPoolAutoencoder`: `latents f32[batch, latent]`, and the `positions` of each pooling's maxima."""
 
     latents: Latents
     positions: tuple[Int32[Array, "batch 14 14 16"], Int32[Array, "batch 7 7 32"]]
 
 
 class ConvPoolAutoencoder(nn.Module):
-    """28×28×16 → pooled 14×14×16 → 14×14×32 → pooled 7×7×32 → 1×1×64 and back, unpooled where it was pooled.
-
-    ReLU before each pooling and before each unpooling, a sigmoid or tanh at the end.
-    """
+    """28×28×16 → pooled 14×14×16 → 14×14×32 → pooled 7×7×32 → 1×1×64 and back by unpooling, sigmoid or tanh output."""
 
     latent_dim: int = 64
     output: Output = "sigmoid"
@@ -118,7 +111,7 @@ class ConvPoolAutoencoder(nn.Module):
         ]
 
     def encode(self, images: Images) -> PooledCode:
-        """`f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]` and positions; `ValueError` for other images."""
+        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → latents and positions; `ValueError` for other shapes/dtypes."""
         _check("images", images, (28, 28, 1))
         first, second, last = self.encoder
         x, outer = max_pool2d(nn.relu(first(to_output_range(images, self.output))))
@@ -126,7 +119,7 @@ class ConvPoolAutoencoder(nn.Module):
         return PooledCode(last(x).astype(jnp.float32).reshape(-1, self.latent_dim), (outer, inner))
 
     def decode(self, code: PooledCode) -> Images:
-        """A code of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for any other shape or type."""
+        """Decode the result of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
         latents, (outer, inner) = code
         _check("latents", latents, (self.latent_dim,))
         first, second, last = self.decoder
@@ -151,7 +144,7 @@ MODELS: dict[Arch, type[Autoencoder]] = {
 def make_model(
     arch: Arch, latent_dim: int | None = None, output: Output = "sigmoid", precision: Precision = "float32"
 ) -> Autoencoder:
-    """The model of that name; `latent_dim` None: as many numbers as it has by itself."""
+    """Build a model by name; `latent_dim` None: its default, 3 for linear and 64 for the others."""
     size: dict[str, Any] = {} if latent_dim is None else {"latent_dim": latent_dim}
     return MODELS[arch](output=output, precision=precision, **size)
 
@@ -165,7 +158,7 @@ def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
 
 def _check(name: str, array: jax.Array, expected: tuple[int, ...]) -> None:
     if array.shape[1:] != expected or array.ndim != len(expected) + 1:
-        wanted = ", ".join(map(str, ("batch", *expected)))
-        raise ValueError(f"{name} must have shape ({wanted}), got {array.shape}")
+        shape = ", ".join(map(str, ("batch", *expected)))
+        raise ValueError(f"{name} must have shape ({shape}), got {array.shape}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name} must be floating-point, got {array.dtype}; ae_jax.normalise makes pixels so")
+        raise ValueError(f"{name} must be floating-point, got {array.dtype}; convert pixels with ae_jax.normalise")

@@ -1,8 +1,7 @@
-"""PyTorch's parameters for the models: its state dicts in and out, and its default initialisation. Needs no torch.
+"""PyTorch state dict conversion and PyTorch default initialisation for the models, without importing torch.
 
-The tutorial's modules are `nn.Sequential`s with a ReLU after each layer but the last, so layer `i` of our `encoder`
-(`encoder_i`) is `encoder.{2i}` there; with max pooling, where a pooling follows the ReLU, `encoder.{3i}`. The layouts
-differ by a permutation of axes and nothing else:
+The tutorial's modules are `nn.Sequential`s with a ReLU after each layer but the last, so our layer `encoder_i` is their
+`encoder.{2i}`, or `encoder.{3i}` where a pooling follows the ReLU. The layouts differ only by a permutation of axes:
 
 | layer           | PyTorch's weight        | our kernel              |
 |-----------------|-------------------------|-------------------------|
@@ -33,7 +32,7 @@ class _Layer(NamedTuple):
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """PyTorch's weight transposed by these is our kernel, of all three kinds of layers."""
+        """The permutation from PyTorch's weight to our kernel, the same for both kinds of convolution."""
         return (1, 0) if len(self.kernel_shape) == 2 else (2, 3, 1, 0)
 
     @property
@@ -42,27 +41,27 @@ class _Layer(NamedTuple):
 
     @property
     def fan_in(self) -> int:
-        """What PyTorch takes for it: everything behind the weight's first axis, which ConvTranspose2d calls `in`."""
+        """PyTorch's fan-in: the product of all weight axes but the first, which for ConvTranspose2d is `in`."""
         return math.prod(self.weight_shape[1:])
 
 
 def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params:
-    """Parameters of `model` from a PyTorch state dict of the tutorial's module of the same architecture.
+    """Convert a PyTorch state dict of the tutorial's module of the same architecture to parameters of `model`.
 
     Args:
       model: one of this package's autoencoders.
-      state_dict: `{"encoder.0.weight": array, "encoder.0.bias": array, …}`, arrays as NumPy takes them.
+      state_dict: `{"encoder.0.weight": array, "encoder.0.bias": array, …}`, any arrays that NumPy converts.
 
     Returns:
-      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, bit-equal to the arrays given.
+      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, bit-equal to the given arrays.
 
     Raises:
-      ValueError: keys or shapes are not the model's; the message lists every one.
+      ValueError: keys or shapes do not match the model; the message lists every mismatch.
     """
     arrays = {name: np.asarray(array, np.float32) for name, array in state_dict.items()}
     layers = list(_layers(model))
-    if problems := _problems(arrays, layers):
-        raise ValueError("this state dict is not the model's: " + "; ".join(problems))
+    if mismatches := _mismatches(arrays, layers):
+        raise ValueError("the state dict does not match the model: " + "; ".join(mismatches))
     return {
         layer.name: {
             "kernel": jnp.asarray(arrays[f"{layer.torch_name}.weight"].transpose(layer.axes)),
@@ -73,21 +72,21 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
 
 
 def infer_architecture(state_dict: StateDict) -> tuple[Arch, int]:
-    """Which model a state dict comes nearest to, and how many numbers the model's code has."""
-    nearest: dict[int, tuple[Arch, int]] = {}  # by how much is wrong
+    """Architecture and latent dimension of the model that a state dict matches best."""
+    best: dict[int, tuple[Arch, int]] = {}  # by the number of mismatches
     for arch, model_class in MODELS.items():
         *_, last = (layer for layer in _layers(model_class()) if layer.name.startswith("encoder"))
         bias = state_dict.get(f"{last.torch_name}.bias")
         latent_dim = model_class().latent_dim if bias is None or bias.shape == (0,) else bias.size
         layers = list(_layers(model_class(latent_dim=latent_dim)))
-        nearest.setdefault(len(_problems(state_dict, layers)), (arch, latent_dim))
-    return nearest[min(nearest)]
+        best.setdefault(len(_mismatches(state_dict, layers)), (arch, latent_dim))
+    return best[min(best)]
 
 
 def params_to_torch(model: nn.Module, params: Params) -> StateDict:
-    """The inverse of `params_from_torch`, as contiguous NumPy arrays.
+    """Convert parameters to a PyTorch state dict of contiguous NumPy arrays, the inverse of `params_from_torch`.
 
-    `load_state_dict({name: torch.from_numpy(array) for name, array in state_dict.items()}, strict=True)` takes them.
+    Load it with `load_state_dict({name: torch.from_numpy(array) for name, array in state_dict.items()})`.
 
     >>> model = ae_jax.ConvAutoencoder()
     >>> params = ae_jax.create_train_state(model, jax.random.key(0)).params
@@ -104,13 +103,13 @@ def params_to_torch(model: nn.Module, params: Params) -> StateDict:
 
 
 def torch_init(model: nn.Module, key: RandomKey) -> Params:
-    """Fresh parameters from PyTorch's default distribution: U(-1/√fan_in, 1/√fan_in) for weights **and** biases.
+    """Draw parameters from PyTorch's default initialisation: U(-1/√fan_in, 1/√fan_in) for weights **and** biases.
 
-    `nn.Linear` and `nn.Conv*d` draw their weights from `kaiming_uniform_(a=√5)`, which is that interval
+    This interval is that of `kaiming_uniform_(a=√5)`, which `nn.Linear` and `nn.Conv*d` use for their weights
     (torch/nn/modules/linear.py and conv.py, `reset_parameters`).
 
     Returns:
-      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, of `model`'s shapes.
+      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, with the shapes of `model`.
     """
     layers = list(_layers(model))
     params = {}
@@ -125,7 +124,7 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
 
 
 def _layers(model: nn.Module) -> Iterator[_Layer]:
-    """The model's layers in the order of their names, from its parameters' shapes."""
+    """The layers of a model in the order of their names, from the shapes of its parameters."""
     variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
     spacing = 3 if isinstance(model, ConvPoolAutoencoder) else 2
     for name, params in variables["params"].items():
@@ -133,15 +132,14 @@ def _layers(model: nn.Module) -> Iterator[_Layer]:
         yield _Layer(name, f"{half}.{spacing * int(index)}", params["kernel"].shape, params["bias"].shape)
 
 
-def _problems(arrays: StateDict, layers: list[_Layer]) -> list[str]:
-    """Every name and shape that is not the layers'."""
+def _mismatches(arrays: StateDict, layers: list[_Layer]) -> list[str]:
     expected = {f"{layer.torch_name}.weight": layer.weight_shape for layer in layers}
     expected |= {f"{layer.torch_name}.bias": layer.bias_shape for layer in layers}
-    problems = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
-    problems += [f"unexpected {name} {array.shape}" for name, array in arrays.items() if name not in expected]
-    problems += [
+    mismatches = [f"missing {name} {shape}" for name, shape in expected.items() if name not in arrays]
+    mismatches += [f"unexpected {name} {array.shape}" for name, array in arrays.items() if name not in expected]
+    mismatches += [
         f"{name} has shape {arrays[name].shape}, not {shape}"
         for name, shape in expected.items()
         if name in arrays and arrays[name].shape != shape
     ]
-    return problems
+    return mismatches

@@ -1,1 +1,1 @@
-"""Convolutions and pooling as pure functions of arrays."""
+"""Convolution and max pooling operators with PyTorch semantics."""

@@ -1,10 +1,9 @@
-"""Convolutions with PyTorch's meaning of stride, padding and output padding, on NHWC arrays, lowered per platform.
+"""Convolution and transposed convolution with PyTorch semantics on NHWC arrays, lowered per platform.
 
-Three operations are one trilinear form, `sum(y · gather(x, kernel))`, seen from each of its arguments: `gather` is the
-convolution, `spread` its adjoint in the image (the transposed convolution), `correlate` its adjoint in the kernel. So
-the derivatives of each are the other two, and each platform's lowering says them in one file.
+Convolution is bilinear in image and kernel. `_convolve_transposed` is its adjoint in the image, `_kernel_gradient` its
+adjoint in the kernel, so each one's derivatives are the other two. `conv_im2col` and `conv_xla` are the lowerings.
 
-Derivatives are for reverse mode (`jax.grad`, `jax.vjp`, `jax.jacrev`), of any order; `jax.jvp` raises `TypeError`.
+Only reverse-mode derivatives (`jax.grad`, `jax.vjp`, `jax.jacrev`) exist, of any order; `jax.jvp` raises `TypeError`.
 """
 
 import functools
@@ -18,10 +17,8 @@ from ae_jax.ops import conv_im2col, conv_xla
 from ae_jax.ops.windows import Image, Kernel, Response, Windows
 
 
-def conv2d(
-    x: Float[Array, "n h w c_in"], kernel: Float[Array, "k_h k_w c_in c_out"], *, stride: int = 1, padding: int = 0
-) -> Float[Array, "n h_out w_out c_out"]:
-    """Convolve `f32[n, h, w, c_in]` (or another float type) as `torch.nn.functional.conv2d` does.
+def conv2d(x: Image, kernel: Kernel, *, stride: int = 1, padding: int = 0) -> Response:
+    """Convolve `f32[n, h, w, c]` (or another float type) as `torch.nn.functional.conv2d` does.
 
     ```
     h_out = (h + 2·padding - k_h) // stride + 1
@@ -31,7 +28,7 @@ def conv2d(
     >>> ae_jax.conv2d(jnp.zeros((5, 28, 28, 1)), jnp.zeros((3, 3, 1, 16)), stride=2, padding=1).shape
     (5, 14, 14, 16)
     """
-    return _gather(x, kernel, Windows(x.shape[1:3], kernel.shape[:2], stride, padding))
+    return _convolve(x, kernel, Windows(x.shape[1:3], kernel.shape[:2], stride, padding))
 
 
 def conv_transpose2d(
@@ -42,7 +39,7 @@ def conv_transpose2d(
     padding: int = 0,
     output_padding: int = 0,
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Spread `f32[n, h, w, c_in]` as `torch.nn.functional.conv_transpose2d` does: `conv2d`'s adjoint, same kernel.
+    """Transposed convolution of `f32[n, h, w, c_in]` as `torch.nn.functional.conv_transpose2d`: adjoint of `conv2d`.
 
     ```
     h_out = (h - 1)·stride - 2·padding + k_h + output_padding
@@ -53,47 +50,52 @@ def conv_transpose2d(
     >>> ae_jax.conv_transpose2d(x, kernel, stride=2, padding=1, output_padding=1).shape
     (5, 28, 28, 1)
     """
-    size = tuple(
-        (n - 1) * stride - 2 * padding + k + output_padding for n, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)
-    )
-    return _spread(x, kernel, Windows(size, kernel.shape[:2], stride, padding))
+    sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
+    size = tuple((n - 1) * stride - 2 * padding + k + output_padding for n, k in sizes)
+    return _convolve_transposed(x, kernel, Windows(size, kernel.shape[:2], stride, padding))
 
 
 @jax.custom_vjp
 def add_bias(y: Response, bias: Float[Array, "c_out"]) -> Response:
-    """`y + bias`, whose gradient on CPUs does not bring each pixel's channels together first."""
+    """Compute `y + bias`; on CPUs its gradient avoids a transpose of `y`."""
     return y + bias[None, None, None]
 
 
 def _per_platform(name: str, *arrays: Array, **static: Windows) -> Array:
-    def lowering(module: object) -> Callable[..., Array]:
-        return functools.partial(getattr(module, name), **static)
-
-    return lax.platform_dependent(*arrays, cpu=lowering(conv_im2col), default=lowering(conv_xla))
+    cpu, default = (functools.partial(getattr(module, name), **static) for module in (conv_im2col, conv_xla))
+    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
-    return _per_platform("gather", x, kernel, windows=windows)
+def _convolve(x: Image, kernel: Kernel, windows: Windows) -> Response:
+    return _per_platform("convolve", x, kernel, windows=windows)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
-    return _per_platform("spread", y, kernel, windows=windows)
+def _convolve_transposed(y: Response, kernel: Kernel, windows: Windows) -> Image:
+    return _per_platform("convolve_transposed", y, kernel, windows=windows)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _correlate(x: Image, y: Response, windows: Windows) -> Kernel:
-    return _per_platform("correlate", x, y, windows=windows)
+def _kernel_gradient(x: Image, y: Response, windows: Windows) -> Kernel:
+    return _per_platform("kernel_gradient", x, y, windows=windows)
 
 
-def _keep(operation: Callable[..., Array]) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
+def _forward(operation: Callable[..., Array]) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
+    """The forward pass of a custom VJP, whose residuals are both arguments."""
     return lambda a, b, windows: (operation(a, b, windows), (a, b))
 
 
-_gather.defvjp(_keep(_gather), lambda windows, xk, y: (_spread(y, xk[1], windows), _correlate(xk[0], y, windows)))
-_spread.defvjp(_keep(_spread), lambda windows, yk, x: (_gather(x, yk[1], windows), _correlate(x, yk[0], windows)))
-_correlate.defvjp(
-    _keep(_correlate), lambda windows, xy, kernel: (_spread(xy[1], kernel, windows), _gather(xy[0], kernel, windows))
+_convolve.defvjp(
+    _forward(_convolve),
+    lambda windows, xk, y: (_convolve_transposed(y, xk[1], windows), _kernel_gradient(xk[0], y, windows)),
 )
-add_bias.defvjp(lambda y, bias: (add_bias(y, bias), None), lambda _, y: (y, _per_platform("sum_pixels", y)))
+_convolve_transposed.defvjp(
+    _forward(_convolve_transposed),
+    lambda windows, yk, x: (_convolve(x, yk[1], windows), _kernel_gradient(x, yk[0], windows)),
+)
+_kernel_gradient.defvjp(
+    _forward(_kernel_gradient),
+    lambda windows, xy, kernel: (_convolve_transposed(xy[1], kernel, windows), _convolve(xy[0], kernel, windows)),
+)
+add_bias.defvjp(lambda y, bias: (add_bias(y, bias), None), lambda _, y: (y, _per_platform("bias_gradient", y)))

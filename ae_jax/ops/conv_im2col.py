@@ -1,9 +1,9 @@
-"""Convolution, its adjoint and its kernel's gradient as matrix products: the lowering for CPUs.
+"""Convolution, its adjoint and its kernel gradient as matrix products (im2col): the lowering for CPUs.
 
-On a CPU, XLA's own convolution falls into a naive loop wherever it is strided in its gradient, dilated, or in a loop.
-Here the pixels under each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006), with the batch
-as the minor axis: everything that is copied lies in runs of whole batches. XLA chooses the layouts of the elementwise
-operations between two layers so that nothing is transposed there.
+On CPUs, XLA runs a convolution as a naive loop if it is dilated, is the gradient of a strided one, or is inside a loop.
+Here the pixels of each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006). The batch is the
+minor axis, so that every copy moves contiguous runs of whole batches, and XLA chooses the layouts of the elementwise
+operations between two layers such that nothing is transposed there.
 """
 
 from typing import TypeAlias
@@ -14,58 +14,57 @@ from jaxtyping import Array, Float
 
 from ae_jax.ops.windows import BatchMinor, Image, Kernel, Response, Windows, swap_batch
 
-Columns: TypeAlias = Float[Array, "taps windows"]  # k_h·k_w·c rows; a column for each window of each image
+Columns: TypeAlias = Float[Array, "taps windows"]  # k_h·k_w·c rows, one column per window of each image
 
 
-def gather(x: Image, kernel: Kernel, windows: Windows) -> Response:
-    """The convolution."""
+def convolve(x: Image, kernel: Kernel, windows: Windows) -> Response:
+    """Convolve `x` with `kernel`."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     if windows.is_whole_image:
         return (x.reshape(-1, matrix.shape[0]) @ matrix)[:, None, None]
-    y = _matmul(matrix, _to_columns(swap_batch(x), windows), contract=(0, 0))
+    y = _matmul(matrix, _im2col(swap_batch(x), windows), contract=(0, 0))
     return swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
 
 
-def spread(y: Response, kernel: Kernel, windows: Windows) -> Image:
-    """Its adjoint in the image."""
+def convolve_transposed(y: Response, kernel: Kernel, windows: Windows) -> Image:
+    """Apply the adjoint of `convolve` in the image: the transposed convolution."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     columns = _matmul(matrix, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
-    return swap_batch(_from_columns(columns, kernel.shape[2], windows))
+    return swap_batch(_col2im(columns, kernel.shape[2], windows))
 
 
-def correlate(x: Image, y: Response, windows: Windows) -> Kernel:
-    """Its adjoint in the kernel."""
-    columns = _to_columns(swap_batch(x), windows)
+def kernel_gradient(x: Image, y: Response, windows: Windows) -> Kernel:
+    """Apply the adjoint of `convolve` in the kernel."""
+    columns = _im2col(swap_batch(x), windows)
     matrix = _matmul(columns, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 1))
     return matrix.reshape(*windows.kernel, x.shape[3], y.shape[3])
 
 
-def sum_pixels(y: Response) -> Float[Array, "c_out"]:
-    """The adjoint of adding a bias, as a product too: for a plain sum, XLA first transposes `y`."""
+def bias_gradient(y: Response) -> Float[Array, "c_out"]:
+    """Sum over batch and pixels, as a product: for a plain sum, XLA transposes `y` first."""
     matrix = swap_batch(y).reshape(y.shape[3], -1)
     return matrix @ jnp.ones(matrix.shape[1], y.dtype)
 
 
-def _to_columns(x: BatchMinor, windows: Windows) -> Columns:
-    """Lay the pixels that each tap sees side by side (im2col)."""
+def _im2col(x: BatchMinor, windows: Windows) -> Columns:
     c, _, _, n = x.shape
     if windows.is_whole_image:
         return x.transpose(1, 2, 0, 3).reshape(-1, n)
-    (down, across), stride = (windows.frame(axis) for axis in (0, 1)), windows.stride
-    framed = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
+    (down, across), stride = (windows.pad_to_windows(axis) for axis in (0, 1)), windows.stride
+    padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
     rows, columns = ((count - 1) * stride + 1 for count in windows.counts)
     taps = [
-        lax.slice(framed, (0, u, v, 0), (c, u + rows, v + columns, n), (1, stride, stride, 1))
+        lax.slice(padded, (0, u, v, 0), (c, u + rows, v + columns, n), (1, stride, stride, 1))
         for u in range(windows.kernel[0])
         for v in range(windows.kernel[1])
     ]
     return jnp.concatenate(taps).reshape(len(taps) * c, -1)
 
 
-def _from_columns(columns: Columns, c: int, windows: Windows) -> BatchMinor:
-    """Add each column up where its window lies (col2im), the adjoint of `_to_columns`.
+def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
+    """Add each column to its window's pixels, the adjoint of `_im2col`.
 
-    Pixels at the same place between two strides see the same taps: each of these phases is a sum of shifted arrays.
+    Pixels of one phase (equal remainder modulo the stride) receive the same taps: a phase is a sum of shifted arrays.
     """
     taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
     if windows.is_whole_image:

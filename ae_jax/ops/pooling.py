@@ -1,7 +1,7 @@
-"""Max pooling that remembers where, and unpooling that puts back there, with PyTorch's meaning, on NHWC arrays.
+"""Max pooling with indices, and max unpooling, with PyTorch semantics on NHWC arrays.
 
-For given positions, picking values from there and putting them back are linear and each other's adjoint, so each one's
-gradient is the other. Inside, the batch is the minor axis, as in `conv_im2col`: what is moved are whole batches.
+For fixed positions, gathering the values there and scattering them back are linear and each other's adjoint, so the
+gradient of each is the other. Internally the batch is the minor axis, as in `conv_im2col`: copies move whole batches.
 """
 
 import functools
@@ -20,45 +20,44 @@ Positions: TypeAlias = Int32[Array, "n h_out w_out c"]  # row · w + column in t
 
 
 def max_pool2d(x: Image, size: int = 2) -> tuple[Pooled, Positions]:
-    """The maximum of each `size` × `size` window and its position: PyTorch's `max_pool2d(…, return_indices=True)`.
+    """Maximum of each `size` × `size` window and its position, as PyTorch's `max_pool2d(…, return_indices=True)`.
 
-    Windows do not overlap. Of equal maxima the first counts, row by row, and NaN counts as the largest. The gradient
-    goes to the maxima alone.
+    Windows do not overlap. Of equal maxima the first in row-major order counts, and NaN counts as the largest. The
+    gradient flows to the maxima alone.
 
     Returns:
       `f32[n, h / size, w / size, c]`, and as `i32` of that shape the positions, `row · w + column` in the image.
 
     Raises:
-      ValueError: height or width is no multiple of `size`.
+      ValueError: height or width is not a multiple of `size`.
 
     >>> values, positions = ae_jax.max_pool2d(jnp.array([[1.0, 2.0], [4.0, 3.0]])[None, :, :, None])
     >>> float(values[0, 0, 0, 0]), int(positions[0, 0, 0, 0])
     (4.0, 2)
     """
     if x.shape[1] % size or x.shape[2] % size:
-        raise ValueError(f"images of {x.shape[1]}×{x.shape[2]} pixels cannot be cut into windows of {size}×{size}")
-    positions = _find(lax.stop_gradient(x), size)
-    return _pick(x, positions, size), positions
+        raise ValueError(f"height and width must be multiples of the window size {size}, got {x.shape[1]}×{x.shape[2]}")
+    positions = _argmax(lax.stop_gradient(x), size)
+    return _gather(x, positions, size), positions
 
 
 def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
-    """Put each value back where `max_pool2d` found it, zeros elsewhere: `torch.nn.functional.max_unpool2d`.
+    """Place each value at its position from `max_pool2d`, zeros elsewhere, as `torch.nn.functional.max_unpool2d`.
 
-    `h = size · h_out`. A position outside its own window, where `max_pool2d` never finds one, loses its value.
+    `h = size · h_out`. Values with a position outside their own window, which `max_pool2d` never returns, are dropped.
 
     >>> ae_jax.max_unpool2d(jnp.array([[[[4.0]]]]), jnp.array([[[[2]]]], jnp.int32))[0, :, :, 0].tolist()
     [[0.0, 0.0], [4.0, 0.0]]
     """
-    return _put(y, positions, size)
+    return _scatter(y, positions, size)
 
 
-def _find(x: Image, size: int) -> Positions:
-    """The positions of the windows' maxima."""
+def _argmax(x: Image, size: int) -> Positions:
     n, h, w, c = x.shape
     pixels = swap_batch(x)
     largest = jnp.full((c, h // size, w // size, n), -jnp.inf, x.dtype)
-    found = jnp.broadcast_to(next(_places(h, w, size))[2], largest.shape)
-    for u, v, here in _places(h, w, size):
+    found = jnp.broadcast_to(next(_taps(h, w, size))[2], largest.shape)
+    for u, v, here in _taps(h, w, size):
         tap = pixels[:, u::size, v::size]
         is_larger = (tap > largest) | jnp.isnan(tap)
         largest, found = jnp.where(is_larger, tap, largest), jnp.where(is_larger, here, found)
@@ -66,32 +65,31 @@ def _find(x: Image, size: int) -> Positions:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _pick(x: Image, positions: Positions, size: int) -> Pooled:
-    """The values at `positions`."""
+def _gather(x: Image, positions: Positions, size: int) -> Pooled:
     pixels, found = swap_batch(x), swap_batch(positions)
     y = jnp.zeros(found.shape, x.dtype)
-    for u, v, here in _places(x.shape[1], x.shape[2], size):
+    for u, v, here in _taps(x.shape[1], x.shape[2], size):
         y = jnp.where(found == here, pixels[:, u::size, v::size], y)
     return swap_batch(y)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _put(y: Pooled, positions: Positions, size: int) -> Image:
-    """Its adjoint: `y` at `positions`, zeros elsewhere."""
+def _scatter(y: Pooled, positions: Positions, size: int) -> Image:
+    """The adjoint of `_gather`."""
     n, h_out, w_out, c = y.shape
     values, found = swap_batch(y), swap_batch(positions)
     h, w = size * h_out, size * w_out
-    taps = [jnp.where(found == here, values, 0) for _, _, here in _places(h, w, size)]
+    taps = [jnp.where(found == here, values, 0) for _, _, here in _taps(h, w, size)]
     rows = [jnp.stack(taps[u * size : (u + 1) * size], axis=3) for u in range(size)]
     return swap_batch(jnp.stack(rows, axis=2).reshape(c, h, w, n))
 
 
-_pick.defvjp(lambda x, at, size: (_pick(x, at, size), at), lambda size, at, y: (_put(y, at, size), None))
-_put.defvjp(lambda y, at, size: (_put(y, at, size), at), lambda size, at, x: (_pick(x, at, size), None))
+_gather.defvjp(lambda x, at, size: (_gather(x, at, size), at), lambda size, at, y: (_scatter(y, at, size), None))
+_scatter.defvjp(lambda y, at, size: (_scatter(y, at, size), at), lambda size, at, x: (_gather(x, at, size), None))
 
 
-def _places(h: int, w: int, size: int) -> Iterator[tuple[int, int, Int32[Array, "1 h_out w_out 1"]]]:
-    """Each row and column of a window, and which position it has in each of the windows of `h` × `w` pixels."""
+def _taps(h: int, w: int, size: int) -> Iterator[tuple[int, int, Int32[Array, "1 h_out w_out 1"]]]:
+    """Each row and column inside a window, with the positions of its pixel in all windows of an `h` × `w` image."""
     plane = jnp.arange(h * w, dtype=jnp.int32).reshape(h, w)
     for u in range(size):
         for v in range(size):

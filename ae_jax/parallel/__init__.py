@@ -1,1 +1,1 @@
-"""Several devices and several processes."""
+"""Data parallelism: device mesh, sharding, data loaders, distributed processes."""

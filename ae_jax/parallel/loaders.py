@@ -66,18 +66,18 @@ class StreamingLoader:
         return len(self._images)
 
     def place_order(self, order: PlacedOrder) -> PlacedOrder:
-        """As `ResidentLoader.place_order`: the order stays on the host."""
+        """Keep the order on the host."""
         return np.asarray(order)
 
     def example(self) -> ChunkBatches:
-        """As `ResidentLoader.example`, but shapes alone: nothing is read."""
+        """An example of the shapes that `chunks` yields; nothing is read."""
         size = -(-self._batch_size // self._mesh.size)
         shape = (self._mesh.size, self._chunk_steps, size, *self._images.shape[1:])
         images = jax.ShapeDtypeStruct(shape, np.uint8, sharding=row_sharding(self._mesh))
         return ChunkBatches._make((images, np.int32(0), np.int32(len(self))))
 
     def chunks(self, order: PlacedOrder, first: int, last: int) -> Iterator[tuple[ChunkBatches, int, int]]:
-        """As `ResidentLoader.chunks`; finish the work on a chunk before asking for the next one."""
+        """Yield as `ResidentLoader.chunks`; finish the work on a chunk before asking for the next one."""
         while first < last:
             number = first // self._chunk_steps
             stop = min(last, (number + 1) * self._chunk_steps)

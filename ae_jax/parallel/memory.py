@@ -1,4 +1,4 @@
-"""How much memory there is: for deciding whether images fit a device."""
+"""Free device and host memory, to decide whether a dataset fits."""
 
 import contextlib
 import ctypes
@@ -9,37 +9,38 @@ import jax
 import psutil
 
 _M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
-_CGROUPS = Path("/sys/fs/cgroup")  # by which containers and clusters limit memory: (version 2, version 1)
+_CGROUPS = Path("/sys/fs/cgroup")  # memory limits of containers and clusters: (version 2, version 1)
 _LIMITS = (("", "memory.max", "memory.current"), ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes"))
 
 
 def fits(nbytes: int, devices: list[jax.Device]) -> bool:
-    """Whether each of this process's `devices` can hold `nbytes` and leave as much again for the work."""
-    shared_by = len(devices) if devices[0].platform == "cpu" else 1  # its devices share its memory
-    return 2 * nbytes * shared_by <= free_bytes(devices[0])
+    """Whether each of this process's `devices` can hold `nbytes` and leave the same amount free for training."""
+    sharing = len(devices) if devices[0].platform == "cpu" else 1  # CPU devices share the host's memory
+    return 2 * nbytes * sharing <= free_bytes(devices[0])
 
 
 def free_bytes(device: jax.Device) -> int:
-    """What this process can still have on `device`; on a CPU, without anything being swapped out or killed."""
+    """The memory still available on `device`; on a CPU, without swapping and within cgroup limits."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return min(psutil.virtual_memory().available, *_left_in_cgroups())
+    return min(psutil.virtual_memory().available, *_free_in_cgroups())
 
 
-def economise() -> None:
-    """Return to the system what has been freed, and from now on what will be, where glibc would keep it.
+def release_freed_memory() -> None:
+    """Return freed heap memory to the OS, now and from here on (glibc only).
 
-    XLA's compiler leaves about 100 MB behind, and blocks of some 10 MB that come and go would add up.
+    Otherwise glibc keeps what XLA's compiler freed, and freed blocks of some 10 MB accumulate: the peak of a streamed
+    run is 80 MB (linear) to 107 MB (conv) higher.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another system's C library
+    with contextlib.suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, 2**24)  # a larger block is a mapping of its own
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**24)  # larger blocks are mapped separately
         libc.malloc_trim(0)
 
 
-def _left_in_cgroups() -> Iterator[int]:
-    """What the limits on this process leave, of all groups that it is in."""
+def _free_in_cgroups() -> Iterator[int]:
+    """The memory left by the limit of each cgroup of this process."""
     yield 2**63
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():

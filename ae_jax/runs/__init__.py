@@ -1,1 +1,1 @@
-"""Training runs: their folders, their loop, and what they leave."""
+"""Training runs: lifecycle, training loop, run directories and checkpoints."""

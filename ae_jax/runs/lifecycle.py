@@ -52,7 +52,8 @@ from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
 
-_SCRIPTS = {"record": "scripts/train.py", "sweep": "scripts/sweep.py"}  # by the key of the metadata in a checkpoint
+# By the key of the metadata in a checkpoint: what it is of, and the command.
+_KINDS = {"record": ("a single run", "scripts/train.py"), "sweep": ("a sweep", "scripts/sweep.py")}
 Report = Callable[[ProgressOf[Loss]], None]
 
 
@@ -73,7 +74,7 @@ class Kind(Generic[Config, Loss]):
     @property
     def script(self) -> str:
         """The command."""
-        return _SCRIPTS[self.metadata_key]
+        return _KINDS[self.metadata_key][1]
 
 
 def start(kind: Kind[Config, Loss], config: Config) -> Path:
@@ -103,8 +104,8 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
             raise InputError(f"{folder} holds no checkpoint to resume from; start a new run.")
         info = broadcast_json(path and checkpoint_info(path))
         if kind.metadata_key not in info:
-            script = next(script for key, script in _SCRIPTS.items() if key != kind.metadata_key)
-            raise InputError(f"{folder} holds another kind of run; resume it with python {script}.")
+            found, script = next(other for key, other in _KINDS.items() if key != kind.metadata_key)
+            raise InputError(f"{folder} holds {found}; resume it with python {script}.")
         metadata = info[kind.metadata_key]
         history = tuple(EpochMetricsOf[Loss](**metrics) for metrics in info["history"])
         config = resumed_config(metadata, settings, kind.config_class)

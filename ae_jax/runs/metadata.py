@@ -106,7 +106,7 @@ def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[C
 
 
 def environment_changes(metadata: Metadata, devices: Iterable[jax.Device]) -> list[str]:
-    """The changes of versions and devices that make a resumed run differ in bits, as parts of a sentence."""
+    """The changes of versions and devices that make a resumed run differ in bits."""
     before, now = (metadata["resumed"] or [metadata])[-1], _environment(devices)
     if before["devices_used"] is None:  # not trained yet
         return []

@@ -15,7 +15,7 @@ from ae_jax.data.batching import batch_sizes, epoch_order
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.errors import DivergedError
 from ae_jax.parallel.loaders import Loader, make_loader
-from ae_jax.parallel.memory import economise
+from ae_jax.parallel.memory import release_freed_memory
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.parallel.sharded_steps import make_mean_loss, make_sharded_steps
 from ae_jax.parallel.sharding import replicate
@@ -127,4 +127,4 @@ def _compile_ahead(function: Wrapped, *arguments: Any, frugal: bool = False) -> 
     """Compile for such arguments before the first call; `frugal`: memory is short."""
     function.lower(*arguments).compile()
     if frugal:
-        economise()
+        release_freed_memory()

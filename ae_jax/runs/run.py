@@ -1,4 +1,4 @@
-"""A run whose directory this process holds: its settings, metadata and images."""
+"""A run in progress: its directory, settings, metadata and datasets."""
 
 import dataclasses
 from pathlib import Path
@@ -13,7 +13,7 @@ Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
 
 @dataclasses.dataclass(frozen=True)
 class Run(Generic[Config]):
-    """A run, or a sweep, whose directory this process holds."""
+    """A run or a sweep, with its run directory, which this process has locked."""
 
     run_dir: Path
     config: Config

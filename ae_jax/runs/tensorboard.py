@@ -1,4 +1,7 @@
-"""A run's numbers and pictures for TensorBoard, written without TensorFlow. Import it only where they are asked for."""
+"""TensorBoard events without TensorFlow; import this module only for `--tensorboard`.
+
+Events are written by tensorboardX's `EventsWriter`: the queue of its `SummaryWriter` loses events of a killed process.
+"""
 
 import contextlib
 import io
@@ -18,18 +21,18 @@ Write: TypeAlias = Callable[[int, Mapping[str, float], Mapping[str, bytes]], Non
 
 @contextlib.contextmanager
 def event_file(folder: Path, step: int) -> Iterator[Write]:
-    """A new event file in `folder`, for a run that goes on after `step`: what was written of later steps is void.
+    """Open a new event file in `folder` for a run that resumes after `step`; earlier events of later steps are void.
 
     Yields:
-      What writes the numbers and pictures (PNG) of a step, which are in the file when it returns.
+      `write(step, scalars, figures)`, with figures as PNG; the events are in the file when it returns.
     """
     folder.mkdir(parents=True, exist_ok=True)
     writer = EventsWriter(str(folder / "events"), f".{os.getpid()}.{step}")
     writer.write_event(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-    def write(step: int, scalars: Mapping[str, float], pictures: Mapping[str, bytes]) -> None:
+    def write(step: int, scalars: Mapping[str, float], figures: Mapping[str, bytes]) -> None:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        values += [Summary.Value(tag=tag, image=_image(png)) for tag, png in pictures.items()]
+        values += [Summary.Value(tag=tag, image=_image(png)) for tag, png in figures.items()]
         writer.write_event(Event(step=step, wall_time=time.time(), summary=Summary(value=values)))
         writer.flush()
 
@@ -40,6 +43,6 @@ def event_file(folder: Path, step: int) -> Iterator[Write]:
 
 
 def _image(png: bytes) -> Summary.Image:
-    with Image.open(io.BytesIO(png)) as picture:
-        width, height = picture.size
+    with Image.open(io.BytesIO(png)) as image:
+        width, height = image.size
     return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)

@@ -1,1 +1,1 @@
-"""Many runs at once: every seed with every learning rate and weight decay."""
+"""Sweeps: many runs, one per seed, learning rate and weight decay, trained as one program."""

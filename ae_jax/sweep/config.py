@@ -1,4 +1,4 @@
-"""Settings of a sweep: which seeds, learning rates and weight decays to train."""
+"""Settings of a sweep: seeds, learning rates and weight decays."""
 
 import dataclasses
 import itertools
@@ -36,16 +36,16 @@ class SweepConfig(SharedConfig):
             raise InputError(f"--seeds must be at least 1 and make at most {_MAX_MEMBERS:,} runs, not {num_members:,}.")
         self._require("at_once", self.at_once is None or self.at_once >= 1, "at least 1")
         for seed, (learning_rate, weight_decay) in itertools.product((0, self.seeds - 1), self.settings):
-            self._member(self.seed + seed, learning_rate, weight_decay)  # validates them
+            self._member(self.seed + seed, learning_rate, weight_decay)  # for its validation
 
     @property
     def settings(self) -> list[tuple[float, float]]:
-        """Learning rate and weight decay of each setting."""
+        """The pairs of learning rate and weight decay."""
         return list(itertools.product(self.learning_rate, self.weight_decay))
 
     @property
     def members(self) -> list[TrainConfig]:
-        """The settings of each member, all seeds of a setting together."""
+        """The settings of each member; the seeds of one setting are adjacent."""
         seeds = range(self.seed, self.seed + self.seeds)
         return [self._member(seed, *setting) for setting, seed in itertools.product(self.settings, seeds)]
 

@@ -1,7 +1,6 @@
-"""Many runs of one model as one program: each its own seed, learning rate and weight decay, all the same images.
+"""A population: many runs of one model on the same images, which differ in seed, learning rate and weight decay.
 
-Devices share the members, and no step waits for another device. A device trains its members one after another or, where
-its arithmetic is worth it, several at a time.
+The members are sharded over the devices, without any collective; a device trains one, or several (`vmap`), at a time.
 """
 
 import dataclasses
@@ -33,77 +32,72 @@ from ae_jax.types import AnyLosses, MembersKeys, MembersStepLosses, Params, Pixe
 
 @dataclasses.dataclass(frozen=True)
 class Population:
-    """The compiled steps of many runs and what they work on. Arrays lead with the members, padded to fill the devices.
+    """The compiled steps of many runs and their data; a `RunProgram`, which says what its methods do.
 
-    A member is what it would be alone: one at a time on as many threads to the bit, several at a time to rounding.
+    The leading axis of its arrays is the members, padded to a multiple of the devices. Trained one at a time on as many
+    threads, a member equals its single run bit for bit; trained several at a time, up to rounding.
     """
 
     mesh: Mesh
-    images: Pixels  # u8[n, 28, 28, 1], on every device
+    images: Pixels  # u8[n, 28, 28, 1], replicated
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     compiled_steps: Wrapped
     members_per_device: int  # trained at a time
-    shuffle_key: MembersKeys  # without padding
+    shuffle_key: MembersKeys  # not padded
 
     @property
     def num_members(self) -> int:
-        """Without padding."""
         return len(self.shuffle_key)
 
     @property
     def num_images(self) -> int:
-        """Seen in an epoch, by all members together."""
+        """Images per epoch, summed over the members."""
         return self.num_members * len(self.images)
 
     def check(self, losses: np.ndarray, step: int) -> None:
-        """Members may diverge."""
+        """Check nothing: a member that diverges does not end the sweep."""
 
     def check_params(self, params: Params, step: int) -> None:
-        """Members may diverge."""
+        """Check nothing, as above."""
 
     def order(self, epoch: int) -> PlacedOrder:
-        """In which epoch 1, 2, … each visits the images."""
         keys = jax.vmap(jax.random.fold_in, (0, None))(self.shuffle_key, epoch)
         return self.place(jax.vmap(epoch_order, (0, None))(keys, len(self.images)))
 
     def no_losses(self) -> MembersStepLosses:
-        """Room for an epoch's losses."""
         return self.place(np.zeros((self.num_members, len(self.sizes)), np.float32))
 
     def run_steps(
         self, states: TrainState, losses: AnyLosses, orders: PlacedOrder, first: int, last: int
     ) -> tuple[TrainState, AnyLosses]:
-        """The epoch's steps `first <= i < last` of each; `states` and `losses` are used up."""
         keys = jax.vmap(noise_key)(self.shuffle_key)
         return self.compiled_steps(states, losses, self.images, orders, self.place(keys), first, last)
 
     def place(self, tree: Any) -> Any:
-        """Arrays `[num_members, …]` on the devices, each with its part; the last member fills up what is left."""
-        rest = -self.num_members % self.mesh.size
-        padded = jax.tree.map(lambda leaf: leaf[np.r_[: len(leaf), [-1] * rest]] if rest else leaf, tree)
+        """Shard arrays `[num_members, …]` over the devices, padded with copies of the last member."""
+        padding = -self.num_members % self.mesh.size
+        padded = jax.tree.map(lambda leaf: leaf[np.r_[: len(leaf), [-1] * padding]] if padding else leaf, tree)
         return jax.device_put(padded, NamedSharding(self.mesh, P(AXIS)))
 
     def with_shuffle_key(self, key: MembersKeys) -> "Population":
-        """The same population with other shuffle keys."""
         return dataclasses.replace(self, shuffle_key=key)
 
     def fetch(self, tree: Any) -> Any:
-        """The reverse, as NumPy arrays."""
         return jax.tree.map(lambda leaf: leaf[: self.num_members], jax.device_get(tree))
 
 
 def population_mesh(devices: Devices, num_members: int) -> Mesh:
-    """The devices that share the members, or None for all, on a CPU its cores; no more than there are members.
+    """The mesh of at most one device per member; "auto": all devices, or all cores of a CPU.
 
     Raises:
-      InputError: there are not so many.
+      InputError: fewer devices exist.
     """
-    wanted = devices if devices == "auto" else min(devices, num_members)
-    return make_mesh(wanted, batch_size=num_members, images_per_core=1)
+    num_devices = devices if devices == "auto" else min(devices, num_members)
+    return make_mesh(num_devices, batch_size=num_members, images_per_core=1)
 
 
 def initial_states(members: Sequence[TrainConfig], num_images: int) -> TrainState:
-    """The states that the members begin with, stacked."""
+    """The initial states of the members, stacked."""
     num_steps = members[0].epochs * len(batch_sizes(num_images, members[0].batch_size))
     states = [initial_state(member, _keys(member)[0], num_steps) for member in members]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(states))
@@ -116,15 +110,14 @@ def make_population(
     members_per_device: int | None = None,
     memory: int | None = None,
 ) -> tuple[Population, TrainState]:
-    """The program of `members`, compiled, and the states to start from.
+    """Compile the program of a population and make its initial states.
 
     Args:
-      members: the settings of each, which differ in seed, learning rate and weight decay.
-      images: `u8[n, 28, 28, 1]`.
+      members: the settings of the members, which differ in seed, learning rate and weight decay.
+      images: the training images `u8[n, 28, 28, 1]`.
       mesh: the devices that share the members.
-      members_per_device: the maximum number that a device trains at a time. None: one on a CPU, where that is
-        fastest, otherwise all.
-      memory: the bytes that the program may need for it, or it trains fewer at a time. None: what a device has left.
+      members_per_device: most members that a device trains at a time. None: 1 on a CPU, the fastest there, else all.
+      memory: limit for temporary buffers in bytes, met by fewer members at a time. None: the free memory of a device.
     """
     sizes = batch_sizes(len(images), members[0].batch_size)
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
@@ -135,61 +128,57 @@ def make_population(
     device = mesh.devices.flat[0]
     if members_per_device is None:
         members_per_device = 1 if device.platform == "cpu" else -(-len(members) // mesh.size)
-    steps, members_per_device = _compile_within_memory(
-        make_steps, arguments, members_per_device, free_bytes(device) if memory is None else memory
-    )
+    memory = free_bytes(device) if memory is None else memory
+    steps, members_per_device = _compile_within_memory(make_steps, arguments, members_per_device, memory)
     return dataclasses.replace(population, compiled_steps=steps, members_per_device=members_per_device), state
 
 
 def make_test_losses(
     population: Population, images: AnyImages, batch_size: int = 64
 ) -> Callable[[TrainState], list[float]]:
-    """Each member's mean loss over all `images`, as a function of the states."""
+    """The mean loss of each member over all `images`, as a function of the states."""
     images, sizes = replicate(population.mesh, np.asarray(images)), batch_sizes(len(images), batch_size)
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
-    def of_device(states: TrainState, images: Pixels) -> jax.Array:
+    def local_mean(states: TrainState, images: Pixels) -> jax.Array:
         batches = ResidentBatches(images, jnp.arange(len(images)))
         return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 
-    in_specs = (P(AXIS), P())
-    losses = jax.jit(
-        jax.shard_map(of_device, mesh=population.mesh, in_specs=in_specs, out_specs=P(AXIS), check_vma=False)
-    )
+    means = jax.shard_map(local_mean, mesh=population.mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)
+    losses = jax.jit(means)
     return lambda states: population.fetch(losses(states, images)).tolist()
 
 
 def _keys(member: TrainConfig) -> RandomKeys:
-    """Of its parameters and of its orders, as of a single run."""
+    """The keys for initialisation and shuffling, as in `make_program`."""
     return jax.random.split(jax.random.key(member.seed))
 
 
 def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, members_per_device: int) -> Wrapped:
-    """`run_steps` of each member: `(states, losses, images, orders, keys, first, last) → states, losses`."""
+    """`run_steps` for every member: `(states, losses, images, orders, keys, first, last) → states, losses`."""
 
-    def of_device(states, losses, images, orders, keys, first, last):  # type: ignore[no-untyped-def]  # as above
-        def of_member(member):  # type: ignore[no-untyped-def]
+    def run_local(states, losses, images, orders, keys, first, last):  # type: ignore[no-untyped-def]  # as above
+        def run_member(member):  # type: ignore[no-untyped-def]
             state, losses, order, key = member
             batches = ResidentBatches(images, order)
             return run_steps(state, losses, batches, first, last, key, batch_size=batch_size, loss_fn=loss_fn)
 
-        return lax.map(
-            of_member, (states, losses, orders, keys), batch_size=members_per_device if members_per_device > 1 else None
-        )
+        vmap_size = members_per_device if members_per_device > 1 else None
+        return lax.map(run_member, (states, losses, orders, keys), batch_size=vmap_size)
 
-    each, all_of_it = P(AXIS), P()
-    in_specs = (each, each, all_of_it, each, each, all_of_it, all_of_it)
-    steps = jax.shard_map(of_device, mesh=mesh, in_specs=in_specs, out_specs=each, check_vma=False)
+    sharded, replicated = P(AXIS), P()
+    in_specs = (sharded, sharded, replicated, sharded, sharded, replicated, replicated)
+    steps = jax.shard_map(run_local, mesh=mesh, in_specs=in_specs, out_specs=sharded, check_vma=False)
     return jax.jit(steps, donate_argnums=(0, 1))
 
 
 def _compile_within_memory(
     make_steps: Callable[[int], Wrapped], arguments: Any, members_per_device: int, memory: int
 ) -> tuple[Wrapped, int]:
-    """Compile the steps for so many members at a time, halved until they need no more than `memory` bytes."""
+    """Compile the steps for `members_per_device` at a time, halved until the temporaries fit in `memory` bytes."""
     while True:
         steps = make_steps(members_per_device)
-        needed = steps.lower(*arguments, 0, 0).compile().memory_analysis()
-        if members_per_device == 1 or needed is None or needed.temp_size_in_bytes <= memory:
+        usage = steps.lower(*arguments, 0, 0).compile().memory_analysis()
+        if members_per_device == 1 or usage is None or usage.temp_size_in_bytes <= memory:
             return steps, members_per_device
         members_per_device = -(-members_per_device // 2)

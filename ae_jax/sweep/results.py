@@ -1,4 +1,4 @@
-"""What a finished sweep leaves: a table, curves, every member's weights, and the best member as a run of its own."""
+"""Results of a sweep: summary table, learning curves, the weights of each member, and the best member as a run."""
 
 import dataclasses
 from pathlib import Path
@@ -13,24 +13,24 @@ from ae_jax.errors import RunError
 from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, write_progress
 from ae_jax.runs.metadata import Metadata
 from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress
-from ae_jax.runs.reporting import conclude, picture_reconstructions
+from ae_jax.runs.reporting import conclude, save_reconstructions
 from ae_jax.runs.run import Run
-from ae_jax.runs.run_dir import fresh_folder, rewrite_metrics, save_picture, write_metadata
+from ae_jax.runs.run_dir import make_unique_dir, rewrite_metrics, save_figure, write_metadata
 from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
-from ae_jax.system.atomic import write_whole
+from ae_jax.system.atomic import write_atomic
 from ae_jax.system.lock import lock
 from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.types import MembersKeys
 
 
 def conclude_sweep(sweep: Run[SweepConfig], progress: MembersProgress, keys: MembersKeys) -> None:
-    """Write all of it, and say what is best.
+    """Write the results of a sweep and print its summary table and its best member.
 
     Args:
-      sweep: the sweep.
-      progress: the members at their end, in host memory.
-      keys: their shuffle keys.
+      sweep: the finished sweep.
+      progress: the final progress of its members, in host memory.
+      keys: the shuffle keys of the members.
 
     Raises:
       RunError: all members diverged.
@@ -41,65 +41,55 @@ def conclude_sweep(sweep: Run[SweepConfig], progress: MembersProgress, keys: Mem
     test_losses = np.array([metrics.test_loss for metrics in progress.history], np.float64)
     table = as_markdown(rows(sweep.config, test_losses[-1].tolist()))
     print(table, end="")
-    write_whole(sweep.run_dir / "table.md", table.encode())
-    finite = [place for place, loss in enumerate(test_losses[-1]) if np.isfinite(loss)]
+    write_atomic(sweep.run_dir / "table.md", table.encode())
+    finite = np.flatnonzero(np.isfinite(test_losses[-1])).tolist()
     if not finite:
-        raise RunError(f"all members diverged; sweep over smaller --learning-rate. Everything is in {sweep.run_dir}")
-    save_picture(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
+        raise RunError(f"all members diverged; use smaller values of --learning-rate. Results: {sweep.run_dir}")
+    save_figure(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
     members = sweep.config.members
-    for place in finite:
-        member, metadata = _member(sweep, members[place], progress, place)
-        path = sweep.run_dir / "members" / f"{member_name(members[place])}.safetensors"
-        write_progress(path, member, keys[place], {"record": metadata})
-    best = min(finite, key=lambda place: test_losses[-1][place])
-    print(f"The best of {len(members)}: {member_name(members[best])}")
-    _write_best(sweep, *_member(sweep, members[best], progress, best), keys[best])
+    for i in finite:
+        member, metadata = _member_run(sweep, progress, i)
+        path = sweep.run_dir / "members" / f"{member_name(members[i])}.safetensors"
+        write_progress(path, member, keys[i], {"record": metadata})
+    best = min(finite, key=lambda i: test_losses[-1][i])
+    print(f"Best of {len(members)} members: {member_name(members[best])}")
+    _write_best(sweep, *_member_run(sweep, progress, best), keys[best])
 
 
 def member_name(config: TrainConfig) -> str:
-    """What tells a member from the others."""
+    """The file name of a member: learning rate, weight decay and seed."""
     return f"learning_rate_{config.learning_rate:g}-weight_decay_{config.weight_decay:g}-seed_{config.seed}"
 
 
-def _member(
-    sweep: Run[SweepConfig], config: TrainConfig, progress: MembersProgress, place: int
-) -> tuple[Progress, Metadata]:
-    """A member as the run that it would be alone: its time is its share."""
+def _member_run(sweep: Run[SweepConfig], progress: MembersProgress, i: int) -> tuple[Progress, Metadata]:
+    """Progress and metadata of member `i` as a single run; the training time is divided equally among the members."""
     num_members = len(progress.state.step)
     history = tuple(
-        EpochMetrics(
-            metrics.epoch,
-            metrics.step,
-            metrics.train_loss[place],
-            metrics.test_loss[place],
-            metrics.seconds / num_members,
-            metrics.images_per_second,
-        )
-        for metrics in progress.history
+        EpochMetrics(m.epoch, m.step, m.train_loss[i], m.test_loss[i], m.seconds / num_members, m.images_per_second)
+        for m in progress.history
     )
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[place]), progress.state)
-    alone = {"devices_used": [str(jax.local_devices()[0])], "resumed": []}
-    metadata = {**sweep.metadata, "config": dataclasses.replace(config, devices=1).as_json(), **alone}
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), progress.state)
+    config = dataclasses.replace(sweep.config.members[i], devices=1).as_json()
+    metadata = {**sweep.metadata, "config": config, "devices_used": [str(jax.local_devices()[0])], "resumed": []}
     return Progress(state, jnp.zeros(progress.losses.shape[-1]), progress.step, 0.0, history), metadata
 
 
 def _write_best(sweep: Run[SweepConfig], progress: Progress, metadata: Metadata, key: Any) -> None:
-    """Make it a run of its own, in `best` or, where another run is there already, `best-2`, …."""
-    there = (folder for folder in sorted(sweep.run_dir.glob("best*")) if _is_same(folder, progress, metadata))
-    folder = next(there, None) or fresh_folder(sweep.run_dir, "best")
+    """Write the best member as a run in `best`, or in `best-2`, … if that holds another run."""
+    existing = (folder for folder in sorted(sweep.run_dir.glob("best*")) if _holds_member(folder, progress, metadata))
+    folder = next(existing, None) or make_unique_dir(sweep.run_dir, "best")
     metadata = {**metadata, "config": {**metadata["config"], "run_dir": str(folder)}}
-    config = TrainConfig(**metadata["config"])
-    run = Run(folder, config, metadata, sweep.train_set, sweep.test_set)
+    run = Run(folder, TrainConfig(**metadata["config"]), metadata, sweep.train_set, sweep.test_set)
     with lock(folder):
         write_progress(checkpoint_path(folder, progress.step), progress, key, {"record": metadata})
         write_metadata(folder, metadata)
         rewrite_metrics(folder, progress.history)
-        picture_reconstructions(run, progress)
+        save_reconstructions(run, progress)
         conclude(run, progress.history)
 
 
-def _is_same(folder: Path, progress: Progress, metadata: Metadata) -> bool:
-    """Whether this member is what is there: the sweep was concluded before, or killed meanwhile."""
+def _holds_member(folder: Path, progress: Progress, metadata: Metadata) -> bool:
+    """Whether `folder` already holds this member, because the sweep had finished before or was killed while writing."""
     path = latest_checkpoint(folder)
     if path is None:
         return False

@@ -1,4 +1,4 @@
-"""What a sweep came to, setting by setting."""
+"""Summary table of a sweep: test error of each setting over its seeds."""
 
 import dataclasses
 import math
@@ -10,7 +10,7 @@ from ae_jax.sweep.config import SweepConfig
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A setting's test errors over its seeds."""
+    """Test errors of one setting over its seeds."""
 
     learning_rate: float
     weight_decay: float
@@ -19,29 +19,26 @@ class Row:
 
     @property
     def mean(self) -> float:
-        """NaN where all diverged."""
+        """The mean; NaN if all seeds diverged."""
         return float(np.mean(self.losses)) if self.losses else math.nan
 
     @property
     def std(self) -> float:
-        """The sample standard deviation; NaN for fewer than two."""
+        """The sample standard deviation; NaN for fewer than two losses."""
         return float(np.std(self.losses, ddof=1)) if len(self.losses) > 1 else math.nan
 
     def line(self, is_best: bool) -> str:
-        """As Markdown."""
-        figures = "–"
-        if self.losses:
-            spread = f" ± {self.std:.5f}" if len(self.losses) > 1 else ""
-            figures = f"{self.mean:.5f}{spread}"
-        if is_best:
-            figures = f"**{figures}**"
+        """The row in Markdown; in bold if `is_best`."""
+        spread = f" ± {self.std:.5f}" if len(self.losses) > 1 else ""
+        mean = f"{self.mean:.5f}{spread}" if self.losses else "–"
+        mean = f"**{mean}**" if is_best else mean
         best = f"{min(self.losses):.5f}" if self.losses else "–"
         seeds = f"{len(self.losses)}" + (f" ({self.diverged} more diverged)" if self.diverged else "")
-        return f"| {self.learning_rate:g} | {self.weight_decay:g} | {seeds} | {figures} | {best} |"
+        return f"| {self.learning_rate:g} | {self.weight_decay:g} | {seeds} | {mean} | {best} |"
 
 
 def rows(config: SweepConfig, test_losses: list[float]) -> list[Row]:
-    """A row a setting, of the members' losses."""
+    """One row per setting, from the test loss of each member."""
     by_setting = np.reshape(test_losses, (-1, config.seeds))
     return [
         Row(*setting, tuple(losses[np.isfinite(losses)].tolist()), int((~np.isfinite(losses)).sum()))
@@ -50,7 +47,7 @@ def rows(config: SweepConfig, test_losses: list[float]) -> list[Row]:
 
 
 def as_markdown(table: list[Row]) -> str:
-    """The table; the setting with the lowest mean in bold."""
+    """The table in Markdown, with the lowest mean in bold."""
     finite = [row.mean for row in table if row.losses]
     head = ("| learning rate | weight decay | seeds | test MSE, mean ± std | best |", "|---|---|---|---|---|")
     return "\n".join([*head, *(row.line(bool(finite) and row.mean == min(finite)) for row in table)]) + "\n"

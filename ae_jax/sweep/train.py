@@ -26,7 +26,7 @@ from ae_jax.types import PathLike
 
 
 def train(config: SweepConfig) -> Path:
-    """Train all members as one program, write a directory, print metrics; return the directory.
+    """Train all members as one program, write the sweep's directory, print its metrics; return the directory.
 
     Raises:
       InputError: the data are unavailable, or the directory is taken or not writable.
@@ -49,10 +49,6 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
       RunError, Interrupted: as for `train`.
     """
     return lifecycle.resume(_SWEEP, run_dir, settings)
-
-
-def _name(arch: str) -> str:
-    return f"sweep-{arch}"
 
 
 def _make_mesh(config: SweepConfig) -> Mesh:
@@ -93,12 +89,12 @@ def _summary(sweep: Run[SweepConfig]) -> str:
 
 def _conclude(sweep: Run[SweepConfig], history: tuple[EpochMetricsOf[list[float]], ...]) -> None:
     path = latest_checkpoint(sweep.run_dir)
-    assert path, "the end has just been saved"
+    assert path, "the last checkpoint has just been saved"
     like = jax.device_get(initial_states(sweep.config.members, len(sweep.train_set.images)))
     progress, keys = read_progress(path, checkpoint_info(path), like)
     conclude_sweep(sweep, dataclasses.replace(progress, state=jax.device_get(progress.state)), keys)
 
 
 _SWEEP = lifecycle.Kind(
-    "sweep", SweepConfig, _name, _make_mesh, _make_program, _make_test_loss, _reporter, _summary, _conclude
+    "sweep", SweepConfig, "sweep-{}".format, _make_mesh, _make_program, _make_test_loss, _reporter, _summary, _conclude
 )

@@ -1,1 +1,1 @@
-"""Files, locks and signals."""
+"""Operating-system services: atomic file writes, locks, signals."""

@@ -1,23 +1,21 @@
-"""Files that are there whole or not at all, whatever stops the process or the machine in between."""
+"""Atomic, durable file writes: a crash or power failure leaves the old file or the new one."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-ABANDONED_SECONDS = 3600.0  # a temporary file that nothing has been written to for so long is nobody's
+ABANDONED_SECONDS = 3600.0  # age of the last write after which no process can still be writing a temporary file
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write to a temporary file beside `path`, then rename: readers see the old file or the new one, nothing between.
-
-    When this returns, the file and its name are on the disk: they outlast a power cut.
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a temporary file, fsync it and rename it to `path`: readers see either the old file or the new one.
 
     Raises:
-      OSError: the folder cannot be written to; `path` is as it was, and nothing is left behind.
+      OSError: the write failed; `path` is unchanged and the temporary file removed.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with _errors_that_name(path):
+    with _path_in_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(temporary, content, os.O_TRUNC)
@@ -26,25 +24,19 @@ def write_whole(path: Path, content: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise
-        sync_folder(path.parent)
+        sync_directory(path.parent)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file and have it on the disk when this returns; killed meanwhile, part of it may be there.
-
-    Raises:
-      OSError: the file cannot be written to.
-    """
-    with _errors_that_name(path):
+    """Append a line to a file and fsync it; an interrupted write may leave part of the line."""
+    with _path_in_errors(path):
         _write(path, (line + "\n").encode(), os.O_APPEND)
 
 
 def remove_temporaries(folder: Path, *, older_than: float = float("inf")) -> None:
-    """Delete what `write_whole` left in `folder` when its process was killed.
+    """Delete the temporary files that a killed `write_atomic` left in `folder`, which need not exist.
 
-    Args:
-      folder: where to look; it need not exist.
-      older_than: leave files changed at this time, in seconds since 1970, or later: a process may be at them.
+    Files modified at or after the Unix time `older_than` are kept: a process may still be writing them.
     """
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
@@ -52,9 +44,9 @@ def remove_temporaries(folder: Path, *, older_than: float = float("inf")) -> Non
                 path.unlink()
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in `folder` on the disk."""
-    if os.name == "nt":  # which cannot open folders
+def sync_directory(folder: Path) -> None:
+    """Flush the directory entries of `folder` to disk."""
+    if os.name == "nt":  # Windows cannot open directories
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -66,17 +58,17 @@ def sync_folder(folder: Path) -> None:
 def _write(path: Path, content: bytes, mode: int) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | mode | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[os.write(descriptor, remaining) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _errors_that_name(path: Path) -> Iterator[None]:
-    """Errors name `path`: of a full disk the system knows only a descriptor, of a rename both files."""
+def _path_in_errors(path: Path) -> Iterator[None]:
+    """Make every `OSError` name `path`: a failed write names no file, a failed rename names two."""
     try:
         yield
     except OSError as error:

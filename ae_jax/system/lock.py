@@ -1,4 +1,4 @@
-"""A folder for one process at a time."""
+"""An exclusive lock on a directory, by `flock`."""
 
 import contextlib
 import logging
@@ -11,7 +11,7 @@ from ae_jax.errors import InputError
 
 try:
     import fcntl
-except ImportError:  # on Windows, where folders are not locked
+except ImportError:  # on Windows, where directories are not locked
     _CAN_LOCK = False
 else:
     _CAN_LOCK = True
@@ -22,37 +22,33 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` until the end of the block, or of the process, however it ends.
+    """Lock `folder` for the duration of the block; the OS releases the lock if the process dies.
 
     Raises:
-      InputError: another process holds it, which the message names, or it cannot be written to.
+      InputError: another process, named in the message, holds the lock, or `folder` is not writable.
     """
     try:
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise InputError(f"{folder} cannot be written to ({error.strerror}).") from error
     try:
-        _acquire(descriptor, folder)
+        _try_to_lock(descriptor, folder)
+        with contextlib.suppress(OSError):  # the name is only for error messages, and the disk may be full
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
         yield
     finally:
-        os.close(descriptor)  # which releases it
+        os.close(descriptor)  # releases the lock
 
 
-def refuse_in_use(folder: Path) -> None:
-    """Raise `InputError` where another process holds `folder`; nothing is changed."""
+def check_not_locked(folder: Path) -> None:
+    """Raise `InputError` if another process holds the lock on `folder`."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
         try:
             _try_to_lock(descriptor, folder)
         finally:
             os.close(descriptor)
-
-
-def _acquire(descriptor: int, folder: Path) -> None:
-    _try_to_lock(descriptor, folder)
-    with contextlib.suppress(OSError):  # on a full disk the process has no name
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
 
 
 def _try_to_lock(descriptor: int, folder: Path) -> None:
@@ -62,6 +58,6 @@ def _try_to_lock(descriptor: int, folder: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
-        raise InputError(f"{folder} is in use by {owner}; wait until it ends, or give another --run-dir.") from None
+        raise InputError(f"{folder} is in use by {owner}; wait until it ends, or choose another --run-dir.") from None
     except OSError as error:
-        _log.warning("%s cannot be locked (%s): see to it that no other process uses it.", folder, error.strerror)
+        _log.warning("%s cannot be locked (%s): make sure that no other process uses it.", folder, error.strerror)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: at once while there is nothing to lose, at the next good moment while there is."""
+"""Graceful handling of SIGINT and SIGTERM: immediate exit, or deferred to the next segment boundary."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ import types
 from collections.abc import Callable, Iterator
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_PATIENCE_SECONDS = 1.0  # for a call into compiled code, which Python's handlers wait for
+_HANDLER_TIMEOUT_SECONDS = 1.0  # Python runs its handlers only after a call into compiled code returns
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the process to end; the message says so, and how to continue. Scripts exit with 128 + `signum`."""
+    """The process was interrupted by a signal; the message may say how to resume. Scripts exit with 128 + `signum`."""
 
     def __init__(self, signum: int, hint: str = "") -> None:
         super().__init__({signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}[signal.Signals(signum)] + hint)
@@ -22,66 +22,66 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Within this block a first signal is only noted; a second raises `Interrupted` at once.
+    """Defer the first signal in this block; a second one raises `Interrupted` immediately.
 
     Yields:
-      What tells the signal that was noted, or None. In any but the main thread, where Python hears no signals, None.
+      A function that returns the pending signal or None; outside the main thread, which alone receives signals, None.
     """
-    noted: list[int] = []
+    pending: list[int] = []
 
-    def note(signum: int, frame: types.FrameType | None) -> None:
-        _heard.set()
-        if noted:
+    def defer(signum: int, frame: types.FrameType | None) -> None:
+        _handler_ran.set()
+        if pending:
             raise Interrupted(signum)
-        noted.append(signum)
+        pending.append(signum)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    previous = {signum: signal.signal(signum, note) for signum in HANDLED_SIGNALS}
-    _can_wait.set()
+    previous = {signum: signal.signal(signum, defer) for signum in HANDLED_SIGNALS}
+    _is_deferring.set()
     try:
-        yield lambda: noted[0] if noted else None
+        yield lambda: pending[0] if pending else None
     finally:
-        _can_wait.clear()
+        _is_deferring.clear()
         for signum, handler in previous.items():
             signal.signal(signum, handler)
 
 
 def raise_on_signals() -> None:
-    """From now on, outside `deferred`, a signal raises `Interrupted`; during a long compilation it ends the process.
+    """Make signals raise `Interrupted` outside `deferred`; during a long compilation they end the process.
 
-    For a process of its own: it changes the process's signal handlers, and starts a thread that listens.
+    For scripts only: this installs process-wide signal handlers and starts a watchdog thread.
     """
-    for signum in HANDLED_SIGNALS:  # SIGINT too: a shell's background job inherits that it is ignored
+    for signum in HANDLED_SIGNALS:  # SIGINT too: background jobs of a shell inherit that it is ignored
         signal.signal(signum, _raise)
-    if os.name == "nt":  # whose wakeup descriptors are sockets
+    if os.name == "nt":  # Windows needs a socket as wakeup descriptor
         return
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    threading.Thread(target=_end_if_unheard, args=(read,), daemon=True).start()
+    threading.Thread(target=_exit_if_not_handled, args=(read,), daemon=True).start()
 
 
 def ignore_signals() -> None:
-    """From now on the process ends as it was about to: while Python shuts down, it would die of a signal instead."""
+    """Ignore signals while Python shuts down, so that they do not change the exit code."""
     for signum in HANDLED_SIGNALS:
         signal.signal(signum, signal.SIG_IGN)
 
 
-_heard = threading.Event()  # a handler has run
-_can_wait = threading.Event()  # `deferred` is at work
+_handler_ran = threading.Event()
+_is_deferring = threading.Event()  # within `deferred`
 
 
 def _raise(signum: int, frame: types.FrameType | None) -> None:
-    _heard.set()
+    _handler_ran.set()
     raise Interrupted(signum)
 
 
-def _end_if_unheard(descriptor: int) -> None:
-    """End the process where a signal is not heard in time: XLA is compiling, and there is nothing to save."""
+def _exit_if_not_handled(descriptor: int) -> None:
+    """Exit if a signal's handler does not run in time: XLA is compiling, and there is nothing to save."""
     while True:
         signum = os.read(descriptor, 1)[0]
-        if signum in HANDLED_SIGNALS and not _heard.wait(_PATIENCE_SECONDS) and not _can_wait.is_set():
+        if signum in HANDLED_SIGNALS and not _handler_ran.wait(_HANDLER_TIMEOUT_SECONDS) and not _is_deferring.is_set():
             print(Interrupted(signum), file=sys.stderr, flush=True)
             os._exit(128 + signum)

@@ -1,4 +1,4 @@
-"""Arrays in one safetensors file that any tool can read, written whole or not at all and never loaded damaged."""
+"""Named arrays in a safetensors file with a SHA-256 digest: written atomically, verified when read."""
 
 import hashlib
 import json
@@ -11,43 +11,40 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ae_jax.errors import DamagedFileError
-from ae_jax.system.atomic import write_whole
+from ae_jax.system.atomic import write_atomic
 
 Tensors: TypeAlias = dict[str, np.ndarray]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write a file as `write_whole` does.
+    """Write `tensors` and `metadata` (JSON types); errors as for `write_atomic`.
 
-    The file's metadata holds, as JSON under `ae_jax`, `metadata` and as `sha256` a digest over it and the tensors'
-    names, types and bytes: one key, because safetensors orders several at random, and equal content makes equal files.
-
-    Raises:
-      OSError: the folder cannot be written to; nothing is left behind.
+    The file's only metadata key, `ae_jax`, holds `metadata` and `sha256`, a digest of it and of the tensors' names,
+    dtypes and bytes, as JSON. safetensors orders several keys at random; with one, equal content gives equal files.
     """
     header = json.dumps({**metadata, "sha256": _digest(tensors, metadata)}, sort_keys=True)
-    write_whole(path, save(dict(tensors), {"ae_jax": header}))
+    write_atomic(path, save(dict(tensors), {"ae_jax": header}))
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """The tensors and the metadata that `write_tensors` was given.
+    """Read and verify the tensors and the metadata that `write_tensors` wrote.
 
     Raises:
-      DamagedFileError: the digest does not match, or it is no such file.
-      OSError: it cannot be opened.
+      DamagedFileError: the digest does not match, or the file was not written by `write_tensors`.
+      OSError: the file cannot be opened.
     """
-    path.open("rb").close()  # safe_open says of a missing file only that it is missing
+    path.open("rb").close()  # raises a complete OSError; safe_open's has neither errno nor file name
     try:
         with safe_open(path, framework="np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
     except (SafetensorError, ValueError, TypeError) as error:
-        raise DamagedFileError(f"{path} is damaged: {error}.") from error
+        raise DamagedFileError(f"{path} is corrupt: {error}.") from error
     if not isinstance(metadata, dict) or "sha256" not in metadata:
-        raise DamagedFileError(f"{path} is damaged, or not a file of ae_jax: it has no digest of its content.")
+        raise DamagedFileError(f"{path} is corrupt or was not written by ae_jax: it has no digest of its content.")
     digest = metadata.pop("sha256")
     if digest != _digest(tensors, metadata):
-        raise DamagedFileError(f"{path} is damaged: its content does not match its digest.")
+        raise DamagedFileError(f"{path} is corrupt: its content does not match its digest.")
     return tensors, metadata
 
 

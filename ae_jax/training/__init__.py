@@ -1,1 +1,1 @@
-"""Training as pure functions, and its state in a file."""
+"""Pure training functions: losses, train state, steps and epochs, and the checkpoint file format."""

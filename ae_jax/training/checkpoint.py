@@ -1,4 +1,4 @@
-"""A training state to one safetensors file and back, verified by a digest."""
+"""Train state checkpoints: one safetensors file, verified by a SHA-256 digest."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,15 +16,15 @@ from ae_jax.types import Params, PathLike
 
 _FORMAT = "ae_jax/1"
 _PARAMS = "params/"
-_EXTRA = "run/"  # before the names of arrays that are no part of the state
+_EXTRA = "run/"  # name prefix of arrays outside the state
 
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds."""
+    """The content of a checkpoint file."""
 
     state: TrainState
-    arrays: Tensors  # what was saved beside the state
-    info: dict[str, Any]  # the same, of JSON's types
+    arrays: Tensors  # saved beside the state
+    info: dict[str, Any]  # metadata, JSON types
 
 
 def save_checkpoint(
@@ -34,15 +34,13 @@ def save_checkpoint(
     arrays: Mapping[str, np.ndarray] | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write every array of `state`, named by its place: `params/encoder_0/kernel`, `step`, `opt_state/…`.
-
-    The file is there whole or not at all, also after a power cut, and holds a digest of its content.
+    """Write a train state to a safetensors file atomically, with a digest: a power failure leaves no partial file.
 
     Args:
-      path: the file, `….safetensors`; one that is there is replaced.
-      state: what `load_checkpoint` gives back; nothing of it is used up.
+      path: the file, `….safetensors`; an existing one is replaced.
+      state: the train state, not donated; arrays are named by path: `params/encoder_0/kernel`, `step`, `opt_state/…`.
       arrays: further arrays, written as `run/<name>`.
-      info: further facts, of JSON's types.
+      info: further metadata, JSON types.
 
     Raises:
       OSError: the folder cannot be written to.
@@ -54,10 +52,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: PathLike, like: TrainState) -> TrainState:
-    """The state saved at `path`, with the structure of `like`: a fresh state of the same model and optimizer.
+    """Load the train state at `path` into the structure of `like`, a fresh state of the same model and optimizer.
 
     Raises:
-      DamagedFileError: the file is not what was written.
+      DamagedFileError: the file is corrupt.
       InputError: it does not exist, or a newer version of this package wrote it.
       ValueError: it holds the state of another model or optimizer.
       OSError: it cannot be opened.
@@ -66,31 +64,27 @@ def load_checkpoint(path: PathLike, like: TrainState) -> TrainState:
 
 
 def read_checkpoint(path: PathLike, like: TrainState) -> Checkpoint:
-    """All that `save_checkpoint` was given; arguments and errors as for `load_checkpoint`."""
+    """Read a whole checkpoint; arguments and errors as for `load_checkpoint`."""
     tensors, info = _read(Path(path))
     leaves, _ = jax.tree.flatten_with_path(like)
     saved = {name: array for name, array in tensors.items() if not name.startswith(_EXTRA)}
     expected = {_name(key_path): _key_data(leaf) for key_path, leaf in leaves}
-    if {name: (x.shape, x.dtype) for name, x in saved.items()} != {
-        name: (x.shape, x.dtype) for name, x in expected.items()
-    }:
+    shapes, own = ({name: (x.shape, x.dtype) for name, x in arrays.items()} for arrays in (saved, expected))
+    if shapes != own:
         raise ValueError(f"{path} holds the state of another model or optimizer")
-    state = jax.tree.map_with_path(lambda key_path, leaf: _like(leaf, saved[_name(key_path)]), like)
+    state = jax.tree.map_with_path(lambda key_path, leaf: _restore(leaf, saved[_name(key_path)]), like)
     return Checkpoint(state, {name[len(_EXTRA) :]: tensors[name] for name in tensors.keys() - saved.keys()}, info)
 
 
 def read_params(path: PathLike) -> tuple[Params, int, dict[str, Any]]:
-    """Of whatever model and optimizer the parameters, the step and the facts; errors as for `load_checkpoint`."""
+    """Read parameters, step and `info` for any model and optimizer; errors as for `load_checkpoint`."""
     tensors, info = _read(Path(path))
-    flat = {
-        tuple(name.split("/")[1:]): jnp.asarray(array) for name, array in tensors.items() if name.startswith(_PARAMS)
-    }
-    step = tensors["step"].max()  # of a population each member's, and all the same
-    return traverse_util.unflatten_dict(flat), int(step), info
+    flat = {name.removeprefix(_PARAMS): jnp.asarray(x) for name, x in tensors.items() if name.startswith(_PARAMS)}
+    return traverse_util.unflatten_dict(flat, sep="/"), int(tensors["step"].max()), info  # members have equal steps
 
 
 def checkpoint_info(path: PathLike) -> dict[str, Any]:
-    """The facts that `save_checkpoint` was given; errors as for `load_checkpoint`."""
+    """Read the `info` of a checkpoint; errors as for `load_checkpoint`."""
     return _read(Path(path))[1]
 
 
@@ -109,11 +103,11 @@ def _name(key_path: tuple[object, ...]) -> str:
 
 
 def _key_data(leaf: Any) -> Any:
-    """The integers behind random keys; anything else as it is."""
+    """Convert random keys to their integers; leave other leaves unchanged."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _like(leaf: Any, saved: np.ndarray) -> jax.Array:
+def _restore(leaf: Any, saved: np.ndarray) -> jax.Array:
     array = jnp.asarray(saved)
     return jax.random.wrap_key_data(array, impl=jax.random.key_impl(leaf)) if _is_key(leaf) else array
 

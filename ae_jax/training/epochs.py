@@ -1,4 +1,4 @@
-"""Whole epochs and trainings as single calls: pure functions of arrays."""
+"""Epochs, complete training runs and evaluation as pure, compiled functions of arrays."""
 
 import functools
 
@@ -18,15 +18,13 @@ from ae_jax.types import EpochsMetrics, Metrics, Pixels, RandomKey, Scalar, Step
 def train_epoch(
     state: TrainState, images: Pixels, key: RandomKey, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> tuple[TrainState, Metrics]:
-    """Train on every image once, in the order that `key` draws, as one compiled call.
-
-    The same as `train_step` on each of `batches(images, key, batch_size)`, to rounding.
+    """Train one epoch in one compiled call: `train_step` on `batches(images, key, batch_size)`, up to rounding.
 
     Args:
-      state: where to start; nothing is donated.
+      state: the initial state; not donated.
       images: `u8[n, …]`.
-      key: the shuffle's, and the loss's where it has randomness in it.
-      batch_size: images a step; the last of the `ceil(n / batch_size)` steps takes what is left.
+      key: for the shuffle, and for a stochastic loss.
+      batch_size: images per step; the last of the `ceil(n / batch_size)` steps takes the remaining ones.
       loss_fn: as for `make_train_step`.
 
     Returns:
@@ -51,22 +49,22 @@ def fit(
     batch_size: int = 64,
     loss_fn: LossFn = reconstruction_loss,
 ) -> tuple[TrainState, EpochsMetrics]:
-    """A whole training as a pure function, so that many are one `jax.vmap`.
+    """Train a model from scratch as a pure function, so that `jax.vmap` trains many models at once.
 
-    With `jax.random.key(seed)` it is the run of the command line with that seed.
+    `key = jax.random.key(seed)` reproduces a command-line run with that seed.
 
     Args:
-      key: draws the parameters, the orders, and what is random in the loss.
+      key: for the initial parameters, the shuffles, and a stochastic loss.
       images: `u8[n, …]`.
-      learning_rate: Adam's step size.
-      weight_decay: the rate at which parameters shrink, decoupled.
+      learning_rate: Adam's learning rate.
+      weight_decay: decoupled weight decay.
       model: as for `create_train_state`.
       num_epochs: passes over the images.
-      batch_size: images a step.
+      batch_size: images per step.
       loss_fn: as for `make_train_step`.
 
     Returns:
-      The state at the end, and `{"loss": f32[num_epochs]}` as `train_epoch` gives it.
+      The final state, and `{"loss": f32[num_epochs]}`, each epoch's loss as from `train_epoch`.
 
     >>> fit = functools.partial(ae_jax.fit, model=ae_jax.LinearAutoencoder(), num_epochs=2)
     >>> keys = jax.random.split(jax.random.key(0), 3)
@@ -88,7 +86,7 @@ def fit(
 def evaluate(
     state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> Metrics:
-    """`{"loss": f32[]}`, the mean over all images `u8[n, …]`, as one compiled call; for losses without randomness."""
+    """Compute `{"loss": f32[]}`, the mean of a deterministic loss over all images `u8[n, …]`, in one compiled call."""
     n, sizes = len(images), batch_sizes(len(images), batch_size)
     start = (state, jnp.float32(0), ResidentBatches(images, jnp.arange(n)), 0, len(sizes))
     return {"loss": mean_loss(*start, num_images=n, batch_size=int(sizes[0]), loss_fn=loss_fn)}
@@ -97,7 +95,6 @@ def evaluate(
 def _epoch(
     state: TrainState, images: Pixels, key: RandomKey, noise: RandomKey, batch_size: int, loss_fn: LossFn
 ) -> tuple[TrainState, Metrics]:
-    """An epoch in the order that `key` draws, and the mean of its images' losses."""
     batches, sizes = ResidentBatches(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
     start = (state, jnp.zeros(len(sizes)), batches, 0, len(sizes), noise)
     state, step_losses = run_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)

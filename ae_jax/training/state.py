@@ -1,4 +1,4 @@
-"""Everything that training changes, as one frozen pytree, and its beginning."""
+"""Train state: step, parameters and optimizer state as one frozen pytree, and its initialisation."""
 
 import functools
 from typing import Any, get_args
@@ -14,10 +14,10 @@ from ae_jax.types import Params, RandomKey, Scalar, Step
 
 
 class TrainState(struct.PyTreeNode):
-    """Everything that training changes, as a frozen pytree, and what it needs to go on, as static fields.
+    """Frozen pytree of everything that training updates; model and optimizer are static fields.
 
-    States whose `model` and `tx` are equal share one compilation of each function in `train`. Models compare by their
-    fields; `create_train_state` gives all states of a `weight_decay_mode` the same `tx`.
+    States with equal `model` and `tx` share compiled functions. Models compare by their fields; `create_train_state`
+    returns the same `tx` for equal `weight_decay_mode`, `betas` and `schedule`.
     """
 
     step: Step  # i32[], optimizer steps taken
@@ -39,31 +39,30 @@ def create_train_state(
     params: Params | None = None,
     tx: optax.GradientTransformation | None = None,
 ) -> TrainState:
-    """A state at step 0.
+    """Create the initial train state.
 
     Args:
       model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
-      key: draws the parameters; unused where `params` are given.
-      learning_rate: Adam's step size. It and `weight_decay` are leaves of the state: they may be traced, and other
-        values do not compile anything anew.
-      schedule: a function of the step that says which share of `learning_rate` it takes; every one is a program.
-      weight_decay: the rate at which parameters shrink.
+      key: for the initial parameters; unused if `params` are given.
+      learning_rate: Adam's learning rate. It and `weight_decay` are leaves of the state: they may be traced, and new
+        values do not recompile.
+      schedule: maps the step to the fraction of `learning_rate` to use; each schedule object compiles separately.
+      weight_decay: the weight decay coefficient.
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
         arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
         (`torch.optim.Adam(weight_decay=…)`).
-      betas: how much of the running means of the gradients and of their squares a step keeps.
-      params: start from these instead of fresh ones.
-      tx: an optimizer of your own in Adam's place; the settings above are then not used.
+      betas: Adam's decay rates of the first and second moments.
+      params: initial parameters in place of random ones.
+      tx: a custom optimizer instead of Adam; the optimizer settings above are then ignored.
 
     Raises:
-      ValueError: there is no such `weight_decay_mode`.
+      ValueError: `weight_decay_mode` is unknown.
 
     >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
     >>> state.params["encoder_0"]["kernel"].shape
     (784, 128)
     """
-    if params is None:
-        params = _init_params(model, key)
+    params = _init_params(model, key) if params is None else params
     if tx is not None:
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
     hyperparams = {"learning_rate": jnp.float32(learning_rate), "weight_decay": jnp.float32(weight_decay)}
@@ -77,7 +76,7 @@ def create_train_state(
 def _adam(
     weight_decay_mode: WeightDecayMode, betas: tuple[float, float], schedule: optax.Schedule | None
 ) -> optax.GradientTransformation:
-    """Adam with PyTorch's eps, 1e-8, and with learning rate and weight decay as leaves of the optimizer's state."""
+    """Adam with PyTorch's eps, 1e-8, and with learning rate and weight decay as leaves of the optimizer state."""
     if weight_decay_mode not in get_args(WeightDecayMode):
         raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
