@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 from ae_jax.runs.checkpoints import list_checkpoints, save_progress
-from tests.support.tiny_run import RECORD, begin, train
+from tests.support.tiny_run import METADATA, begin, train
 
 if __name__ == "__main__":
     program, progress = train(*begin(), num_steps=8)
     with tempfile.TemporaryDirectory() as folder:
-        save_progress(Path(folder), program, progress, RECORD)
+        save_progress(Path(folder), program, progress, METADATA)
         (path,) = list_checkpoints(folder)
         shutil.copy(path, Path(__file__).with_name("checkpoint.safetensors"))

@@ -20,8 +20,8 @@ from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.system.tensorfile import write_tensors
 from ae_jax.training.losses import with_fixed_noise
-from tests.conftest import Script
 from tests.support.bad_array_files import bad_array_files
+from tests.support.commands import bad_input
 
 ARCHS = ["linear", "conv-pool"]  # a code that is an array, and one that has positions too
 PICTURES = {"codes", "code_images", "walks", "latent_axes", "map", "extremes", "filters"}
@@ -212,8 +212,8 @@ def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
     cases = {
         "wide.png": "has 56×28 pixels",
         "deep.png": r"of mode I;16",
-        "text.png": "cannot be read as a picture",
-        "text.txt": "is no .npy, .npz or .png file",
+        "text.png": "cannot be read as an image",
+        "text.txt": "is not a .npy, .npz or .png file",
         "none.png": "does not exist",
     }
     bad = bad_array_files(tmp_path)
@@ -236,14 +236,14 @@ def test_files_that_cannot_be_written_are_refused_before_the_work(
         ({"out": "out.txt"}, "--out must end in .npy, .npz, .png"),
         ({"codes": "codes.png"}, "--codes must end in .npy, .npz, not"),
         ({"out": f"{tmp_path}/none/out.npy"}, "none/out.npy cannot be written"),
-        ({"out": f"{tmp_path}/there.npy"}, "is there already, and nothing is overwritten"),
+        ({"out": f"{tmp_path}/there.npy"}, "already exists, and nothing is overwritten"),
         ({"out": "a.npy", "codes": "a.npy"}, "--out and --codes are both a.npy"),
     ]
     for settings, message in cases:
         with pytest.raises(ae_jax.InputError, match=message):
             ReconstructConfig("runs/conv", "in.npy", **settings)
     run_dir = str(untrained_run("linear"))
-    with pytest.raises(ae_jax.InputError, match=r"there\.npy is no folder that can be written"):
+    with pytest.raises(ae_jax.InputError, match=r"there\.npy is not a writable directory"):
         visualize_run(VisualizeConfig(run_dir, out=str(tmp_path / "there.npy")))
     with pytest.raises(ae_jax.InputError, match=r"--figure must end in \.png"):
         EvaluateConfig("runs/conv", figure="figure.txt")
@@ -261,10 +261,10 @@ def test_files_that_cannot_be_written_are_refused_before_the_work(
         ("export.py", ["none", "exported"]),
     ],
 )
-def test_a_script_ends_with_2_and_a_sentence(script: str, arguments: list[str], run_script: Script) -> None:
-    result = run_script(script, *arguments)
-    assert result.returncode == 2
-    assert result.stderr == "error: none does not exist; give a run directory or one of its checkpoints.\n"
+@pytest.mark.usefixtures("environment")
+def test_a_missing_run_is_a_one_line_error(script: str, arguments: list[str]) -> None:
+    error = bad_input(script, *arguments)
+    assert error == "error: none does not exist; give a run directory or one of its checkpoints.\n"
     assert not list(Path().iterdir())
 
 
@@ -275,5 +275,5 @@ def test_an_evaluation_prints_its_table_and_writes_its_files(
     evaluate_run(EvaluateConfig(str(run_dir), json=str(tmp_path / "numbers.json"), dataset=str(labelled_images)))
     assert json.loads((tmp_path / "numbers.json").read_text())["arch"] == "linear"
     picture = run_dir / "figures" / "evaluation_step_00000000.png"
-    assert capsys.readouterr().out.splitlines()[-1] == f"The picture is {picture}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"Figure: {picture}"
     assert picture.exists()

@@ -101,10 +101,10 @@ def test_both_lowerings_agree(
     @functools.partial(jax.jit, static_argnums=0)
     def everything(lowering: ModuleType) -> list[jax.Array]:
         return [
-            lowering.gather(x, kernel, windows),
-            lowering.spread(y, kernel, windows),
-            lowering.correlate(x, y, windows),
-            lowering.sum_pixels(y),
+            lowering.convolve(x, kernel, windows),
+            lowering.convolve_transposed(y, kernel, windows),
+            lowering.kernel_gradient(x, y, windows),
+            lowering.bias_gradient(y),
         ]
 
     by_columns, by_xla = everything(conv_im2col), everything(conv_xla)
@@ -117,8 +117,8 @@ def layers(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> j
     """A convolution and a transposed one; the reference is XLA's convolution, with JAX's own derivatives."""
     if reference:
         windows = Windows(x.shape[1:3], (3, 3), 2, 1)
-        y = jnp.tanh(conv_xla.gather(x, kernels["down"], windows) + kernels["bias"][None, None, None])
-        return jnp.sin(conv_xla.spread(y, kernels["up"], windows))
+        y = jnp.tanh(conv_xla.convolve(x, kernels["down"], windows) + kernels["bias"][None, None, None])
+        return jnp.sin(conv_xla.convolve_transposed(y, kernels["up"], windows))
     y = jnp.tanh(add_bias(conv2d(x, kernels["down"], stride=2, padding=1), kernels["bias"]))
     return jnp.sin(conv_transpose2d(y, kernels["up"], stride=2, padding=1, output_padding=1))
 

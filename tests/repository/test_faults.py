@@ -1,26 +1,27 @@
-"""A small dose of the fault programme; `python scripts/faults.py` has the whole one."""
+"""A few fault trials of each kind; `python scripts/faults.py` runs all of them."""
 
 import errno
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faults.concurrency import share
-from faults.corruption import damage_files, make_probes
+from faults.concurrency import contend_for_run_dir
+from faults.corruption import corrupt_files, make_probes
 from faults.disk import fail_every_operation
-from faults.random_cli import try_command
-from faults.signals import stop
-from faults.workplace import Trial, Workplace
+from faults.signals import interrupt_and_resume
+from faults.workspace import Trial, Workspace
 from tests.conftest import ROOT, Script
+from tests.support.commands import bad_input
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="sends POSIX signals")
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    return Workplace(tmp_path_factory.mktemp("workplace"), ROOT / "scripts" / "train.py")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"), ROOT / "scripts" / "train.py")
 
 
 def problems(trials: list[Trial]) -> list[Trial]:
@@ -29,52 +30,40 @@ def problems(trials: list[Trial]) -> list[Trial]:
 
 
 @posix
-def test_a_killed_run_continues_to_the_bit(workplace: Workplace) -> None:
-    assert not problems([stop(workplace, 3, (signal.SIGKILL,))])
+def test_killed_interrupted_and_contended_runs_reproduce_the_reference(workspace: Workspace) -> None:
+    killed = interrupt_and_resume(workspace, 3, (signal.SIGKILL,))
+    interrupted = interrupt_and_resume(workspace, 1, (signal.SIGTERM, signal.SIGINT))
+    assert not problems([killed, interrupted, contend_for_run_dir(workspace, 1)])
 
 
-@posix
-def test_a_run_that_is_asked_to_end_ends_soon_and_continues_to_the_bit(workplace: Workplace) -> None:
-    assert not problems([stop(workplace, 1, (signal.SIGTERM, signal.SIGINT))])
-
-
-@posix
-def test_of_two_runs_in_one_directory_the_second_is_refused(workplace: Workplace) -> None:
-    assert not problems([share(workplace, 1)])
-
-
-def test_a_failing_disk_costs_no_more_than_it_has_to(workplace: Workplace, tmp_path: Path) -> None:
-    images = workplace.folder / "tiny.npy"
+def test_a_failing_disk_costs_no_more_than_it_has_to(workspace: Workspace, tmp_path: Path) -> None:
+    images = workspace.folder / "tiny.npy"
     trials = list(fail_every_operation(tmp_path, images, epochs=1, errors=[errno.ENOSPC], every=3))
     assert not problems(trials)
-    assert {re.sub(r"\d+", "", trial.what) for trial in trials} == {
+    assert {re.sub(r"\d+", "", trial.description) for trial in trials} == {
         f"ENOSPC at {operation} " for operation in ("open", "write", "fsync", "replace")
     }
 
 
-def test_no_damaged_file_is_loaded_silently(workplace: Workplace, tmp_path: Path) -> None:
-    workplace.reference("linear")
-    probes = make_probes(tmp_path, workplace.folder / "reference-linear", None)
-    assert not problems(list(damage_files(probes, flips=10, truncations=4, seed=0)))
+def test_no_corrupt_file_is_loaded_silently(trained_run: Callable[..., Path], tmp_path: Path) -> None:
+    probes = make_probes(tmp_path, trained_run("linear", checkpoint_every="2steps"), None)
+    assert not problems(list(corrupt_files(probes, flips=10, truncations=4, seed=0)))
 
 
-def test_no_damaged_mnist_is_loaded_silently(workplace: Workplace, mnist_files: Path, tmp_path: Path) -> None:
-    workplace.reference("linear")
-    probes = make_probes(tmp_path, workplace.folder / "reference-linear", mnist_files)
-    of_mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
-    assert len(of_mnist) == 4
-    assert not problems(list(damage_files(of_mnist, flips=8, truncations=4, seed=0)))
+def test_no_corrupt_mnist_is_loaded_silently(
+    trained_run: Callable[..., Path], mnist_files: Path, tmp_path: Path
+) -> None:
+    probes = make_probes(tmp_path, trained_run("linear", checkpoint_every="2steps"), mnist_files)
+    mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
+    assert len(mnist) == 4
+    assert not problems(list(corrupt_files(mnist, flips=6, truncations=3, seed=0)))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_any_command_line_ends_well(seed: int, workplace: Workplace) -> None:
-    assert not problems([try_command(workplace, seed)])
-
-
-def test_the_script_prints_a_table_of_what_it_did(faults_script: Script) -> None:
-    result = faults_script("--part", "commands", "--commands", 2, "--seed", 3)
+def test_the_script_tries_random_arguments_and_prints_a_table(faults_script: Script) -> None:
+    result = faults_script("--part", "commands", "--commands", 5, "--seed", 2)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"\| random command lines: exit 0 or 2, no traceback \| 2 \| 2 \| \d+ \|", result.stdout)
-    refused = faults_script("--kills", 0)
-    assert refused.returncode == 2
-    assert refused.stderr == "error: --kills must be at least 1, not 0.\n"
+    assert re.search(r"\| random command lines: exit 0 or 2, no traceback \| 5 \| 5 \| \d+ \|", result.stdout)
+
+
+def test_bad_arguments_are_a_one_line_error() -> None:
+    assert bad_input("faults.py", "--kills", 0) == "error: --kills must be at least 1, not 0.\n"

@@ -63,10 +63,10 @@ def bad_runs(folder: Path, run_dir: Path) -> dict[str, tuple[Path, str]]:
         "none": "does not exist; give a run directory",
         "empty": "holds no checkpoint; give a run directory",
         "foreign": "holds no checkpoint; give a run directory",
-        "file.safetensors": "is damaged: .* Give a run directory",
-        "array.npy": "is damaged: .* Give a run directory",
-        "damaged": "not one checkpoint in .* is sound",
-        "flipped.safetensors": "is damaged: its content does not match its digest. Give a run directory",
+        "file.safetensors": "is corrupt: .* Give a run directory",
+        "array.npy": "is corrupt: .* Give a run directory",
+        "damaged": "no checkpoint in .* is valid",
+        "flipped.safetensors": "is corrupt: its content does not match its digest. Give a run directory",
         "state.safetensors": "is a state without its run's settings",
     }
     return {name: (folder / name, message) for name, message in messages.items()}

@@ -81,7 +81,7 @@ def test_more_epochs_extend_a_run_as_if_it_had_had_them_from_the_start(
     assert [entry["step"] for entry in config["resumed"]] == [2 * STEPS]
     capsys.readouterr()
     resume(tmp_path / "short")
-    assert "has had its 3 epochs; more --epochs extend it" in capsys.readouterr().out
+    assert "already finished its 3 epochs; pass a larger --epochs to extend it" in capsys.readouterr().out
     assert_same_outcome(tmp_path / "short", tmp_path / "long")
 
 
@@ -90,7 +90,7 @@ def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
 ) -> None:
     start(tmp_path / "run", epochs=1, schedule="cosine")
     resume(tmp_path / "run", epochs=2)
-    assert "The learning rate's schedule is now that of a run of 2 epochs." in capsys.readouterr().out
+    assert "The learning-rate schedule is now that of a run of 2 epochs." in capsys.readouterr().out
     _, lines = run_outcome(tmp_path / "run")
     assert lines[1][3] < lines[0][3]
 
@@ -120,7 +120,7 @@ def test_other_images_under_the_same_name_are_refused(
 ) -> None:
     start(tmp_path / "run", epochs=1)
     np.save(own_images, 255 - np.load(own_images))
-    with pytest.raises(InputError, match=r"no longer holds the images that the run in .* was begun with"):
+    with pytest.raises(InputError, match=r"no longer holds the images that the run in .* was started with"):
         resume(tmp_path / "run", epochs=2)
 
 
@@ -149,7 +149,7 @@ def test_damaged_checkpoints_are_named_skipped_and_set_aside(
         path.write_bytes(path.read_bytes()[:-1])
     assert ae_jax.latest_checkpoint(copy) == copy / "checkpoints" / step(7)
     resume(copy)
-    assert all(f"{path} is damaged" in caplog.text for path in newest)
+    assert all(f"{path} is corrupt" in caplog.text for path in newest)
     assert_same_outcome(copy, whole)
     assert {path.name for path in copy.rglob("*.damaged")} == {f"{path.name}.damaged" for path in newest}
 
@@ -157,10 +157,10 @@ def test_damaged_checkpoints_are_named_skipped_and_set_aside(
 def test_without_a_sound_checkpoint_there_is_nothing_to_continue(copy: Path) -> None:
     for path in (copy / "checkpoints").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"not one checkpoint in .* is sound; start a new run"):
+    with pytest.raises(InputError, match=r"no checkpoint in .* is valid; start a new run"):
         resume(copy)
     shutil.rmtree(copy / "checkpoints")
-    with pytest.raises(InputError, match="holds no checkpoint to continue from"):
+    with pytest.raises(InputError, match="holds no checkpoint to resume from"):
         resume(copy)
     assert ae_jax.latest_checkpoint(copy) is None
 
@@ -194,7 +194,7 @@ def test_the_one_run_of_a_model_needs_no_name(start: Callable[..., Path]) -> Non
     start(Path("runs/linear"), epochs=1)
     assert resume(arch="linear", epochs=2) == Path("runs/linear")
     start(Path("runs/linear-2"), epochs=1)
-    with pytest.raises(InputError, match="several runs, runs/linear, runs/linear-2; say by --run-dir"):
+    with pytest.raises(InputError, match="several runs: runs/linear, runs/linear-2; choose one with --run-dir"):
         resume(arch="linear")
 
 

@@ -1,4 +1,4 @@
-"""Files that hold no images that can be used, and what is said of each."""
+"""Invalid array files, each with the error message that it must cause."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "none": (good[:0], r"uint8\[0, 28, 28\]; images must be"),
         "one": (good[:1], "at least two"),
         "scalar": (np.uint8(3), r"uint8\[\]; images must be"),
-        "pickled": (np.array([{"a": 1}]), "cannot be read as arrays, without pickle"),
+        "pickled": (np.array([{"a": 1}]), "cannot be read as arrays without pickle"),
     }
     files = {}
     for name, (array, message) in arrays.items():
@@ -31,7 +31,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
         content = (folder / f"whole.{suffix}").read_bytes()
         (folder / f"truncated.{suffix}").write_bytes(content[: len(content) // 2])
     return files | {
-        "names": (folder / "names.npz", "holds a, b; name the array of images 'images'"),
+        "names": (folder / "names.npz", "holds a, b; name the image array 'images'"),
         "labels": (folder / "labels.npz", r"labels int64\[3\]; for 20 images they must be int\[20\]"),
         "missing": (folder / "missing.npy", "does not exist"),
         **{

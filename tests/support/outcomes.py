@@ -1,4 +1,4 @@
-"""What runs have come to, and how far apart arrays are."""
+"""Comparisons of run outcomes and of pytrees."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def assert_same_outcome(run_dir: str | Path, other: str | Path) -> None:
 
 
 def largest_difference(a: object, b: object) -> float:
-    """Between the entries of two pytrees of arrays."""
+    """The largest absolute difference between two pytrees of arrays."""
     assert jax.tree.structure(a) == jax.tree.structure(b)
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return max(float(np.abs(np.asarray(x) - np.asarray(y)).max()) for x, y in pairs)

@@ -1,4 +1,4 @@
-"""A run so small that its checkpoint can be kept beside the tests: one kernel of 3 × 3, 20 images, 5 steps an epoch."""
+"""A tiny run, whose checkpoint is stored with the tests: one 3 × 3 kernel, 20 images, 5 steps per epoch."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ from ae_jax.runs.program import Program
 from ae_jax.runs.progress import Progress
 from ae_jax.types import Images
 
-RECORD = {"config": dataclasses.asdict(TrainConfig(batch_size=4, epochs=3)), "dataset_used": "none", "resumed": []}
+METADATA = {"config": dataclasses.asdict(TrainConfig(batch_size=4, epochs=3)), "dataset_used": "none", "resumed": []}
 
 
 class OneKernel(nn.Module):
@@ -38,8 +38,8 @@ def begin() -> tuple[Program, Progress]:
 
 
 def train(program: Program, progress: Progress, num_steps: int) -> tuple[Program, Progress]:
-    """Train on until step `num_steps`."""
-    for piece in train_segments(program, progress, 3, lambda state: 0.25, stop_every=1):
-        if piece.step == num_steps:
-            return program, piece
-    raise AssertionError("the run has 15 steps")
+    """Continue training until step `num_steps`."""
+    for current in train_segments(program, progress, 3, lambda state: 0.25, stop_every=1):
+        if current.step == num_steps:
+            return program, current
+    raise AssertionError("the run has only 15 steps")

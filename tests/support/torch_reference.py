@@ -1,4 +1,4 @@
-"""What PyTorch makes of a case: outputs, gradients and optimizer steps of the tutorial's two modules."""
+"""PyTorch reference of a case: outputs, gradients and optimizer steps of the tutorial's modules."""
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from tests.support.torch_case import LEARNING_RATE, WEIGHT_DECAY
 def make_reference(
     arch: str, state_dict: dict[str, np.ndarray], images: np.ndarray, output: str = "sigmoid"
 ) -> dict[str, np.ndarray]:
-    """PyTorch's results on a case, as arrays.
+    """Compute PyTorch's results on a case, as arrays; images and positions are NHWC.
 
-    `latents`, `recons`, `positions_0`, … and `grads/<key>` are those of the first batch; `adamw/<key>` and
-    `adam_l2/<key>`, except for conv-pool, the parameters after a step on each batch. `recons` is NHWC, `positions` too.
-    `relu_margin` is how close to 0 any input of a ReLU came, or to each other the two largest that a pooling saw.
+    `latents`, `recons`, `positions_0`, … and `grads/<key>` belong to the first batch. `adamw/<key>` and `adam_l2/<key>`
+    are the parameters after one step on each batch, not computed for conv-pool. `relu_margin` is the smallest distance
+    of a ReLU input from 0, or between the two largest values of a pooling window.
     """
     margins: list[float] = []
     batches = torch.from_numpy(images).flatten(2) if arch == "linear" else torch.from_numpy(images).movedim(-1, 2)

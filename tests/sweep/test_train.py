@@ -86,14 +86,14 @@ def test_a_sweep_of_more_epochs_is_what_it_would_have_been(whole: Path, tmp_path
 def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path: Path, capsys) -> None:
     copy = shutil.copytree(whole, tmp_path / "copy")
     resume(copy)
-    assert "has had its 2 epochs; more --epochs extend it" in capsys.readouterr().out
+    assert "already finished its 2 epochs; pass a larger --epochs to extend it" in capsys.readouterr().out
     assert_same_outcome(copy, whole)
 
 
 def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, tmp_path: Path) -> None:
     arguments = [
         *("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", own_images),
-        *("--epochs", "40", "--checkpoint-every", "7steps"),
+        *("--epochs", "20", "--checkpoint-every", "7steps"),
     ]
 
     def start(*more: str) -> subprocess.Popen[str]:
@@ -115,8 +115,8 @@ def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, 
         output, _ = process.communicate(timeout=100)
         assert process.returncode == code, output
         if signum == signal.SIGTERM:
-            assert "Continue with: python scripts/sweep.py --run-dir stopped --resume" in output
-    assert len(metrics_lines(Path("stopped"))) < 40
+            assert "Resume with: python scripts/sweep.py --run-dir stopped --resume" in output
+    assert len(metrics_lines(Path("stopped"))) < 20
     end = start("--run-dir", "stopped", "--resume")
     output, _ = end.communicate(timeout=300)
     assert end.returncode == 0, output
@@ -129,7 +129,7 @@ def test_what_diverged_is_said_and_left_out(own_images: Path, tmp_path: Path, ca
     assert "| 1e+38 | 1e-05 | 0 (2 more diverged) | – | – |" in capsys.readouterr().out
     assert len(list((folder / "members").iterdir())) == 2
     assert json.loads((folder / "metrics.jsonl").read_text())["test_loss"][2:] == [None, None]
-    with pytest.raises(RunError, match="all members diverged; sweep over smaller --learning-rate"):
+    with pytest.raises(RunError, match="all members diverged; use smaller values of --learning-rate"):
         sweep(SweepConfig(**settings, learning_rate=(1e38,), run_dir=str(tmp_path / "all")))
 
 
@@ -159,11 +159,11 @@ def test_settings_that_no_sweep_can_have_are_an_error(settings: dict[str, object
 
 
 def test_a_sweep_and_a_run_are_told_apart(whole: Path, trained_run: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match="is a sweep; give its folder best"):
+    with pytest.raises(InputError, match="is a sweep; give its directory best"):
         ae_jax.load_model(whole)
-    with pytest.raises(InputError, match=r"is a sweep; continue it with python scripts/sweep\.py"):
+    with pytest.raises(InputError, match=r"holds a sweep; resume it with python scripts/sweep\.py"):
         resume_run(whole)
-    with pytest.raises(InputError, match="holds no sweep to continue"):
+    with pytest.raises(InputError, match="holds a single run; resume it with python scripts"):
         resume(trained_run("linear"))
     with pytest.raises(InputError, match="--seeds 3 contradicts the run's 2"):
         resume(whole, seeds=3)

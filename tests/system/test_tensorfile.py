@@ -15,11 +15,11 @@ def test_no_single_flipped_bit_and_no_truncation_is_loaded(tmp_path: Path) -> No
         flipped = bytearray(content)
         flipped[i // 8] ^= 1 << i % 8
         damaged.write_bytes(flipped)
-        with pytest.raises(DamagedFileError, match=r"damaged\.safetensors is damaged"):
+        with pytest.raises(DamagedFileError, match=r"damaged\.safetensors is corrupt"):
             read_tensors(damaged)
     for length in range(len(content)):
         damaged.write_bytes(content[:length])
-        with pytest.raises(DamagedFileError, match=r"damaged\.safetensors is damaged"):
+        with pytest.raises(DamagedFileError, match=r"damaged\.safetensors is corrupt"):
             read_tensors(damaged)
 
 

@@ -45,7 +45,7 @@ def test_without_noise_denoising_is_reconstruction(state: ae_jax.TrainState, dig
 def test_a_loss_with_keys_wants_one(state: ae_jax.TrainState, digits: np.ndarray) -> None:
     images = ae_jax.normalise(digits[:20])
     for call in (ae_jax.make_train_step(noise_of), functools.partial(ae_jax.eval_step, loss_fn=noise_of)):
-        with pytest.raises(ValueError, match="give a key"):
+        with pytest.raises(ValueError, match="pass a key"):
             call(state, images)
 
 

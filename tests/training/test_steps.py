@@ -157,7 +157,7 @@ def test_the_callers_own_loss_is_minimised(digits: np.ndarray) -> None:
 
 def test_what_cannot_be_trained_on_is_an_error_that_says_why(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
-    with pytest.raises(ValueError, match=r"one value an image, f32\[300\], not f32\[\]"):
+    with pytest.raises(ValueError, match=r"one value per image, f32\[300\], not f32\[\]"):
         ae_jax.make_train_step(lambda *args: ae_jax.reconstruction_loss(*args).mean())(state, ae_jax.normalise(digits))
     with pytest.raises(ValueError, match="batches of 64 from 0 images"):
         ae_jax.train_epoch(state, digits[:0], jax.random.key(0))

@@ -1,0 +1,133 @@
+"""The command line without a process: arguments, errors, recipes, help."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from ae_jax.cli import parse_training
+from ae_jax.config import GROUPS, Interval, TrainConfig, fast
+from tests.support.bad_array_files import bad_array_files
+from tests.support.commands import bad_input
+
+pytestmark = pytest.mark.usefixtures("environment")
+RECIPES = {"tutorial": TrainConfig, "fast": fast}
+
+BAD_ARGUMENTS = {
+    "arch": (["--arch", "resnet"], "argument --arch: invalid choice: 'resnet'"),
+    "dataset": (["--dataset", "cifar"], "unknown dataset 'cifar'; choose auto, mnist"),
+    "no such flag": (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
+    "no epochs": (["--epochs", "0"], "--epochs must be at least 1, not 0"),
+    "negative epochs": (["--epochs", "-1"], "--epochs must be at least 1, not -1"),
+    "epochs in words": (["--epochs", "ten"], "argument --epochs: invalid int value: 'ten'"),
+    "no batch": (["--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+    "latent dimension": (["--latent-dim", "785"], "--latent-dim must be between 1 and 784, not 785"),
+    "noise": (["--noise", "-1"], "--noise must be between 0 and 10, not -1.0"),
+    "no rate": (["--learning-rate", "0"], "--learning-rate must be a finite number above 0, not 0.0"),
+    "negative rate": (["--learning-rate", "-0.001"], "--learning-rate must be a finite number above 0, not -0.001"),
+    "infinite rate": (["--learning-rate", "inf"], "--learning-rate must be a finite number above 0, not inf"),
+    "rate that is no number": (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
+    "rate beyond float32": (["--learning-rate", "1e39"], "--learning-rate must be a finite number above 0, not 1e+39"),
+    "negative decay": (["--weight-decay", "-1"], "--weight-decay must be a finite number, 0 or above, not -1.0"),
+    "schedule": (["--schedule", "linear"], "argument --schedule: invalid choice: 'linear'"),
+    "warm-up": (["--warmup", "1.5"], "--warmup must be between 0 and 1, not 1.5"),
+    "beta1": (["--beta1", "0.99999999"], "--beta1 must be 0 or above and, rounded to float32, below 1, not 0.99999999"),
+    "beta2": (["--beta2", "-0.1"], "--beta2 must be 0 or above and, rounded to float32, below 1, not -0.1"),
+    "recipe": (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
+    "recipe's setting": (["--recipe", "fast", "--epochs", "0"], "--epochs must be at least 1, not 0"),
+    "no devices": (["--devices", "0"], "--devices must be auto or a number, 1 or more, not 0"),
+    "devices beyond counting": (["--devices", "9" * 5000], "--devices must be auto or a number, 1 or more, not 999"),
+    "devices in words": (["--devices", "two"], "--devices must be auto or a number, 1 or more, not two"),
+    "keep none": (["--keep", "0"], "--keep must be at least 1, not 0"),
+    "figures": (["--figure-every", "-1"], "--figure-every must be at least 0, not -1"),
+    "checkpoints": (["--checkpoint-every", "3 steps"], "--checkpoint-every must be a number, or as 200steps, not 3 st"),
+    "no run to resume": (["--resume"], "runs/conv holds no run to resume; "),
+    "no run there": (["--resume", "--run-dir", "x"], "x holds no run to resume; leave out --resume to start one"),
+    "devices beyond a batch": (
+        ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
+        "--devices 3 cannot share a batch of 2; make --batch-size larger",
+    ),
+    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has "),
+    "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
+    "run folder under a file": (["--run-dir", "file/run", "--dataset", "own.npy"], "file/run is not a directory; "),
+    "run folder is a file": (["--run-dir", "file"], "file is not a directory; "),
+    "a part of the processes": (["--coordinator", "localhost:1234"], "go together: give all three, or none"),
+    "no port": (
+        ["--coordinator", "localhost", "--num-processes", "1", "--process-id", "0"],
+        "--coordinator must be HOST:PORT, not localhost",
+    ),
+    "process": (
+        ["--coordinator", "localhost:1", "--num-processes", "2", "--process-id", "2"],
+        "--process-id must be from 0 to below --num-processes, not 2",
+    ),
+}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("case", BAD_ARGUMENTS)
+def test_bad_arguments_are_a_one_line_error_and_leave_nothing_behind(
+    case: str, own_images: Path, tmp_path: Path
+) -> None:
+    arguments, message = BAD_ARGUMENTS[case]
+    (tmp_path / "file").touch()
+    before = contents(tmp_path)
+    error = bad_input("train.py", *arguments)
+    assert message in error
+    assert error.count("\n") == 1
+    assert error.startswith("error: ")
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("name", ["shape", "pickled", "truncated.npz", "missing"])
+def test_bad_array_files_are_a_one_line_error_and_leave_nothing_behind(name: str, tmp_path: Path) -> None:
+    path, message = bad_array_files(tmp_path)[name]
+    error = bad_input("train.py", "--dataset", path)
+    assert re.search(message, error)
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_has_one_line_per_flag_with_its_default_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse_training(RECIPES, "", ["--help"])
+    assert end.value.code == 0
+    _, *groups = re.split(r"^([a-z ]+):\n", capsys.readouterr().out, flags=re.MULTILINE)
+    assert groups[::2] == ["options", *GROUPS]
+    flags = {}
+    for text in groups[3::2]:
+        lines = text.strip("\n").splitlines()
+        found = dict(re.findall(r"^  --([a-z0-9-]+) +(.*)$", text, re.MULTILINE))
+        assert len(found) == len(lines)
+        flags |= found
+    fields = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(TrainConfig)}
+    fields["recipe"] = "tutorial"
+    assert flags.pop("resume")
+    assert flags.keys() == fields.keys()
+    for name, default in fields.items():
+        assert f"({default})" in flags[name] or (default is None and "default" in flags[name]) or default is False
+        assert flags[name].strip()
+
+
+@pytest.mark.parametrize("arch", ["conv", "linear"])
+def test_a_recipe_gives_the_defaults_and_flags_override_it(arch: str) -> None:
+    assert parse_training(RECIPES, "", ["--arch", arch]).config == TrainConfig(arch=arch)
+    assert parse_training(RECIPES, "", ["--arch", arch, "--recipe", "fast"]).config == fast(arch) != TrainConfig(arch)
+    asked = parse_training(RECIPES, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
+    assert asked.config == dataclasses.replace(fast(arch), epochs=7, seed=3)
+    assert parse_training(RECIPES, "", ["--arch", arch]).given == {"arch": arch}  # a resumed run has to agree with it
+    assert asked.given | {"epochs": 7, "seed": 3, "schedule": "cosine", "beta2": 0.95} == asked.given
+
+
+@pytest.mark.parametrize(
+    "config", [TrainConfig(), TrainConfig("linear", devices=2, checkpoint_every=Interval(200, "steps"))]
+)
+def test_settings_pass_through_json_unchanged(config: TrainConfig) -> None:
+    settings = config.as_json()
+    assert TrainConfig(**settings) == config
+    assert settings["devices"] == str(config.devices)  # text, as on the command line
+    assert settings["checkpoint_every"] == ("200steps" if config.devices == 2 else "1")
