@@ -186,9 +186,14 @@ def _run(*arguments: str) -> str:
 @contextlib.contextmanager
 def _contenders(tasks: dict[str, tuple[str, Task]]) -> Iterator[tuple[dict[str, Contender], dict[str, str]]]:
     """Start contenders; yield those that built, and the error message of each of the others."""
-    contenders = {key: Contender(name, task) for key, (name, task) in tasks.items()}
+    missing = {
+        key: "PyTorch is not installed"
+        for key, (name, _) in tasks.items()
+        if name.startswith("PyTorch") and not importlib.util.find_spec("torch")
+    }
+    contenders = {key: Contender(name, task) for key, (name, task) in tasks.items() if key not in missing}
     try:
-        missing = {key: error for key, contender in contenders.items() if (error := contender.ready()) is not None}
+        missing |= {key: error for key, contender in contenders.items() if (error := contender.ready()) is not None}
         yield {key: contender for key, contender in contenders.items() if key not in missing}, missing
     finally:
         for contender in contenders.values():

@@ -62,6 +62,15 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def glyphs_dir(data_dir: Path) -> Path:
+    """A data folder that all tests share and that holds glyphs alone."""
+    folder = data_dir.with_name(f"{data_dir.name}-glyphs")
+    ae_jax.load_dataset("glyphs", "train", data_dir=folder)
+    ae_jax.load_dataset("glyphs", "test", data_dir=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def mnist_files() -> Path:
     """The folder of the official MNIST files; the tests that want real digits are skipped without."""
     path = os.environ.get("AE_JAX_MANUAL_DIR")
@@ -117,6 +126,16 @@ def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def optimised_here() -> Iterator[None]:
     """This process does so too, for the tests of a module."""
+    yield from _optimise()
+
+
+@pytest.fixture
+def optimised_test() -> Iterator[None]:
+    """This process does so for one test."""
+    yield from _optimise()
+
+
+def _optimise() -> Iterator[None]:
     jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", False)
     yield
@@ -196,3 +215,11 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
         return folder / arch
 
     return run
+
+
+# Tests that start processes or run for long come first, so that no worker is left with one at the end.
+_LONG = ("test_multihost", "test_notebook", "test_faults", "runs/test_train", "sweep/", "runs/test_quality")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))

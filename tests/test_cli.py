@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -131,3 +133,26 @@ def test_settings_pass_through_json_unchanged(config: TrainConfig) -> None:
     assert TrainConfig(**settings) == config
     assert settings["devices"] == str(config.devices)  # text, as on the command line
     assert settings["checkpoint_every"] == ("200steps" if config.devices == 2 else "1")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "errors"),
+    [
+        ("pass", 0, ""),
+        ("raise InputError('bad; mend it.')", 2, "error: bad; mend it.\n"),
+        ("raise RunError('failed; start again.')", 1, "error: failed; start again.\n"),
+        ("raise OSError('disk full')", 1, "error: disk full.\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "Terminated.\n"),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "Interrupted.\n"),
+    ],
+)
+def test_the_outcome_of_a_command_is_an_exit_code_and_one_line(body: str, code: int, errors: str) -> None:
+    program = (
+        "import os, signal, time\n"
+        "from ae_jax.cli import run_command\n"
+        "from ae_jax.errors import InputError, RunError\n"
+        f"def main():\n    print('begun'); {body}\n"
+        "run_command(main)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "begun\n", errors)

@@ -12,12 +12,12 @@ def texts(figure: Figure) -> str:
 
 
 def shown(figure: Figure, row: int) -> list[np.ndarray]:
-    """The images of a row; two pixels lie between them."""
-    picture = np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan)[row * 30 :][:28]
-    return [picture[:, column : column + 28] for column in range(0, picture.shape[1], 30)]
+    """Return the images of a row, which are 2 pixels apart."""
+    pixels = np.ma.filled(figure.axes[0].get_images()[0].get_array(), np.nan)[row * 30 :][:28]
+    return [pixels[:, column : column + 28] for column in range(0, pixels.shape[1], 30)]
 
 
-def test_originals_stand_above_their_reconstructions(digits: np.ndarray) -> None:
+def test_reconstruction_figure_shows_originals_above_reconstructions(digits: np.ndarray) -> None:
     images = (digits[:9] / 255).astype(np.float32)
     recons = (1 - images).astype(np.float32)
     figure = reconstruction_figure(images, recons, "conv on glyphs")
@@ -27,7 +27,7 @@ def test_originals_stand_above_their_reconstructions(digits: np.ndarray) -> None
     assert texts(figure).split() == ["conv", "on", "glyphs", "original", "reconstruction"]
 
 
-def test_a_single_image_makes_a_figure_and_many_make_several_rows(digits: np.ndarray) -> None:
+def test_reconstruction_figure_wraps_many_images_and_accepts_a_single_one(digits: np.ndarray) -> None:
     images = (digits[:12] / 255).astype(np.float32)
     np.testing.assert_array_equal(
         shown(reconstruction_figure(images[:1], images[:1], "one"), row=1), images[:1, ..., 0]
@@ -38,7 +38,7 @@ def test_a_single_image_makes_a_figure_and_many_make_several_rows(digits: np.nda
     assert texts(figure).split() == ["twelve", *["original", "noisy", "reconstruction"] * 2]
 
 
-def test_the_curve_shows_both_losses_and_the_baseline() -> None:
+def test_loss_figure_shows_both_losses_and_the_baseline() -> None:
     figure = loss_figure([0.3, 0.2], [0.25, 0.15], baseline=0.05, baseline_name="PCA", title="conv on mnist")
     (axes,) = figure.axes
     train, test, baseline = axes.get_lines()

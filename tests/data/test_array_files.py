@@ -8,7 +8,7 @@ from tests.support.bad_array_files import bad_array_files
 
 
 @pytest.mark.parametrize("shape", [(25, 28, 28), (25, 28, 28, 1)])
-def test_every_tenth_image_of_a_file_is_for_testing(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_every_tenth_image_of_an_array_file_goes_to_the_test_split(shape: tuple[int, ...], tmp_path: Path) -> None:
     images = np.arange(25, dtype=np.uint8)[:, None, None] + np.zeros((25, 28, 28), np.uint8)
     np.save(tmp_path / "own.npy", images.reshape(shape))
     train, test = (ae_jax.load_dataset(str(tmp_path / "own.npy"), split) for split in ("train", "test"))
@@ -18,7 +18,7 @@ def test_every_tenth_image_of_a_file_is_for_testing(shape: tuple[int, ...], tmp_
     assert train.labels is None
 
 
-def test_labels_follow_their_images(tmp_path: Path, digits: np.ndarray) -> None:
+def test_labels_stay_aligned_with_images_after_splitting(tmp_path: Path, digits: np.ndarray) -> None:
     labels = np.arange(300)
     np.savez(tmp_path / "own.npz", images=digits, labels=labels)
     for split in ("train", "test"):
@@ -27,7 +27,7 @@ def test_labels_follow_their_images(tmp_path: Path, digits: np.ndarray) -> None:
         np.testing.assert_array_equal(part.images, digits[part.labels])
 
 
-def test_a_file_split_as_kerass_is_keeps_its_split(tmp_path: Path, digits: np.ndarray) -> None:
+def test_keras_style_npz_keeps_its_train_test_split(tmp_path: Path, digits: np.ndarray) -> None:
     np.savez_compressed(
         tmp_path / "mnist.npz", x_train=digits[:200, :, :, 0], y_train=np.ones(200, int), x_test=digits[200:]
     )
@@ -38,7 +38,7 @@ def test_a_file_split_as_kerass_is_keeps_its_split(tmp_path: Path, digits: np.nd
     assert test.labels is None
 
 
-def test_a_bad_array_file_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_invalid_array_files_raise_one_line_errors_naming_the_file(tmp_path: Path) -> None:
     for name, (path, message) in bad_array_files(tmp_path).items():
         with pytest.raises(ae_jax.InputError, match=message) as error:
             ae_jax.load_dataset(str(path))

@@ -6,19 +6,19 @@ from jax import numpy as jnp
 import ae_jax
 
 
-def numbered_images(n: int) -> np.ndarray:
-    """u8[n, 2, 2, 1], each with its number in its first two pixels."""
+def indexed_images(n: int) -> np.ndarray:
+    """Return `u8[n, 2, 2, 1]`, with the index of each image encoded in its first two pixels."""
     images = np.zeros((n, 2, 2, 1), np.uint8)
     images[:, 0, :, 0] = np.stack(np.divmod(np.arange(n), 256), axis=1)
     return images
 
 
-def numbers(batch: jax.Array) -> np.ndarray:
+def image_indices(batch: jax.Array) -> np.ndarray:
     high, low = np.round(255 * np.asarray(batch)[:, 0, :, 0]).astype(int).T
     return 256 * high + low
 
 
-def test_pixels_are_divided_by_255_exactly() -> None:
+def test_normalise_equals_float32_division_by_255_also_under_jit() -> None:
     values = np.arange(256, dtype=np.uint8)
     expected = values.astype(np.float32) / np.float32(255)
     np.testing.assert_array_equal(ae_jax.normalise(values), expected)
@@ -27,18 +27,20 @@ def test_pixels_are_divided_by_255_exactly() -> None:
 
 
 @pytest.mark.parametrize(("n", "batch_size", "sizes"), [(150, 64, [64, 64, 22]), (128, 64, [64, 64]), (5, 64, [5])])
-def test_every_image_comes_once_and_the_last_batch_is_what_is_left(n: int, batch_size: int, sizes: list[int]) -> None:
-    batches = list(ae_jax.batches(numbered_images(n), jax.random.key(0), batch_size=batch_size))
+def test_batches_contain_each_image_once_and_the_last_is_the_remainder(
+    n: int, batch_size: int, sizes: list[int]
+) -> None:
+    batches = list(ae_jax.batches(indexed_images(n), jax.random.key(0), batch_size=batch_size))
     assert [len(batch) for batch in batches] == sizes
     assert {batch.dtype for batch in batches} == {jnp.dtype("float32")}
-    order = np.concatenate([numbers(batch) for batch in batches])
+    order = np.concatenate([image_indices(batch) for batch in batches])
     assert sorted(order) == list(range(n))
     assert n == 5 or list(order) != list(range(n))
 
 
-def test_the_key_makes_the_order() -> None:
+def test_shuffle_order_is_determined_by_the_key() -> None:
     def order(key: jax.Array | None) -> list[int]:
-        return np.concatenate([numbers(batch) for batch in ae_jax.batches(numbered_images(100), key)]).tolist()
+        return np.concatenate([image_indices(batch) for batch in ae_jax.batches(indexed_images(100), key)]).tolist()
 
     assert order(jax.random.key(1)) == order(jax.random.key(1))
     assert order(jax.random.key(1)) != order(jax.random.key(2))

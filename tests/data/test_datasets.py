@@ -14,18 +14,18 @@ import ae_jax
 from tests.conftest import use_proxy
 
 
-def test_an_unknown_dataset_is_an_error_that_names_the_known_ones() -> None:
+def test_unknown_dataset_error_lists_the_known_datasets() -> None:
     with pytest.raises(ae_jax.InputError, match=r"unknown dataset 'cifar'; choose auto, mnist, .*glyphs"):
         ae_jax.load_dataset("cifar")
 
 
-def test_an_unknown_split_is_an_error_that_names_the_known_ones() -> None:
+def test_unknown_split_error_lists_the_known_splits() -> None:
     with pytest.raises(ae_jax.InputError, match="unknown split 'validation'; choose train or test"):
         ae_jax.load_dataset("glyphs", "validation")
 
 
 @pytest.mark.usefixtures("environment")
-def test_glyphs_are_the_same_on_every_start(data_dir: Path, tmp_path: Path) -> None:
+def test_glyphs_are_identical_from_cache_and_in_a_new_process(data_dir: Path, tmp_path: Path) -> None:
     first = ae_jax.load_dataset("glyphs", "test")
     again = ae_jax.load_dataset("glyphs", "test")  # from the cache
     assert first.images.shape == (10_000, 28, 28, 1)
@@ -40,7 +40,7 @@ def test_glyphs_are_the_same_on_every_start(data_dir: Path, tmp_path: Path) -> N
     assert start.stdout.strip() == hashlib.sha256(first.images.tobytes() + first.labels.tobytes()).hexdigest()
 
 
-def test_a_damaged_cache_is_named_and_made_again(
+def test_corrupt_cache_is_reported_and_regenerated(
     data_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = ae_jax.load_dataset("glyphs", "test", data_dir=data_dir)
@@ -56,23 +56,21 @@ def test_a_damaged_cache_is_named_and_made_again(
     assert cache.read_bytes() == (data_dir / "ae_jax" / "glyphs-test.safetensors").read_bytes()
 
 
-def test_a_data_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_unwritable_data_directory_raises_an_error_naming_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ae_jax.InputError, match=r"file/ae_jax cannot be written .* --data-dir"):
         ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path / "file")
 
 
 @pytest.mark.usefixtures("environment", "offline")
-def test_without_network_auto_is_glyphs_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_auto_falls_back_to_glyphs_offline_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
     assert "using the built-in GLYPHS" in caplog.text
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_network_that_never_answers_is_given_up_within_ten_seconds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+def test_unresponsive_network_times_out_within_ten_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         use_proxy(monkeypatch, port=silent.getsockname()[1])
         start = time.monotonic()
         assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
@@ -81,7 +79,7 @@ def test_a_network_that_never_answers_is_given_up_within_ten_seconds(
 
 @pytest.mark.usefixtures("environment", "offline")
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
-def test_without_network_a_dataset_by_name_is_never_substituted(name: str, tmp_path: Path) -> None:
+def test_explicit_dataset_is_never_substituted_offline(name: str, tmp_path: Path) -> None:
     with pytest.raises(ae_jax.InputError, match=f"{name} is not in .* --manual-dir"):
         ae_jax.load_dataset(name, data_dir=tmp_path / "data")
     assert not list(tmp_path.iterdir())

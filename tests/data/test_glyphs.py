@@ -5,7 +5,7 @@ from jax import numpy as jnp
 import ae_jax
 
 
-def test_a_key_always_draws_the_same_and_another_key_other_images() -> None:
+def test_glyphs_are_determined_by_the_key() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 100)
     again, labels_again = ae_jax.draw_glyphs(jax.random.key(0), 100)
     others, _ = ae_jax.draw_glyphs(jax.random.key(1), 100)
@@ -14,29 +14,29 @@ def test_a_key_always_draws_the_same_and_another_key_other_images() -> None:
     assert not jnp.array_equal(images, others)
 
 
-def test_the_images_are_like_mnists() -> None:
+def test_glyphs_match_mnist_in_shape_and_pixel_statistics() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 5000)
     assert images.shape == (5000, 28, 28, 1)
     pixels = np.asarray(images) / 255
     assert abs(pixels.mean() - 0.131) < 0.02  # MNIST's training images: mean 0.131, standard deviation 0.308
     assert abs(pixels.std() - 0.308) < 0.03
-    assert pixels.max(axis=(1, 2, 3)).min() > 0.5  # none is empty
+    assert pixels.max(axis=(1, 2, 3)).min() > 0.5  # no image is empty
     border = pixels[:, [0, -1]].mean() + pixels[:, :, [0, -1]].mean()
-    assert border < 0.02  # and hardly any is cut off
+    assert border < 0.02  # hardly any glyph is cropped
     counts = np.bincount(np.asarray(labels), minlength=10)
     assert counts.min() > 400  # 500 each, standard deviation 21
 
 
-def test_a_digit_is_recognised_by_its_neighbours() -> None:
+def test_nearest_neighbours_classify_glyphs_with_80_percent_accuracy() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 3000)
     flat = ae_jax.normalise(images).reshape(3000, 784)
-    known, asked = flat[:2700], flat[2700:]
-    distances = (known**2).sum(1)[None] - 2 * asked @ known.T
+    train, queries = flat[:2700], flat[2700:]
+    distances = (train**2).sum(1)[None] - 2 * queries @ train.T
     nearest = labels[:2700][distances.argmin(1)]
     assert (nearest == labels[2700:]).mean() > 0.8  # 0.1 by chance
 
 
-def test_any_characters_can_be_drawn() -> None:
+def test_glyphs_can_be_drawn_from_custom_characters() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 200, "AWgy@")
     assert images.shape == (200, 28, 28, 1)
     assert set(np.asarray(labels)) == {0, 1, 2, 3, 4}

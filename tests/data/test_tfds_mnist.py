@@ -19,7 +19,7 @@ def read_idx(path: Path, header_bytes: int) -> np.ndarray:
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("name", ["auto", "mnist"])
-def test_a_manual_folder_without_the_files_is_an_error_that_names_them(name: str, tmp_path: Path) -> None:
+def test_incomplete_manual_dir_error_lists_the_missing_files(name: str, tmp_path: Path) -> None:
     first, *others = official_files("mnist")
     (tmp_path / first).touch()
     with pytest.raises(ae_jax.InputError, match=f"lacks {', '.join(others)};"):
@@ -27,7 +27,7 @@ def test_a_manual_folder_without_the_files_is_an_error_that_names_them(name: str
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "emnist/letters"])
-def test_files_that_are_not_the_official_ones_fail_their_checksum(name: str, tmp_path: Path) -> None:
+def test_unofficial_files_fail_checksum_verification(name: str, tmp_path: Path) -> None:
     manual = tmp_path / "manual"
     manual.mkdir()
     for file in official_files(name):
@@ -39,7 +39,7 @@ def test_files_that_are_not_the_official_ones_fail_their_checksum(name: str, tmp
 
 
 @pytest.mark.parametrize("name", ["auto", "mnist"])
-def test_a_folder_prepared_as_tfrecord_is_an_error_that_says_what_to_do(name: str, tmp_path: Path) -> None:
+def test_dataset_prepared_as_tfrecord_raises_an_actionable_error(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist", "fileFormat": "tfrecord"}))
@@ -47,7 +47,7 @@ def test_a_folder_prepared_as_tfrecord_is_an_error_that_says_what_to_do(name: st
         ae_jax.load_dataset(name, data_dir=tmp_path)
 
 
-def test_mnist_is_what_the_official_files_hold(mnist_files: Path, data_dir: Path) -> None:
+def test_mnist_matches_the_official_idx_files(mnist_files: Path, data_dir: Path) -> None:
     for split, prefix in (("train", "train"), ("test", "t10k")):
         data = ae_jax.load_dataset("mnist", split, data_dir=data_dir, manual_dir=mnist_files)
         images = read_idx(mnist_files / f"{prefix}-images-idx3-ubyte.gz", 16).reshape(-1, 784)
@@ -60,7 +60,7 @@ def test_mnist_is_what_the_official_files_hold(mnist_files: Path, data_dir: Path
         assert actual == expected
 
 
-def test_tfds_itself_opens_what_was_prepared(mnist_files: Path, data_dir: Path) -> None:
+def test_prepared_mnist_is_readable_with_tfds(mnist_files: Path, data_dir: Path) -> None:
     data = ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
     tfds = pytest.importorskip("tensorflow_datasets")
     source = tfds.data_source("mnist", split="test", data_dir=data_dir)
@@ -70,20 +70,20 @@ def test_tfds_itself_opens_what_was_prepared(mnist_files: Path, data_dir: Path) 
         assert source[i]["label"] == data.labels[i]
 
 
-def test_auto_is_mnist_where_its_files_are_at_hand(mnist_files: Path, tmp_path: Path) -> None:
+def test_auto_selects_mnist_when_its_files_are_available(mnist_files: Path, tmp_path: Path) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path, manual_dir=mnist_files) == "mnist"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "altered"])
-def test_a_damaged_official_file_is_an_error_that_names_its_checksum(
-    damage: str, mnist_files: Path, tmp_path: Path
+@pytest.mark.parametrize("corruption", ["truncated", "altered"])
+def test_corrupt_official_file_error_names_the_expected_checksum(
+    corruption: str, mnist_files: Path, tmp_path: Path
 ) -> None:
     manual = tmp_path / "manual"
     shutil.copytree(mnist_files, manual)
     file = manual / "train-images-idx3-ubyte.gz"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
-    file.write_bytes(content if damage == "altered" else content[: len(content) // 2])
+    file.write_bytes(content if corruption == "altered" else content[: len(content) // 2])
     official = "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
     with pytest.raises(ae_jax.InputError, match=f"{file}, has wrong checksum: .*{official}"):
         ae_jax.load_dataset("auto", data_dir=tmp_path / "data", manual_dir=manual)
@@ -91,7 +91,7 @@ def test_a_damaged_official_file_is_an_error_that_names_its_checksum(
 
 
 def write_emnist(folder: Path, images: np.ndarray, labels: np.ndarray) -> bytes:
-    """An archive like EMNIST's, of the same images for training and testing; its content."""
+    """Write an archive in EMNIST's layout, with the same images in both splits, and return its bytes."""
     with zipfile.ZipFile(folder / "gzip.zip", "w") as archive:
         for split in ("train", "test"):
             prefix = f"gzip/emnist-letters-{split}"
@@ -100,7 +100,7 @@ def write_emnist(folder: Path, images: np.ndarray, labels: np.ndarray) -> bytes:
     return (folder / "gzip.zip").read_bytes()
 
 
-def test_emnist_is_tfdss_and_stands_upright(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_emnist_matches_tfds_transposed_to_upright_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.checksums import UrlInfo
 
@@ -109,7 +109,7 @@ def test_emnist_is_tfdss_and_stands_upright(tmp_path: Path, monkeypatch: pytest.
     content = write_emnist(tmp_path, images, labels)
     emnist = tfds.builder_cls("emnist")
     info = UrlInfo(size=len(content), checksum=hashlib.sha256(content).hexdigest(), filename="gzip.zip")
-    monkeypatch.setattr(emnist, "url_infos", {emnist.URL: info})  # of this archive: the real one is 560 MB
+    monkeypatch.setattr(emnist, "url_infos", {emnist.URL: info})  # of this archive, since the real one has 560 MB
     (config,) = (config for config in emnist.BUILDER_CONFIGS if config.name == "letters")
     monkeypatch.setattr(config, "train_examples", 30)  # fewer than the file has, as for the real letters
     monkeypatch.setattr(config, "test_examples", 40)

@@ -23,7 +23,7 @@ def to_torch(run_dir: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(("arch", "latent_dim"), [*((arch, None) for arch in ARCHS), ("linear", 7)])
-def test_to_pytorch_and_back_is_the_same_model(
+def test_pytorch_round_trip_preserves_the_model_bit_for_bit(
     arch: str, latent_dim: int | None, untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     run_dir = untrained_run(arch, latent_dim)
@@ -35,7 +35,7 @@ def test_to_pytorch_and_back_is_the_same_model(
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_live_pytorch_loads_the_file_and_computes_the_same(
+def test_pytorch_loads_converted_weights_and_reproduces_the_reconstructions(
     arch: str, untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch")
@@ -65,16 +65,18 @@ def test_live_pytorch_loads_the_file_and_computes_the_same(
     assert not (tmp_path / "whole").exists()
 
 
-def test_without_pytorch_its_own_files_are_an_error_that_says_what_to_do(
+def test_pt_file_without_pytorch_installed_raises_an_actionable_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
     (tmp_path / "model.pt").touch()
     with pytest.raises(ae_jax.InputError, match="needs PyTorch: pip install torch, or save with"):
         convert(ConvertConfig("from-torch", str(tmp_path / "model.pt"), str(tmp_path / "run")))
 
 
-def test_a_run_from_pytorch_is_a_run(untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path) -> None:
+def test_run_imported_from_pytorch_can_be_resumed(
+    untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
+) -> None:
     source = to_torch(untrained_run("linear", output="tanh"), tmp_path)
     run_dir = tmp_path / "run"
     convert(ConvertConfig("from-torch", str(source), str(run_dir), output="tanh"))
@@ -84,14 +86,16 @@ def test_a_run_from_pytorch_is_a_run(untrained_run: Callable[..., Path], labelle
     trained = ae_jax.load_model(run_dir)
     assert (trained.step, trained.metadata["dataset_used"]) == (9, str(labelled_images))
     for after, given in zip(jax.tree.leaves(trained.params), jax.tree.leaves(before), strict=True):
-        np.testing.assert_allclose(after, given, atol=1e-25)  # from these weights, at a rate of nothing
+        np.testing.assert_allclose(after, given, atol=1e-25)  # started from these weights, at a negligible rate
     with pytest.raises(ae_jax.InputError, match=r"--learning-rate 0\.1 contradicts"):
         resume(run_dir, learning_rate=0.1)  # now that it has been trained
     with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
         convert(ConvertConfig("from-torch", str(source), str(run_dir)))
 
 
-def test_wrong_names_shapes_and_models_are_listed(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_import_error_lists_wrong_names_shapes_and_non_finite_weights(
+    untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
     arrays = load_file(to_torch(untrained_run("conv"), tmp_path))
     good = dict(arrays)
     del arrays["encoder.0.bias"]
@@ -101,7 +105,7 @@ def test_wrong_names_shapes_and_models_are_listed(untrained_run: Callable[..., P
         "wrong": (arrays, r"for conv, .*missing encoder\.0\.bias \(16,\)"),
         "unexpected": (arrays, r"unexpected decoder\.9\.weight \(3,\)"),
         "shape": (arrays, r"decoder\.2\.weight has shape \(32, 16, 5, 5\), not \(32, 16, 3, 3\)"),
-        "foreign": ({"fc.weight": np.zeros(2, np.float32)}, r"fits none of the models.*unexpected fc\.weight"),
+        "unknown": ({"fc.weight": np.zeros(2, np.float32)}, r"fits none of the models.*unexpected fc\.weight"),
         "not finite": ({**good, "encoder.0.bias": np.full(16, np.nan, np.float32)}, r"encoder\.0\.bias .* not finite"),
     }
     for name, (tensors, message) in cases.items():
@@ -112,7 +116,7 @@ def test_wrong_names_shapes_and_models_are_listed(untrained_run: Callable[..., P
     assert not (tmp_path / "run").exists()
 
 
-def test_files_that_are_no_weights_are_one_sentence(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_files_without_weights_raise_clear_errors(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("no tensors")
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "text.bin").touch()
@@ -131,7 +135,9 @@ def test_files_that_are_no_weights_are_one_sentence(untrained_run: Callable[...,
             convert(ConvertConfig("from-torch", str(tmp_path / name), str(tmp_path / "run")))
 
 
-def test_a_file_is_never_overwritten(untrained_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_convert_and_export_refuse_existing_outputs_and_wrong_suffixes(
+    untrained_run: Callable[..., Path], tmp_path: Path
+) -> None:
     path = to_torch(untrained_run("linear"), tmp_path)
     with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
         ConvertConfig("to-torch", "runs/linear", str(path))
@@ -151,7 +157,7 @@ for folder in sys.argv[2:]:
     programs = [export.deserialize(open(f"{folder}/{name}.stablehlo", "rb").read()) for name in names]
     encode, decode, reconstruct = programs
     assert encode.platforms == ("cpu", "cuda", "tpu")
-    for n in (1, 7):
+    for n in (1, 7) if folder.endswith("linear") else (7,):
         code = encode.call(images[:n])
         codes = code if isinstance(code, (tuple, list)) else (code,)
         arrays = {"recons": reconstruct.call(images[:n]), "decoded": decode.call(*codes), "latents": codes[0]}
@@ -160,7 +166,7 @@ assert not {"ae_jax", "flax", "optax"} & set(sys.modules)
 """
 
 
-def test_exported_models_compute_the_same_without_this_package(
+def test_exported_stablehlo_reproduces_the_model_without_ae_jax(
     untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
 ) -> None:
     for arch in ARCHS:
@@ -172,7 +178,7 @@ def test_exported_models_compute_the_same_without_this_package(
     for arch in ARCHS:
         trained = ae_jax.load_model(untrained_run(arch))
         apply = jax.jit(trained.model.apply, static_argnames="method")
-        for n in (1, 7):
+        for n in (1, 7) if arch == "linear" else (7,):
             found = np.load(tmp_path / arch / f"{n}.npz")
             code = apply({"params": trained.params}, images[:n], method="encode")
             recons = apply({"params": trained.params}, images[:n])

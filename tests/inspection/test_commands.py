@@ -23,16 +23,16 @@ from ae_jax.training.losses import with_fixed_noise
 from tests.support.bad_array_files import bad_array_files
 from tests.support.commands import bad_input
 
-ARCHS = ["linear", "conv-pool"]  # a code that is an array, and one that has positions too
-PICTURES = {"codes", "code_images", "walks", "latent_axes", "map", "extremes", "filters"}
+ARCHS = ["linear", "conv-pool"]  # a latent code that is an array, and one that also has pooling positions
+FIGURES = {"codes", "code_images", "walks", "latent_axes", "map", "extremes", "filters"}
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
     return np.asarray(ae_jax.normalise(images))
 
 
-def size_of(picture: Path) -> tuple[int, int]:
-    with Image.open(picture) as image:
+def size_of(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:
         return image.size
 
 
@@ -44,7 +44,7 @@ def codes_and_recons(trained: ae_jax.TrainedModel, images: np.ndarray) -> tuple[
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_an_evaluations_numbers_are_those_of_the_model_and_of_pca(
+def test_evaluation_summary_and_table_match_independently_computed_metrics(
     arch: str,
     untrained_run: Callable[..., Path],
     labelled_images: Path,
@@ -90,11 +90,11 @@ def test_an_evaluations_numbers_are_those_of_the_model_and_of_pca(
         assert f" {value} |" in table
 
 
-def test_without_labels_what_needs_them_is_left_out_and_fashion_is_foreign_where_it_is_at_hand(
+def test_unlabelled_evaluation_omits_label_metrics_and_uses_prepared_fashion_mnist_as_ood(
     untrained_run: Callable[..., Path], own_images: Path, digits: np.ndarray, tmp_path: Path
 ) -> None:
     arrays = {"images": 255 - digits[:50], "labels": np.zeros(50, np.int32)}
-    for split in ("train", "test"):  # as if it had been prepared
+    for split in ("train", "test"):  # as if Fashion-MNIST had been prepared
         write_tensors(tmp_path / "ae_jax" / f"fashion_mnist-{split}.safetensors", arrays, {})
     trained = ae_jax.load_model(untrained_run("linear"))
     summary = evaluate_model(trained, str(own_images), data_dir=tmp_path).summary()
@@ -104,7 +104,9 @@ def test_without_labels_what_needs_them_is_left_out_and_fashion_is_foreign_where
     assert set(summary["model"]["auroc"]) == {"letters", "turned by 90°", "fashion_mnist"}
 
 
-def test_a_denoising_model_is_measured_on_noise_too(trained_run: Callable[..., Path], labelled_images: Path) -> None:
+def test_denoising_model_is_also_evaluated_on_noisy_inputs(
+    trained_run: Callable[..., Path], labelled_images: Path
+) -> None:
     trained = ae_jax.load_model(trained_run("linear", noise=0.4))
     summary = evaluate_model(trained).summary()
     test = ae_jax.load_dataset(str(labelled_images), "test")
@@ -113,51 +115,53 @@ def test_a_denoising_model_is_measured_on_noise_too(trained_run: Callable[..., P
     assert summary["denoising_mse"] == pytest.approx(float(np.mean((recons - pixels(test.images)) ** 2)), rel=1e-4)
 
 
-def test_pca_decodes_what_it_encodes(digits: np.ndarray) -> None:
+def test_pca_encode_and_decode_agree_with_pca_mse(digits: np.ndarray) -> None:
     pca = fit_pca(digits[:250], 20)
     np.testing.assert_allclose(pca.components.T @ pca.components, np.eye(20), atol=1e-5)
     recons = pca.decode(pca.encode(digits[250:]))
     error = np.mean((recons - pixels(digits[250:])) ** 2)
     assert error == pytest.approx(ae_jax.pca_mse(digits[:250], digits[250:], 20), rel=1e-4)
     spread = pca.encode(digits[:250]).var(axis=0)
-    assert np.all(np.diff(spread) <= 0)  # the component that explains most comes first
+    assert np.all(np.diff(spread) <= 0)  # components are sorted by explained variance
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-def test_every_picture_is_drawn(
+def test_visualize_writes_every_figure(
     arch: str, untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
 ) -> None:
     visualize_run(VisualizeConfig(str(untrained_run(arch)), out=str(tmp_path), dataset=str(labelled_images)))
-    assert {path.stem for path in tmp_path.iterdir()} == PICTURES
+    assert {path.stem for path in tmp_path.iterdir()} == FIGURES
     for path in tmp_path.iterdir():
         assert min(size_of(path)) > 150
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
-def test_codes_of_any_size_can_be_drawn(latent_dim: int, untrained_run: Callable[..., Path], own_images: Path) -> None:
+def test_visualize_supports_latent_dimensions_1_and_2_without_labels(
+    latent_dim: int, untrained_run: Callable[..., Path], own_images: Path
+) -> None:
     run_dir = untrained_run("linear", latent_dim)
     visualize_run(VisualizeConfig(str(run_dir), dataset=str(own_images)))  # without labels
     drawn = {path.name.removesuffix("_step_00000000.png") for path in (run_dir / "figures").glob("*_step_*.png")}
-    assert drawn == (PICTURES if latent_dim > 1 else PICTURES - {"map"})
+    assert drawn == (FIGURES if latent_dim > 1 else FIGURES - {"map"})
 
 
-def scattered(figure: Figure, axes: int = 0) -> int:
+def num_points(figure: Figure, axes: int = 0) -> int:
     return sum(len(points.get_offsets()) for points in figure.axes[axes].collections)
 
 
 @pytest.mark.parametrize(("d", "views"), [(1, 1), (2, 1), (3, 2), (64, 1)])
-def test_a_scatter_has_a_point_an_image_and_the_name_of_each_label(d: int, views: int) -> None:
+def test_scatter_figure_has_one_point_per_image_and_names_each_label(d: int, views: int) -> None:
     codes = np.random.default_rng(0).normal(size=(50, d)).astype(np.float32)
     labels = np.arange(50, dtype=np.int32) % 5
     figure = scatter_figure(codes, labels, "codes")
     assert len(figure.axes) == views
     for i in range(views):
-        assert scattered(figure, i) == 50
+        assert num_points(figure, i) == 50
         assert {text.get_text() for text in figure.axes[i].texts} == set("01234")
-    assert scattered(scatter_figure(codes, None, "codes")) == 50
+    assert num_points(scatter_figure(codes, None, "codes")) == 50
 
 
-def test_a_code_of_64_numbers_is_an_image_of_8_by_8_row_by_row(digits: np.ndarray) -> None:
+def test_64_dimensional_code_is_shown_as_an_8_by_8_image(digits: np.ndarray) -> None:
     codes = np.arange(2 * 3 * 64, dtype=np.float32).reshape(2, 3, 64)
     images = (digits[:6, :, :, 0] / 255).astype(np.float32).reshape(2, 3, 28, 28)
     figure = code_images_figure(images, codes, ["a", "b"], "codes")
@@ -168,7 +172,7 @@ def test_a_code_of_64_numbers_is_an_image_of_8_by_8_row_by_row(digits: np.ndarra
 
 
 @pytest.mark.parametrize(("arch", "suffix"), [("linear", ".npy"), ("linear", ".png"), ("conv-pool", ".npz")])
-def test_the_users_images_go_through_the_model(
+def test_reconstruct_writes_the_codes_and_reconstructions_of_the_model(
     arch: str, suffix: str, untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "in.npy", digits[:23])
@@ -188,7 +192,7 @@ def test_the_users_images_go_through_the_model(
         np.testing.assert_allclose(found, recons, rtol=1e-4, atol=1e-5)
 
 
-def test_a_picture_of_a_digit_goes_through_the_model(
+def test_reconstruct_gives_equal_results_for_greyscale_and_rgb_png(
     untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
 ) -> None:
     for i, mode in enumerate(("L", "RGB")):
@@ -202,13 +206,13 @@ def test_a_picture_of_a_digit_goes_through_the_model(
     np.testing.assert_array_equal(first, second)
 
 
-def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
+def test_reconstruct_rejects_invalid_images_and_arrays_with_one_line_errors(
     untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     Image.new("L", (56, 28)).save(tmp_path / "wide.png")
     Image.new("I;16", (28, 28)).save(tmp_path / "deep.png")
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "text.txt").write_text("no picture")
+    (tmp_path / "text.png").write_text("not an image")
+    (tmp_path / "text.txt").write_text("not an image")
     cases = {
         "wide.png": "has 56×28 pixels",
         "deep.png": r"of mode I;16",
@@ -217,7 +221,7 @@ def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
         "none.png": "does not exist",
     }
     bad = bad_array_files(tmp_path)
-    del bad["one"]  # is enough here
+    del bad["one"]  # a single image is valid here
     cases |= {path.name: message for path, message in bad.values() if "labels" not in path.name}
     for name, message in cases.items():
         config = ReconstructConfig(str(untrained_run("linear")), str(tmp_path / name), out=str(tmp_path / "out.npy"))
@@ -227,7 +231,7 @@ def test_pictures_and_arrays_that_cannot_be_used_are_one_sentence(
     assert not (tmp_path / "out.npy").exists()
 
 
-def test_files_that_cannot_be_written_are_refused_before_the_work(
+def test_unwritable_or_conflicting_output_paths_are_rejected_up_front(
     untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "there.npy").touch()
@@ -262,18 +266,18 @@ def test_files_that_cannot_be_written_are_refused_before_the_work(
     ],
 )
 @pytest.mark.usefixtures("environment")
-def test_a_missing_run_is_a_one_line_error(script: str, arguments: list[str]) -> None:
+def test_missing_run_directory_is_a_one_line_error(script: str, arguments: list[str]) -> None:
     error = bad_input(script, *arguments)
     assert error == "error: none does not exist; give a run directory or one of its checkpoints.\n"
     assert not list(Path().iterdir())
 
 
-def test_an_evaluation_prints_its_table_and_writes_its_files(
+def test_evaluate_writes_json_and_figure_and_prints_the_figure_path(
     untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_dir = untrained_run("linear")
     evaluate_run(EvaluateConfig(str(run_dir), json=str(tmp_path / "numbers.json"), dataset=str(labelled_images)))
     assert json.loads((tmp_path / "numbers.json").read_text())["arch"] == "linear"
-    picture = run_dir / "figures" / "evaluation_step_00000000.png"
-    assert capsys.readouterr().out.splitlines()[-1] == f"Figure: {picture}"
-    assert picture.exists()
+    figure = run_dir / "figures" / "evaluation_step_00000000.png"
+    assert capsys.readouterr().out.splitlines()[-1] == f"Figure: {figure}"
+    assert figure.exists()

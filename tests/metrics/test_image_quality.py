@@ -6,7 +6,7 @@ from ae_jax.metrics.image_quality import image_quality
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
-    """Wang et al. 2004, equation 13, averaged over all places where an 11×11 window fits."""
+    """Wang et al. 2004, equation 13, averaged over all positions where an 11×11 window fits."""
 
     def blur(x: np.ndarray) -> np.ndarray:
         return gaussian_filter(x, 1.5, radius=5)[5:-5, 5:-5]
@@ -18,7 +18,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.mean(numerator / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))))
 
 
-def test_each_measure_is_its_formula(digits: np.ndarray) -> None:
+def test_mse_psnr_and_ssim_match_their_definitions(digits: np.ndarray) -> None:
     images = (digits[:7] / 255).astype(np.float32)
     recons = np.clip(images + np.random.default_rng(0).normal(0, 0.2, images.shape), 0, 1).astype(np.float32)
     quality = image_quality(images, recons)
@@ -30,7 +30,7 @@ def test_each_measure_is_its_formula(digits: np.ndarray) -> None:
     np.testing.assert_allclose(quality.ssim, expected, atol=1e-5)  # differences of float32 squares
 
 
-def test_equal_images_are_as_alike_as_can_be(digits: np.ndarray) -> None:
+def test_identical_images_have_mse_0_psnr_100_and_ssim_1(digits: np.ndarray) -> None:
     images = (digits[:3] / 255).astype(np.float32)
     quality = image_quality(images, images)
     assert quality.mse.tolist() == [0, 0, 0]
@@ -38,8 +38,8 @@ def test_equal_images_are_as_alike_as_can_be(digits: np.ndarray) -> None:
     assert quality.ssim == pytest.approx([1, 1, 1])
 
 
-def test_no_image_depends_on_the_others(digits: np.ndarray) -> None:
-    images = (np.tile(digits, (4, 1, 1, 1))[:1001] / 255).astype(np.float32)  # more than are compared at once
+def test_image_quality_is_computed_per_image_independently_of_the_others(digits: np.ndarray) -> None:
+    images = (np.tile(digits, (4, 1, 1, 1))[:1001] / 255).astype(np.float32)  # more images than are compared at once
     recons = 1 - images
     whole, alone = image_quality(images, recons), image_quality(images[1000:], recons[1000:])
     for one, other in zip(whole, alone, strict=True):

@@ -8,7 +8,7 @@ def column(*values: float) -> np.ndarray:
     return np.array(values, np.float32)[:, None]
 
 
-def test_nearest_neighbours_vote_and_the_smallest_of_equally_frequent_labels_wins() -> None:
+def test_nearest_neighbours_take_a_majority_vote_with_ties_to_smallest_label() -> None:
     codes, labels = column(1, 2, 3, 4), np.array([9, 4, 4, 9], np.int32)  # fewer codes than neighbours
     assert nearest_neighbours(codes, labels, column(1.4)).tolist() == [4]
     codes, labels = column(0, 1, 2, 3, 4, 100), np.array([7, 7, 7, 3, 3, 3], np.int32)
@@ -16,7 +16,7 @@ def test_nearest_neighbours_vote_and_the_smallest_of_equally_frequent_labels_win
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_the_linear_probe_does_not_depend_on_the_scale_of_a_latent_dimension(scale: float) -> None:
+def test_linear_probe_is_invariant_to_the_scale_of_the_codes(scale: float) -> None:
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 600).astype(np.int32) * 5
     codes = random.normal(size=(600, 4)).astype(np.float32)
@@ -27,7 +27,7 @@ def test_the_linear_probe_does_not_depend_on_the_scale_of_a_latent_dimension(sca
     np.testing.assert_array_equal(linear_probe(scale * codes[:500], labels[:500], scale * codes[500:]), expected)
 
 
-def test_the_linear_probe_of_a_single_class_predicts_it() -> None:
+def test_linear_probe_trained_on_a_single_class_predicts_it() -> None:
     assert linear_probe(column(1, 2), np.array([3, 3], np.int32), column(5, 6, 7)).tolist() == [3, 3, 3]
 
 

@@ -22,7 +22,7 @@ def fresh(model: nn.Module) -> dict[str, Params]:
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
-def test_images_become_codes_become_images(latent_dim: int) -> None:
+def test_encode_then_decode_equals_the_full_model(latent_dim: int) -> None:
     model = MODELS[latent_dim]()
     images = random_images(5)
     variables = fresh(model)
@@ -31,30 +31,30 @@ def test_images_become_codes_become_images(latent_dim: int) -> None:
     assert latents.shape == (5, latent_dim)
     assert recons.shape == images.shape
     assert 0 <= recons.min() <= recons.max() <= 1
-    np.testing.assert_allclose(jax.jit(model.apply)(variables, images), recons, rtol=1e-5)  # fused otherwise
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, images), recons, rtol=1e-5)  # fused differently
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (2, 28, 28), (2, 1, 28, 28), (2, 784), (2, 32, 32, 1)])
-def test_a_wrong_image_shape_is_an_error_that_names_the_right_one(latent_dim: int, shape: tuple[int, ...]) -> None:
+def test_wrong_image_shape_error_names_the_expected_shape(latent_dim: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"images must have shape \(batch, 28, 28, 1\), got"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros(shape))
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
-def test_pixels_that_were_not_normalised_are_an_error_that_says_how(latent_dim: int) -> None:
+def test_uint8_images_raise_an_error_that_suggests_normalise(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=r"images must be floating-point, got uint8; convert .* ae_jax\.normalise"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 28, 28, 1), jnp.uint8))
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
-def test_a_wrong_code_shape_is_an_error_that_names_the_right_one(latent_dim: int) -> None:
+def test_wrong_latent_shape_error_names_the_expected_shape(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=rf"latents must have shape \(batch, {latent_dim}\), got \(2, 5\)"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 5)), method="decode")
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
-def test_the_code_can_have_another_size(latent_dim: int) -> None:
+def test_latent_dimension_is_configurable(latent_dim: int) -> None:
     model = MODELS[latent_dim](latent_dim=7)
     images = jnp.zeros((2, 28, 28, 1))
     variables = jax.eval_shape(model.init, jax.random.key(0), images)
@@ -63,7 +63,20 @@ def test_the_code_can_have_another_size(latent_dim: int) -> None:
     assert jax.eval_shape(model.apply, variables, images).shape == (2, 28, 28, 1)
 
 
-def test_a_pooled_code_keeps_where_the_maxima_were() -> None:
+def test_pooling_model_rejects_wrong_shapes_and_dtypes() -> None:
+    model, key = ae_jax.ConvPoolAutoencoder(), jax.random.key(0)
+    with pytest.raises(ValueError, match=r"images must have shape \(batch, 28, 28, 1\), got \(2, 32, 32, 1\)"):
+        model.init(key, jnp.zeros((2, 32, 32, 1)))
+    with pytest.raises(ValueError, match="images must be floating-point, got uint8"):
+        model.init(key, jnp.zeros((2, 28, 28, 1), jnp.uint8))
+    positions = (jnp.zeros((2, 14, 14, 16), jnp.int32), jnp.zeros((2, 7, 7, 32), jnp.int32))
+    with pytest.raises(ValueError, match=r"latents must have shape \(batch, 64\), got \(2, 5\)"):
+        model.init(key, ae_jax.PooledCode(jnp.zeros((2, 5)), positions), method="decode")
+    with pytest.raises(ValueError, match="latents must be floating-point, got int32"):
+        model.init(key, ae_jax.PooledCode(jnp.zeros((2, 64), jnp.int32), positions), method="decode")
+
+
+def test_pooled_code_holds_the_max_positions_that_decoding_uses() -> None:
     model = ae_jax.ConvPoolAutoencoder(latent_dim=5)
     images = random_images(3)
     variables = fresh(model)
@@ -76,13 +89,13 @@ def test_a_pooled_code_keeps_where_the_maxima_were() -> None:
         ((3, 7, 7, 32), jnp.int32),
     ]
     recons = decode(variables, code)
-    np.testing.assert_allclose(jax.jit(model.apply)(variables, images), recons, rtol=1e-5)  # fused otherwise
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, images), recons, rtol=1e-5)  # fused differently
     turned = code._replace(positions=tuple(found[::-1] for found in code.positions))
     assert not np.allclose(decode(variables, turned), recons)
 
 
 @pytest.mark.parametrize("model_class", ALL)
-def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type) -> None:
+def test_tanh_model_works_in_minus_1_to_1_but_returns_pixels(model_class: type) -> None:
     images = random_images(4)
     sigmoid, tanh = model_class(), model_class(output="tanh")
     params = fresh(sigmoid)
@@ -93,7 +106,7 @@ def test_tanh_works_between_minus_one_and_one_and_gives_pixels(model_class: type
 
 
 @pytest.mark.parametrize("model_class", ALL)
-def test_bfloat16_is_the_arithmetics_and_float32_everything_elses(model_class: type) -> None:
+def test_bfloat16_is_used_for_products_and_float32_for_everything_else(model_class: type) -> None:
     images = random_images(4)
     model, exact = model_class(precision="bfloat16"), model_class()
     params = fresh(exact)["params"]

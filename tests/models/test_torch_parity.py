@@ -1,9 +1,9 @@
-"""ae_jax computes what PyTorch computes: golden numbers always, live PyTorch where it is installed.
+"""Numerical parity with PyTorch: always against golden files, and against live PyTorch where it is installed.
 
 Tolerances. Both sides are float32 and differ in the order of their sums, of up to 1,568 products: outputs and gradients
-agree to 1e-5 of a tensor's largest entry. Adam divides a gradient by its own size, which turns the relative error of an
-entry into an absolute one of its step, whose length is about the learning rate of 1e-3: after 20 steps the parameters
-agree to 1e-5 absolute, one percent of a single step.
+agree to 1e-5 of a tensor's largest entry. Adam divides a gradient by its own magnitude, which turns the relative error
+of an entry into an absolute error of its step, whose length is about the learning rate of 1e-3: after 20 steps, the
+parameters agree to 1e-5 absolute, one percent of a single step.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_codes_and_reconstructions_are_pytorchs(arch: str, reference: Callable[[str], Arrays]) -> None:
+def test_latents_positions_and_reconstructions_match_pytorch(arch: str, reference: Callable[[str], Arrays]) -> None:
     expected, model = reference(arch), MODELS[arch]
     state_dict, batches = load_case(arch)
     params = ae_jax.params_from_torch(model, state_dict)
@@ -63,7 +63,7 @@ def test_codes_and_reconstructions_are_pytorchs(arch: str, reference: Callable[[
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_every_gradient_is_pytorchs(arch: str, reference: Callable[[str], Arrays]) -> None:
+def test_every_gradient_matches_pytorch(arch: str, reference: Callable[[str], Arrays]) -> None:
     expected, model = reference(arch), MODELS[arch]
     state_dict, batches = load_case(arch)
 
@@ -80,7 +80,7 @@ def test_every_gradient_is_pytorchs(arch: str, reference: Callable[[str], Arrays
 
 @pytest.mark.parametrize(("mode", "torch_name"), [("decoupled", "adamw"), ("l2", "adam_l2")])
 @pytest.mark.parametrize("arch", ["linear", "conv"])
-def test_twenty_steps_end_at_pytorchs_parameters(
+def test_parameters_after_twenty_adam_steps_match_pytorch(
     arch: str, mode: str, torch_name: str, reference: Callable[[str], Arrays]
 ) -> None:
     expected, model = reference(arch), MODELS[arch]
@@ -104,7 +104,7 @@ def test_twenty_steps_end_at_pytorchs_parameters(
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("arch", MODELS)
-def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str, output: str) -> None:
+def test_pytorch_reproduces_reconstructions_from_converted_parameters(arch: str, output: str) -> None:
     pytest.importorskip("torch")
     from tests.support.torch_reference import make_reference
 
@@ -113,7 +113,7 @@ def test_pytorch_loads_our_parameters_and_computes_the_same(arch: str, output: s
     params = ae_jax.create_train_state(model, jax.random.key(0)).params
     state_dict = ae_jax.params_to_torch(model, params)
     recons = jax.jit(model.apply)({"params": params}, batches[0])
-    if output == "tanh":  # behind Normalize(0.5, 0.5), PyTorch sees and makes images in [-1, 1]
+    if output == "tanh":  # with Normalize(0.5, 0.5), PyTorch takes and returns images in [-1, 1]
         expected = (make_reference(arch, state_dict, 2 * batches - 1, output)["recons"] + 1) / 2
     else:
         expected = make_reference(arch, state_dict, batches)["recons"]  # loads with strict=True

@@ -15,7 +15,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_there_and_back_is_bit_equal(arch: str) -> None:
+def test_torch_round_trip_is_bit_equal(arch: str) -> None:
     state_dict, _ = make_case(arch)
     back = ae_jax.params_to_torch(MODELS[arch], ae_jax.params_from_torch(MODELS[arch], state_dict))
     assert back.keys() == state_dict.keys()
@@ -25,7 +25,7 @@ def test_there_and_back_is_bit_equal(arch: str) -> None:
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_the_tree_is_the_models_own(arch: str) -> None:
+def test_converted_parameters_have_the_tree_shapes_and_dtypes_of_the_model(arch: str) -> None:
     model = MODELS[arch]
     params = ae_jax.params_from_torch(model, make_case(arch)[0])
     own = ae_jax.create_train_state(model, jax.random.key(0)).params
@@ -33,7 +33,7 @@ def test_the_tree_is_the_models_own(arch: str) -> None:
     assert jax.tree.structure(ae_jax.torch_init(model, jax.random.key(0))) == jax.tree.structure(own)
 
 
-def test_every_wrong_key_and_shape_is_listed() -> None:
+def test_state_dict_error_lists_every_wrong_key_and_shape() -> None:
     state_dict, _ = make_case("conv")
     del state_dict["encoder.0.bias"]
     state_dict["encoder.9.weight"] = np.zeros(3, np.float32)
@@ -46,7 +46,7 @@ def test_every_wrong_key_and_shape_is_listed() -> None:
     assert "decoder.2.weight has shape (32, 16, 5, 5), not (32, 16, 3, 3)" in message
 
 
-def test_another_architecture_is_refused() -> None:
+def test_state_dict_of_another_architecture_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"encoder\.6\.weight"):
         ae_jax.params_from_torch(MODELS["conv"], make_case("linear")[0])
 
@@ -60,6 +60,6 @@ def test_torch_init_is_uniform_within_pytorchs_bounds(arch: str) -> None:
         drawn = np.sort(np.concatenate([weight.ravel(), bias]) / bound)
         assert -1 <= drawn[0] <= drawn[-1] <= 1
         assert bias.std() > 0 or bias.size == 1
-        # Kolmogorov-Smirnov: the distance from the uniform distribution, 2.2/√n being exceeded once in 10,000
+        # Kolmogorov-Smirnov statistic against the uniform distribution; it exceeds 2.2/√n with probability 1e-4
         distance = np.abs((drawn + 1) / 2 - (np.arange(drawn.size) + 0.5) / drawn.size).max()
         assert distance < 2.2 / math.sqrt(drawn.size)

@@ -16,7 +16,7 @@ from ae_jax.ops.conv import add_bias
 from ae_jax.ops.windows import Windows
 from tests.support.outcomes import largest_difference
 
-# height, width, kernel, stride, padding, output padding: the models' layers, then odder ones
+# height, width, kernel, stride, padding, output padding: the models' layers, then unusual ones
 CASES = [
     (28, 28, 3, 2, 1, 1),
     (14, 14, 3, 2, 1, 1),
@@ -61,7 +61,7 @@ def conv_transpose2d_by_definition(
 
 
 @pytest.mark.parametrize(("height", "width", "k", "stride", "padding", "output_padding"), CASES)
-def test_both_convolutions_are_their_definitions(
+def test_conv2d_and_conv_transpose2d_match_their_definitions(
     height: int, width: int, k: int, stride: int, padding: int, output_padding: int
 ) -> None:
     settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
@@ -75,7 +75,7 @@ def test_both_convolutions_are_their_definitions(
 
 
 @pytest.mark.parametrize(("height", "width", "k", "stride", "padding", "output_padding"), CASES)
-def test_transposed_convolution_is_the_adjoint(
+def test_conv_transpose2d_is_the_adjoint_of_conv2d(
     height: int, width: int, k: int, stride: int, padding: int, output_padding: int
 ) -> None:
     @jax.jit
@@ -92,7 +92,7 @@ def test_transposed_convolution_is_the_adjoint(
     ("n", "height", "width", "k", "stride", "padding", "output_padding"),
     [(n, *case) for n, case in zip((7, 7, 7, 1, 3, 5, 1), [*CASES, (9, 4, 3, 2, 0, 0)], strict=True)],
 )
-def test_both_lowerings_agree(
+def test_im2col_and_xla_lowerings_agree(
     n: int, height: int, width: int, k: int, stride: int, padding: int, output_padding: int
 ) -> None:
     windows = Windows((height, width), (k, k), stride, padding)
@@ -131,16 +131,16 @@ def gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -
     return jax.value_and_grad(loss, argnums=(0, 1))(x, kernels, reference=reference)
 
 
-def gradients_of_each_image(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
+def per_image_gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
     return jax.vmap(lambda x: gradients(x[None], kernels, reference=reference))(x)
 
 
-def gradients_of_many_kernels(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
+def per_member_gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
     population = jax.tree.map(lambda kernel: jnp.stack([kernel, 2 * kernel]), kernels)
     return jax.vmap(lambda kernels: gradients(x, kernels, reference=reference))(population)
 
 
-def descent_in_a_scan(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
+def gradient_descent_in_scan(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
     def body(kernels: dict[str, jax.Array], x: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
         value, (_, grads) = gradients(x[None], kernels, reference=reference)
         return jax.tree.map(lambda kernel, grad: kernel - 0.1 * grad, kernels, grads), value
@@ -148,8 +148,8 @@ def descent_in_a_scan(x: jax.Array, kernels: dict[str, jax.Array], *, reference:
     return lax.scan(body, kernels, x)
 
 
-def gradient_of_a_gradient(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    """As a contractive penalty needs it."""
+def second_order_gradient(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
+    """Second-order gradient, as needed for a contractive penalty."""
 
     def penalty(kernels: dict[str, jax.Array]) -> jax.Array:
         return jnp.sum(jax.grad(loss)(x, kernels, reference=reference) ** 2)
@@ -159,15 +159,15 @@ def gradient_of_a_gradient(x: jax.Array, kernels: dict[str, jax.Array], *, refer
 
 TRANSFORMS = [
     gradients,
-    gradients_of_each_image,
-    gradients_of_many_kernels,
-    descent_in_a_scan,
-    gradient_of_a_gradient,
+    per_image_gradients,
+    per_member_gradients,
+    gradient_descent_in_scan,
+    second_order_gradient,
 ]
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_every_transformation_gives_what_xlas_convolution_gives(transform: Callable[..., object]) -> None:
+def test_jax_transformations_match_those_of_the_xla_convolution(transform: Callable[..., object]) -> None:
     x, down, up, bias = random_arrays((5, 6, 6, 2), (3, 3, 2, 4), (3, 3, 2, 4), (4,))
     kernels = {"down": down, "up": up, "bias": bias}
     ours, expected = (
@@ -177,23 +177,31 @@ def test_every_transformation_gives_what_xlas_convolution_gives(transform: Calla
     assert largest_difference(ours, expected) <= 2e-6  # the largest values are around 1
 
 
-def test_forward_mode_says_that_it_is_not_there() -> None:
+def test_forward_mode_differentiation_raises_a_clear_error() -> None:
     x, kernel = random_arrays((1, 4, 4, 1), (3, 3, 1, 1))
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(lambda x: conv2d(x, kernel), (x,), (x,))
 
 
 @pytest.mark.parametrize(("platform", "has_convolutions"), [("cpu", False), ("cuda", True), ("tpu", True)])
-def test_cpus_get_matrix_products_and_accelerators_xlas_convolutions(platform: str, has_convolutions: bool) -> None:
+def test_cpus_lower_to_matrix_products_and_accelerators_to_xla_convolutions(
+    platform: str, has_convolutions: bool
+) -> None:
     state = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
     images = jnp.zeros((2, 28, 28, 1))
     program = ae_jax.train_step.trace(state, images).lower(lowering_platforms=(platform,)).as_text()
     assert ("stablehlo.convolution" in program) == has_convolutions
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="about the program that XLA makes for CPUs")
-def test_no_layers_values_are_transposed_on_their_way_to_the_next() -> None:
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="checks the program that XLA compiles for CPUs")
+def test_no_activation_is_transposed_between_layers() -> None:
     state = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
-    program = ae_jax.train_step.lower(state, jnp.zeros((48, 28, 28, 1))).compile().as_text()
-    wide = r"f32\[48,14,14,16\]\{3,2,1,0\}"  # the widest layer, with the channels minor
-    assert not re.findall(rf"= {wide} (?:copy|transpose|fusion)", program)
+    transposed = re.compile(
+        r"= f32\[48,14,14,16\]\{3,2,1,0\} (?:copy|transpose|fusion)"
+    )  # the widest layer, channels minor
+    step = ae_jax.train_step.lower(state, jnp.zeros((48, 28, 28, 1))).compile().as_text()
+    assert not transposed.findall(step)
+
+    images, kernel = jnp.zeros((48, 28, 28, 1)), jnp.zeros((3, 3, 1, 16))  # positive control: a result has to be NHWC
+    layer = jax.jit(functools.partial(conv2d, stride=2, padding=1)).lower(images, kernel).compile().as_text()
+    assert transposed.findall(layer)

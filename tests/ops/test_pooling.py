@@ -12,7 +12,7 @@ def random_array(seed: int, shape: tuple[int, ...]) -> jax.Array:
 
 
 @pytest.mark.parametrize(("shape", "size"), [((5, 28, 28, 16), 2), ((1, 6, 9, 3), 3), ((2, 4, 4, 1), 1)])
-def test_values_and_gradients_are_flaxs(shape: tuple[int, ...], size: int) -> None:
+def test_max_pool2d_values_and_gradients_match_flax(shape: tuple[int, ...], size: int) -> None:
     x = random_array(0, shape)
     weights = random_array(1, (shape[0], shape[1] // size, shape[2] // size, shape[3]))
 
@@ -27,21 +27,21 @@ def test_values_and_gradients_are_flaxs(shape: tuple[int, ...], size: int) -> No
     np.testing.assert_array_equal(*grads)
 
 
-def test_positions_are_those_of_the_maxima_in_the_flat_image() -> None:
+def test_positions_index_the_maxima_in_the_flattened_image() -> None:
     x = random_array(0, (3, 8, 6, 2))
     y, positions = ae_jax.max_pool2d(x)
     flat = x.reshape(3, 48, 2)
     np.testing.assert_array_equal(jnp.take_along_axis(flat, positions.reshape(3, 12, 2), axis=1), y.reshape(3, 12, 2))
 
 
-def test_of_equal_maxima_the_first_counts_and_nan_is_the_largest() -> None:
+def test_ties_select_the_first_maximum_and_nan_counts_as_largest() -> None:
     x = jnp.array([[2.0, 2.0, 1.0, jnp.nan], [2.0, 0.0, 5.0, 7.0]])[None, :, :, None]
     y, positions = ae_jax.max_pool2d(x)
     np.testing.assert_array_equal(y.ravel(), [2.0, jnp.nan])
     np.testing.assert_array_equal(positions.ravel(), [0, 3])
 
 
-def test_unpooling_puts_the_maxima_back_and_zeros_elsewhere() -> None:
+def test_max_unpool2d_restores_the_maxima_with_zeros_elsewhere() -> None:
     x = random_array(0, (3, 8, 6, 2))
     y, positions = ae_jax.max_pool2d(x)
     back = ae_jax.max_unpool2d(y, positions)
@@ -51,7 +51,7 @@ def test_unpooling_puts_the_maxima_back_and_zeros_elsewhere() -> None:
     np.testing.assert_array_equal(pooled_again, y)
 
 
-def test_unpooling_is_the_adjoint_of_picking() -> None:
+def test_max_unpool2d_is_the_adjoint_of_max_pool2d() -> None:
     x = random_array(0, (3, 8, 6, 2))
     (y, positions), vjp = jax.vjp(ae_jax.max_pool2d, x)
     g = random_array(1, y.shape)
@@ -59,13 +59,13 @@ def test_unpooling_is_the_adjoint_of_picking() -> None:
     np.testing.assert_array_equal(vjp((g, no_gradient))[0], ae_jax.max_unpool2d(g, positions))
 
 
-def test_an_image_that_cannot_be_cut_into_windows_is_an_error() -> None:
+def test_image_size_must_be_a_multiple_of_the_window_size() -> None:
     with pytest.raises(ValueError, match="must be multiples of the window size 2, got 7×6"):
         ae_jax.max_pool2d(jnp.zeros((1, 7, 6, 1)))
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_pytorch_pools_and_unpools_alike(seed: int) -> None:
+def test_max_pooling_and_unpooling_match_pytorch(seed: int) -> None:
     torch = pytest.importorskip("torch")
     x = np.maximum(np.random.default_rng(seed).normal(size=(2, 10, 6, 4)), 0).astype(np.float32)  # with ties at 0
     y, positions = ae_jax.max_pool2d(jnp.asarray(x))

@@ -1,4 +1,4 @@
-"""Images that do not fit: streamed in chunks, with the same result."""
+"""Streaming loader: the same results as with the images resident in device memory."""
 
 import dataclasses
 import itertools
@@ -28,18 +28,18 @@ def stored(tmp_path: Path, digits: np.ndarray) -> StoredImages:
     return images
 
 
-def test_what_is_read_from_a_file_is_what_is_in_it(stored: StoredImages, digits: np.ndarray) -> None:
+def test_stored_images_indexing_matches_the_array_file(stored: StoredImages, digits: np.ndarray) -> None:
     expected = digits[np.arange(300) % 10 != 0]
     assert stored.shape == expected.shape
     assert stored.nbytes == expected.nbytes
     np.testing.assert_array_equal(np.asarray(stored), expected)
     np.testing.assert_array_equal(stored[5:17], expected[5:17])
-    for size in (0, 1, 3, 200, 1000):  # far apart, close together, and the same ones again
+    for size in (0, 1, 3, 200, 1000):  # distant, adjacent and repeated rows
         rows = np.random.default_rng(size).integers(0, len(expected), size)
         np.testing.assert_array_equal(stored[rows], expected[rows])
 
 
-def test_rows_far_apart_in_a_large_file_are_found(tmp_path: Path) -> None:
+def test_stored_images_read_distant_rows_of_a_large_file(tmp_path: Path) -> None:
     images = np.zeros((5000, 28, 28), np.uint8)
     images[:, 0, :2] = np.stack(np.divmod(np.arange(5000), 256), axis=1)
     np.save(tmp_path / "large.npy", images)
@@ -49,7 +49,7 @@ def test_rows_far_apart_in_a_large_file_are_found(tmp_path: Path) -> None:
     np.testing.assert_array_equal(numbers, np.flatnonzero(np.arange(5000) % 10)[rows])
 
 
-def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(tmp_path: Path, digits: np.ndarray) -> None:
+def test_file_truncated_while_in_use_raises_an_error(tmp_path: Path, digits: np.ndarray) -> None:
     path = tmp_path / "own.npy"
     np.save(path, digits)
     stored = open_dataset(str(path), "train").images
@@ -60,7 +60,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_an_error(tmp_path: Path
 
 @pytest.mark.parametrize("num_devices", [1, 3])
 @pytest.mark.parametrize("chunk_steps", [1, 2, 5])
-def test_every_image_comes_once_and_batches_are_the_resident_ones(
+def test_streamed_batches_equal_resident_batches_and_cover_each_image_once(
     num_devices: int, chunk_steps: int, digits: np.ndarray
 ) -> None:
     mesh = run_mesh(TrainConfig(devices=str(num_devices)))
@@ -68,10 +68,10 @@ def test_every_image_comes_once_and_batches_are_the_resident_ones(
     resident, streamed = ResidentLoader(mesh, digits), StreamingLoader(mesh, digits, 64, chunk_steps * 64 * 784)
     ((whole, *_),) = resident.chunks(resident.place_order(order), 0, 5)
     weights = 0
-    for feed, first, last in streamed.chunks(streamed.place_order(order), 0, 5):
+    for chunk, first, last in streamed.chunks(streamed.place_order(order), 0, 5):
         assert last - first <= chunk_steps
         for i, shard in itertools.product(range(first, last), range(num_devices)):
-            own = feed._replace(images=np.asarray(feed.images)[shard : shard + 1])
+            own = chunk._replace(images=np.asarray(chunk.images)[shard : shard + 1])
             images, weight = own.batch(i, 64, shard=shard, num_shards=num_devices)
             expected, expected_weight = whole.batch(i, 64, shard=shard, num_shards=num_devices)
             np.testing.assert_array_equal(weight, expected_weight)
@@ -81,25 +81,25 @@ def test_every_image_comes_once_and_batches_are_the_resident_ones(
 
 
 @pytest.mark.parametrize(("arch", "devices"), [("linear", "1"), ("conv", "2")])
-def test_a_streamed_run_is_the_resident_one(arch: str, devices: str, stored: StoredImages) -> None:
+def test_streamed_training_matches_resident_training(arch: str, devices: str, stored: StoredImages) -> None:
     config = TrainConfig(arch=arch, devices=devices, epochs=2, batch_size=32)
     mesh = run_mesh(config)
-    ends = {}
+    results = {}
     for stream in (False, True):
         program, state = make_program(config, stored, mesh, stream=stream)
         for epoch, bounds in {1: [0, 9], 2: [0, 2, 3, 9]}.items():
             order, losses = program.order(epoch), program.no_losses()
             for first, last in itertools.pairwise(bounds):
                 state, losses = program.run_steps(state, losses, order, first, last)
-        ends[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
-    assert largest_difference(*ends.values()) <= 1e-6  # the same float32 operations, fused differently
+        results[stream] = (state.params, losses, make_test_loss(mesh, stored, state, 32, stream=stream)(state))
+    assert largest_difference(*results.values()) <= 1e-6  # the same float32 operations, fused differently
 
 
-def test_images_that_do_not_fit_are_streamed_and_this_is_said(
+def test_dataset_exceeding_memory_is_streamed_with_a_message(
     environment: None, own_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = TrainConfig(arch="linear", dataset=str(own_images), epochs=1, devices="1")
-    sizes = {"large": 2**40, "small": 300 * 784}  # 300 images would leave nothing for the work
+    sizes = {"large": 2**40, "small": 300 * 784}  # 300 images would leave no memory for training
     for name, size in sizes.items():
         monkeypatch.setattr("psutil.virtual_memory", lambda size=size: SimpleNamespace(available=size))
         train(dataclasses.replace(config, run_dir=name))

@@ -17,12 +17,12 @@ from tests.support.outcomes import largest_difference
 BATCH = 64
 NUM_STEPS = 5  # 300 = 4 × 64 + 44
 
-needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="about the CPU's cores")
+needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="checks the number of CPU cores used")
 
 
 def mesh_of(num_devices: int) -> jax.sharding.Mesh:
     if num_devices > len(jax.local_devices()):
-        pytest.skip(f"wants {num_devices} devices")
+        pytest.skip(f"needs {num_devices} devices")
     return make_mesh(num_devices, batch_size=BATCH, images_per_core=None)
 
 
@@ -30,23 +30,23 @@ def mesh_of(num_devices: int) -> jax.sharding.Mesh:
 @pytest.mark.parametrize(
     ("num_devices", "arch"), [(1, "conv"), (3, "conv"), (4, "conv"), (2, "linear"), (8, "linear"), (3, "conv-pool")]
 )
-def test_an_epoch_over_several_devices_is_one_devices(arch: str, num_devices: int, digits: np.ndarray) -> None:
+def test_multi_device_epoch_matches_a_single_device_epoch(arch: str, num_devices: int, digits: np.ndarray) -> None:
     mesh = mesh_of(num_devices)
     key = jax.random.key(1)
-    tx = optax.sgd(0.5)  # Adam divides a gradient by its size, so that where it is all but 0 it is rounding that counts
+    tx = optax.sgd(0.5)  # Adam would amplify rounding where gradients are close to 0
     start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0), tx=tx)
     expected, metrics = ae_jax.train_epoch(start, digits, key, BATCH)
-    feed = ResidentBatches(digits, epoch_order(key, len(digits)))
-    arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), feed))
+    batches = ResidentBatches(digits, epoch_order(key, len(digits)))
+    arguments = replicate(mesh, (start, jnp.zeros(NUM_STEPS), batches))
     state, losses = make_sharded_steps(mesh, BATCH)(*arguments, 0, NUM_STEPS, None)
     assert int(state.step) == NUM_STEPS
-    assert largest_difference(state.params, expected.params) <= 2e-6  # the gradients' sums in another order
+    assert largest_difference(state.params, expected.params) <= 2e-6  # gradients are summed in another order
     assert np.average(losses, weights=[64, 64, 64, 64, 44]) == pytest.approx(float(metrics["loss"]), rel=1e-5)
     expected_loss = float(ae_jax.evaluate(expected, digits)["loss"])
     assert make_test_loss(mesh, digits, state, BATCH)(state) == pytest.approx(expected_loss, rel=1e-5)
 
 
-def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) -> None:
+def test_step_has_one_all_reduce_or_none_on_a_single_device(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     for num_devices, expected in {1: 0, 2: 1}.items():
         mesh = mesh_of(num_devices)
@@ -55,18 +55,18 @@ def test_a_step_has_one_all_reduce_and_on_one_device_none(digits: np.ndarray) ->
         assert program.count('"stablehlo.all_reduce"') == expected
 
 
-def test_the_states_memory_is_used_again(digits: np.ndarray) -> None:
+def test_sharded_steps_donate_the_state_but_not_the_images(digits: np.ndarray) -> None:
     mesh = mesh_of(2)
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
-    state, losses, feed = replicate(
+    state, losses, batches = replicate(
         mesh, (state, jnp.zeros(NUM_STEPS), ResidentBatches(digits, jnp.arange(len(digits))))
     )
-    make_sharded_steps(mesh, BATCH)(state, losses, feed, 0, 1, None)
+    make_sharded_steps(mesh, BATCH)(state, losses, batches, 0, 1, None)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
-    assert not feed.images.is_deleted()
+    assert not batches.images.is_deleted()
 
 
-def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:
+def test_invalid_device_counts_raise_errors_with_the_reason() -> None:
     with pytest.raises(InputError, match=r"--devices 3 cannot share a batch of 2; make --batch-size larger"):
         make_mesh(3, batch_size=2, images_per_core=None)
     with pytest.raises(InputError, match=rf"--devices 999: JAX has {len(jax.local_devices())} here"):
@@ -74,7 +74,7 @@ def test_what_cannot_be_shared_out_is_an_error_that_says_why() -> None:
 
 
 @needs_cpu
-def test_auto_takes_a_core_only_where_its_part_of_a_batch_is_large_enough() -> None:
+def test_auto_uses_another_core_only_if_its_shard_is_large_enough() -> None:
     cores = min(num_cores(), 4)
     for batch_size, expected in {64: min(cores, 4), 32: min(cores, 2), 31: 1, 1: 1}.items():
         assert make_mesh("auto", batch_size=batch_size, images_per_core=16).size == expected

@@ -49,7 +49,7 @@ RESULTS = {
 }
 
 
-def test_ratios_use_the_fastest_pytorch_contender() -> None:
+def test_speed_ratios_use_the_fastest_pytorch_contender() -> None:
     assert best_torch(RESULTS["conv"]["steps"]["contenders"]) == 6.0
     text = table(RESULTS)
     assert "| plain flax | 24.00 | 2.50 | 1.90 | 12.00 |" in text
@@ -61,7 +61,7 @@ def test_ratios_use_the_fastest_pytorch_contender() -> None:
     assert "PyTorch / ae_jax 2.50" in text
 
 
-def test_the_scaling_table_has_measured_and_predicted_times() -> None:
+def test_scaling_table_has_measured_and_predicted_times() -> None:
     times = {"min_ms": 2.0, "median_ms": 2.5, "predicted_ms": 1.9}
     scaling = {"2 devices": times, "2 processes": {"missing": "no port"}}
     text = table({**RESULTS, "linear": {"scaling": {"image_us": 10.0, "fixed_ms": 0.5, "configurations": scaling}}})
@@ -70,14 +70,14 @@ def test_the_scaling_table_has_measured_and_predicted_times() -> None:
     assert "| 2 processes | – | – | no port |" in text
 
 
-def test_the_figure_has_a_bar_for_each_contender_that_ran() -> None:
+def test_benchmark_figure_has_one_bar_per_contender_that_ran() -> None:
     steps, growth = benchmark_figure(RESULTS).axes
     assert [bar.get_width() for bar in steps.patches] == [2.0, 24.0, 7.0, 6.0]
     assert list(growth.lines[0].get_ydata()) == [2.5, 2.0]
 
 
 @pytest.mark.parametrize(("arch", "overhead"), [("linear", 1.05), ("conv", 1.15)])
-def test_the_flops_of_the_roofline_are_those_that_xla_counts(arch: str, overhead: float) -> None:
+def test_roofline_flops_match_the_cost_analysis_of_xla(arch: str, overhead: float) -> None:
     state = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))
     images = jnp.zeros((64, 28, 28, 1))
     step = jax.jit(jax.value_and_grad(lambda params: jnp.mean(ae_jax.reconstruction_loss(state.model, params, images))))
@@ -87,7 +87,7 @@ def test_the_flops_of_the_roofline_are_those_that_xla_counts(arch: str, overhead
     assert step_work(arch, 64).optimizer_bytes == 28 * sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
 
-def test_a_small_benchmark_measures_writes_and_draws(benchmark_script: Script, own_images: Path) -> None:
+def test_small_benchmark_prints_a_table_and_writes_json_and_figure(benchmark_script: Script, own_images: Path) -> None:
     arguments = ("--dataset", own_images, "--rounds", 1, "--arch", "linear")
     result = benchmark_script(*arguments, "--part", "steps", "--json", "out.json", "--figure", "out.png")
     assert result.returncode == 0, result.stderr
@@ -110,7 +110,7 @@ BAD_ARGUMENTS = {
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize("case", BAD_ARGUMENTS)
-def test_bad_arguments_are_a_one_line_error(case: str) -> None:
+def test_invalid_arguments_are_a_one_line_error(case: str) -> None:
     arguments, message = BAD_ARGUMENTS[case]
     error = bad_input("benchmark.py", *arguments)
     assert message in error

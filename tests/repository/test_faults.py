@@ -1,4 +1,4 @@
-"""A few fault trials of each kind; `python scripts/faults.py` runs all of them."""
+"""A few fault-injection trials of each kind; `python scripts/faults.py` runs all of them."""
 
 import errno
 import re
@@ -31,14 +31,13 @@ def problems(trials: list[Trial]) -> list[Trial]:
 
 @posix
 def test_killed_interrupted_and_contended_runs_reproduce_the_reference(workspace: Workspace) -> None:
-    killed = interrupt_and_resume(workspace, 3, (signal.SIGKILL,))
-    interrupted = interrupt_and_resume(workspace, 1, (signal.SIGTERM, signal.SIGINT))
-    assert not problems([killed, interrupted, contend_for_run_dir(workspace, 1)])
+    stopped = interrupt_and_resume(workspace, 1, (signal.SIGKILL, signal.SIGTERM))
+    assert not problems([stopped, contend_for_run_dir(workspace, 1)])
 
 
-def test_a_failing_disk_costs_no_more_than_it_has_to(workspace: Workspace, tmp_path: Path) -> None:
+def test_run_after_a_disk_error_resumes_to_the_reference_outcome(workspace: Workspace, tmp_path: Path) -> None:
     images = workspace.folder / "tiny.npy"
-    trials = list(fail_every_operation(tmp_path, images, epochs=1, errors=[errno.ENOSPC], every=3))
+    trials = list(fail_every_operation(tmp_path, images, epochs=1, errors=[errno.ENOSPC], every=5))
     assert not problems(trials)
     assert {re.sub(r"\d+", "", trial.description) for trial in trials} == {
         f"ENOSPC at {operation} " for operation in ("open", "write", "fsync", "replace")
@@ -56,14 +55,14 @@ def test_no_corrupt_mnist_is_loaded_silently(
     probes = make_probes(tmp_path, trained_run("linear", checkpoint_every="2steps"), mnist_files)
     mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
     assert len(mnist) == 4
-    assert not problems(list(corrupt_files(mnist, flips=6, truncations=3, seed=0)))
+    assert not problems(list(corrupt_files(mnist, flips=4, truncations=2, seed=0)))
 
 
-def test_the_script_tries_random_arguments_and_prints_a_table(faults_script: Script) -> None:
-    result = faults_script("--part", "commands", "--commands", 5, "--seed", 2)
+def test_faults_script_tries_random_arguments_and_prints_a_table(faults_script: Script) -> None:
+    result = faults_script("--part", "commands", "--commands", 2, "--seed", 2)
     assert result.returncode == 0, result.stderr
-    assert re.search(r"\| random command lines: exit 0 or 2, no traceback \| 5 \| 5 \| \d+ \|", result.stdout)
+    assert re.search(r"\| random command lines: exit 0 or 2, no traceback \| 2 \| 2 \| \d+ \|", result.stdout)
 
 
-def test_bad_arguments_are_a_one_line_error() -> None:
+def test_invalid_arguments_are_a_one_line_error() -> None:
     assert bad_input("faults.py", "--kills", 0) == "error: --kills must be at least 1, not 0.\n"

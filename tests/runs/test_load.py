@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("arch", ["conv", "linear", "conv-pool"])
-def test_a_run_and_its_checkpoint_give_the_model_that_was_trained(
+def test_load_model_from_run_or_checkpoint_reproduces_the_test_loss(
     arch: str, trained_run: Callable[..., Path], labelled_images: Path
 ) -> None:
     run_dir = trained_run(arch)
@@ -39,20 +39,20 @@ def test_a_run_and_its_checkpoint_give_the_model_that_was_trained(
         assert float(ae_jax.evaluate(state, test_images)["loss"]) == pytest.approx(test_loss, rel=1e-5)
 
 
-def test_a_models_own_settings_are_kept(trained_run: Callable[..., Path]) -> None:
+def test_load_model_restores_latent_dimension_and_output_activation(trained_run: Callable[..., Path]) -> None:
     trained = ae_jax.load_model(trained_run("linear", latent_dim=2, output="tanh"))
     assert trained.model == ae_jax.LinearAutoencoder(latent_dim=2, output="tanh")
 
 
 def bad_runs(folder: Path, run_dir: Path) -> dict[str, tuple[Path, str]]:
-    """Paths that hold no usable run, and what is said of each."""
+    """Create paths without a usable run, each with the error message that it must cause."""
     (folder / "empty").mkdir()
-    (folder / "foreign").mkdir()
-    (folder / "foreign" / "config.json").write_text("{}")
+    (folder / "empty-config").mkdir()
+    (folder / "empty-config" / "config.json").write_text("{}")
     (folder / "file.safetensors").write_bytes(b"no tensors")
     np.save(folder / "array.npy", np.zeros(3))
-    shutil.copytree(run_dir, folder / "damaged")
-    checkpoint = ae_jax.latest_checkpoint(folder / "damaged")
+    shutil.copytree(run_dir, folder / "corrupt-run")
+    checkpoint = ae_jax.latest_checkpoint(folder / "corrupt-run")
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content)
@@ -62,10 +62,10 @@ def bad_runs(folder: Path, run_dir: Path) -> dict[str, tuple[Path, str]]:
     messages = {
         "none": "does not exist; give a run directory",
         "empty": "holds no checkpoint; give a run directory",
-        "foreign": "holds no checkpoint; give a run directory",
+        "empty-config": "holds no checkpoint; give a run directory",
         "file.safetensors": "is corrupt: .* Give a run directory",
         "array.npy": "is corrupt: .* Give a run directory",
-        "damaged": "no checkpoint in .* is valid",
+        "corrupt-run": "no checkpoint in .* is valid",
         "flipped.safetensors": "is corrupt: its content does not match its digest. Give a run directory",
         "state.safetensors": "is a state without its run's settings",
     }
@@ -73,7 +73,7 @@ def bad_runs(folder: Path, run_dir: Path) -> dict[str, tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_is_no_run_is_one_sentence_and_leaves_nothing_behind(
+def test_paths_without_a_valid_run_raise_one_line_errors_and_write_nothing(
     command: str, trained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -85,7 +85,7 @@ def test_what_is_no_run_is_one_sentence_and_leaves_nothing_behind(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_of_several_checkpoints_the_newest_sound_one_counts(trained_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_load_model_uses_the_newest_valid_checkpoint(trained_run: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     shutil.copytree(trained_run("linear", checkpoint_every="2steps"), run_dir)
     newest = ae_jax.latest_checkpoint(run_dir)

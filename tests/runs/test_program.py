@@ -12,11 +12,11 @@ from tests.support.outcomes import largest_difference
 
 
 def rates(num_steps: int, **settings: object) -> list[float]:
-    share = schedule(TrainConfig(**settings), num_steps)
-    return [0.5 * float(share(step)) if share else 0.5 for step in range(num_steps + 1)]
+    factor = schedule(TrainConfig(**settings), num_steps)
+    return [0.5 * float(factor(step)) if factor else 0.5 for step in range(num_steps + 1)]
 
 
-def test_the_learning_rate_goes_as_its_schedule_says() -> None:
+def test_learning_rate_follows_warmup_and_cosine_decay() -> None:
     assert rates(100) == [0.5] * 101
     rising = rates(100, warmup=0.2)
     np.testing.assert_allclose(rising[:21], np.linspace(0, 0.5, 21), rtol=1e-6)
@@ -28,17 +28,17 @@ def test_the_learning_rate_goes_as_its_schedule_says() -> None:
     np.testing.assert_allclose(both[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 81))), atol=1e-7)
     assert rates(3, warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0.5])
     assert rates(3, schedule="cosine", warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0])
-    assert rates(1, schedule="cosine", warmup=1.0)[0] == 0.5  # a single step is not spent on standing still
+    assert rates(1, schedule="cosine", warmup=1.0)[0] == 0.5  # a single step is not spent at a rate of 0
 
 
 @pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}])
-def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object], digits: np.ndarray) -> None:
+def test_program_matches_training_with_optax_adamw(settings: dict[str, object], digits: np.ndarray) -> None:
     config = TrainConfig(arch="linear", epochs=2, **settings)
     program, state = make_program(config, digits)
     assert int(state.step) == 0
-    share = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
+    factor = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
     betas = (config.beta1, config.beta2)
-    tx = optax.adamw(lambda step: config.learning_rate * share(step), *betas, weight_decay=config.weight_decay)
+    tx = optax.adamw(lambda step: config.learning_rate * factor(step), *betas, weight_decay=config.weight_decay)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
     for epoch in (1, 2):
@@ -47,7 +47,7 @@ def test_a_program_takes_the_steps_that_optax_takes(settings: dict[str, object],
     assert largest_difference(state.params, expected.params) <= 1e-6  # the same float32 operations, fused differently
 
 
-def test_every_setting_of_the_training_changes_the_run(digits: np.ndarray) -> None:
+def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
     options = (
         {},
         {"seed": 1},

@@ -1,4 +1,4 @@
-"""Runs that are continued: to the bit, from the newest sound checkpoint, with their own settings."""
+"""Resuming runs: bit for bit, from the newest valid checkpoint, with the settings of the run."""
 
 import json
 import shutil
@@ -18,23 +18,23 @@ from faults.outcomes import run_outcome
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
-STEPS = 5  # an epoch of 270 images
+STEPS = 5  # steps per epoch of 270 images
 
 
 def start_run(run_dir: Path, images: Path, **settings: object) -> Path:
-    """A run of the linear model, in this process."""
+    """Train the linear model in this process."""
     return train(TrainConfig(**{"arch": "linear", "dataset": str(images), "run_dir": str(run_dir), **settings}))
 
 
 @pytest.fixture
 def start(own_images: Path) -> Callable[..., Path]:
-    """The same on the user's images."""
+    """`start_run` on `own_images`."""
     return lambda run_dir, **settings: start_run(run_dir, own_images, **settings)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
-    """A run that was not disturbed, and all its checkpoints; tests work on copies."""
+    """An uninterrupted run with all its checkpoints; tests work on copies."""
     folder = tmp_path_factory.mktemp("whole")
     np.save(folder / "own.npy", digits)
     return start_run(folder / "run", folder / "own.npy", epochs=3, checkpoint_every="1steps", keep=99)
@@ -42,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
 
 @pytest.fixture
 def copy(whole: Path, tmp_path: Path) -> Path:
-    """A run to do things to."""
+    """A copy of the run, for tests that modify or resume it."""
     return shutil.copytree(whole, tmp_path / "copy")
 
 
@@ -59,17 +59,17 @@ def step(number: int) -> str:
 
 
 @pytest.mark.parametrize("at", [1, STEPS, 7, 3 * STEPS - 1, 3 * STEPS])
-def test_a_run_that_stopped_anywhere_ends_as_if_it_had_not(at: int, whole: Path, copy: Path) -> None:
+def test_resume_from_any_step_reproduces_the_run_bit_for_bit(at: int, whole: Path, copy: Path) -> None:
     for path in (copy / "checkpoints").iterdir():
         if path.name > step(at):
             path.unlink()
     with (copy / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 4, "st')  # what the killed process had written of its next line
+        file.write('{"epoch": 4, "st')  # a partly written line of the killed process
     assert resume(copy) == copy
     assert_same_outcome(copy, whole)
 
 
-def test_more_epochs_extend_a_run_as_if_it_had_had_them_from_the_start(
+def test_extending_a_run_reproduces_the_longer_run_bit_for_bit(
     start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start(tmp_path / "long", epochs=3)
@@ -85,7 +85,7 @@ def test_more_epochs_extend_a_run_as_if_it_had_had_them_from_the_start(
     assert_same_outcome(tmp_path / "short", tmp_path / "long")
 
 
-def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
+def test_extending_a_run_stretches_its_schedule_with_a_message(
     start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     start(tmp_path / "run", epochs=1, schedule="cosine")
@@ -96,7 +96,7 @@ def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "message"),
     [
         ({"batch_size": 32}, "--batch-size 32 contradicts the run's 64; leave it out, or start a new run."),
         ({"learning_rate": 0.1}, "--learning-rate 0.1 contradicts the run's 0.001; leave it out"),
@@ -105,17 +105,17 @@ def test_a_schedule_is_that_of_the_longer_run_and_this_is_said(
         ({"epochs": 1}, "--epochs 1 contradicts the run's 3, which only a larger number extends"),
     ],
 )
-def test_a_setting_that_is_not_the_runs_is_an_error_with_both_values(
-    settings: dict[str, object], sentence: str, copy: Path
+def test_contradicting_setting_raises_an_error_with_both_values(
+    settings: dict[str, object], message: str, copy: Path
 ) -> None:
     before = files(copy)
     with pytest.raises(InputError) as error:
         resume(copy, **settings)
-    assert sentence in str(error.value)
+    assert message in str(error.value)
     assert files(copy) == before
 
 
-def test_other_images_under_the_same_name_are_refused(
+def test_resume_rejects_a_dataset_file_whose_content_changed(
     start: Callable[..., Path], own_images: Path, tmp_path: Path
 ) -> None:
     start(tmp_path / "run", epochs=1)
@@ -124,11 +124,11 @@ def test_other_images_under_the_same_name_are_refused(
         resume(tmp_path / "run", epochs=2)
 
 
-def test_another_number_of_devices_works_and_says_that_bits_may_differ(
+def test_resume_on_another_number_of_devices_works_with_a_message(
     start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if len(jax.local_devices()) < 2:
-        pytest.skip("wants 2 devices")
+        pytest.skip("needs 2 devices")
     start(tmp_path / "one", epochs=2)
     start(tmp_path / "two", epochs=1)
     capsys.readouterr()
@@ -137,11 +137,11 @@ def test_another_number_of_devices_works_and_says_that_bits_may_differ(
         "TFRT_CPU_", "cpu:"
     )
     (arrays, lines), (others, other_lines) = run_outcome(tmp_path / "two"), run_outcome(tmp_path / "one")
-    np.testing.assert_allclose(lines, other_lines, rtol=1e-4)  # Adam divides by what is rounded
+    np.testing.assert_allclose(lines, other_lines, rtol=1e-4)  # Adam amplifies rounding
     assert int(arrays["step"]) == int(others["step"])
 
 
-def test_damaged_checkpoints_are_named_skipped_and_set_aside(
+def test_corrupt_checkpoints_are_reported_skipped_and_quarantined(
     whole: Path, copy: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     newest = [copy / "checkpoints" / step(number) for number in range(8, 3 * STEPS + 1)]
@@ -154,7 +154,7 @@ def test_damaged_checkpoints_are_named_skipped_and_set_aside(
     assert {path.name for path in copy.rglob("*.damaged")} == {f"{path.name}.damaged" for path in newest}
 
 
-def test_without_a_sound_checkpoint_there_is_nothing_to_continue(copy: Path) -> None:
+def test_resume_without_a_valid_checkpoint_raises_an_error(copy: Path) -> None:
     for path in (copy / "checkpoints").iterdir():
         path.write_bytes(b"")
     with pytest.raises(InputError, match=r"no checkpoint in .* is valid; start a new run"):
@@ -165,24 +165,24 @@ def test_without_a_sound_checkpoint_there_is_nothing_to_continue(copy: Path) -> 
     assert ae_jax.latest_checkpoint(copy) is None
 
 
-def test_the_newest_checkpoints_and_the_best_are_kept(start: Callable[..., Path], tmp_path: Path) -> None:
+def test_newest_checkpoints_and_the_best_one_are_kept(start: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = start(tmp_path / "run", epochs=9, learning_rate=0.3, keep=2)
     _, lines = run_outcome(run_dir)
     best = min(lines, key=lambda line: line[3])[1]
     assert checkpoints(run_dir) == sorted({step(best), step(8 * STEPS), step(9 * STEPS)})
-    assert best < 8 * STEPS  # such a rate makes things worse again
+    assert best < 8 * STEPS  # at this learning rate, the loss increases again
     never = start(tmp_path / "never", epochs=2, checkpoint_every="0")
     assert checkpoints(never) == [step(2 * STEPS)]
 
 
-def test_what_a_killed_process_left_half_written_is_removed(copy: Path) -> None:
+def test_resume_removes_temporary_files_of_a_killed_process(copy: Path) -> None:
     for name in (".config.json.1.tmp", "checkpoints/.step_00000005.safetensors.1.tmp", "figures/.loss.png.1.tmp"):
         (copy / name).touch()
     resume(copy)
     assert not list(copy.rglob("*.tmp"))
 
 
-def test_a_killed_process_that_had_not_begun_leaves_the_folder_free(start: Callable[..., Path], tmp_path: Path) -> None:
+def test_run_dir_without_a_complete_checkpoint_can_be_reused(start: Callable[..., Path], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     (run_dir / "checkpoints").mkdir(parents=True)
     for name in (".lock", "checkpoints/.step_00000000.safetensors.1.tmp"):
@@ -190,7 +190,7 @@ def test_a_killed_process_that_had_not_begun_leaves_the_folder_free(start: Calla
     assert start(run_dir, epochs=1) == run_dir
 
 
-def test_the_one_run_of_a_model_needs_no_name(start: Callable[..., Path]) -> None:
+def test_resume_finds_the_only_run_of_an_architecture(start: Callable[..., Path]) -> None:
     start(Path("runs/linear"), epochs=1)
     assert resume(arch="linear", epochs=2) == Path("runs/linear")
     start(Path("runs/linear-2"), epochs=1)
@@ -198,7 +198,7 @@ def test_the_one_run_of_a_model_needs_no_name(start: Callable[..., Path]) -> Non
         resume(arch="linear")
 
 
-def test_parameters_that_are_not_finite_are_never_saved(start: Callable[..., Path], tmp_path: Path) -> None:
+def test_non_finite_parameters_are_never_saved(start: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not finite .* The last good checkpoint is") as error:
         start(tmp_path / "run", epochs=3, learning_rate=1e37, checkpoint_every="1steps")
     good = ae_jax.latest_checkpoint(tmp_path / "run")

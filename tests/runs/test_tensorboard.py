@@ -15,7 +15,7 @@ def read_events(run_dir: Path) -> EventAccumulator:
     return events
 
 
-def test_tensorboard_shows_what_the_metrics_say_and_the_pictures(labelled_images: Path, tmp_path: Path) -> None:
+def test_tensorboard_events_match_the_metrics_and_figures(labelled_images: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     settings = {"dataset": str(labelled_images), "run_dir": str(run_dir), "figure_every": 2}
     train(TrainConfig("linear", epochs=3, tensorboard=True, **settings))
@@ -26,26 +26,24 @@ def test_tensorboard_shows_what_the_metrics_say_and_the_pictures(labelled_images
         assert [scalar.value for scalar in events.Scalars(tag)] == pytest.approx(
             [line[key] for line in lines], rel=1e-6
         )
-    pictures = {image.step: image.encoded_image_string for image in events.Images("reconstructions")}
-    assert pictures.keys() == {10, 15}
-    assert pictures[10] == (run_dir / "figures" / "reconstructions_epoch_0002.png").read_bytes()
+    figures = {image.step: image.encoded_image_string for image in events.Images("reconstructions")}
+    assert figures.keys() == {10, 15}
+    assert figures[10] == (run_dir / "figures" / "reconstructions_epoch_0002.png").read_bytes()
 
 
-def test_what_a_run_wrote_after_its_last_checkpoint_is_void_when_it_goes_on(
-    labelled_images: Path, tmp_path: Path
-) -> None:
+def test_resume_discards_tensorboard_events_after_the_last_checkpoint(labelled_images: Path, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     config = TrainConfig("linear", epochs=3, tensorboard=True, dataset=str(labelled_images), run_dir=str(run_dir))
     train(config)
     whole = read_events(run_dir).Scalars("loss/test")
-    for step in (10, 15):  # as if it had been killed in its second epoch's last moment
+    for step in (10, 15):  # as if it had been killed before the checkpoint of epoch 2
         (run_dir / "checkpoints" / f"step_{step:08d}.safetensors").unlink()
     resume(run_dir)
     events = read_events(run_dir).Scalars("loss/test")
     assert [(scalar.step, scalar.value) for scalar in events] == [(scalar.step, scalar.value) for scalar in whole]
 
 
-def test_where_it_is_not_installed_a_run_is_refused_before_it_begins(
+def test_missing_tensorboard_is_reported_before_the_run_starts(
     labelled_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

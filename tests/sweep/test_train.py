@@ -1,7 +1,6 @@
-"""Sweeps: what they leave, and what survives."""
+"""Sweeps: output files, resuming, diverged members and invalid settings."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -33,13 +32,13 @@ SETTINGS = {"arch": "linear", "seeds": 2, "learning_rate": (1e-3, 1e-2), "epochs
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
-    """A sweep that was not disturbed."""
+    """An uninterrupted sweep."""
     folder = tmp_path_factory.mktemp("sweep")
     np.save(folder / "own.npy", digits)
     return sweep(SweepConfig(**SETTINGS, dataset=str(folder / "own.npy"), run_dir=str(folder / "whole")))
 
 
-def test_a_sweep_leaves_a_table_curves_all_weights_and_the_best_as_a_run(whole: Path) -> None:
+def test_sweep_writes_table_curves_member_weights_and_the_best_run(whole: Path) -> None:
     table = (whole / "table.md").read_text().splitlines()
     assert table[0] == "| learning rate | weight decay | seeds | test MSE, mean ± std | best |"
     assert len(table) == 4
@@ -56,7 +55,7 @@ def test_a_sweep_leaves_a_table_curves_all_weights_and_the_best_as_a_run(whole: 
     assert (best.learning_rate, best.seed) == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)][int(np.argmin(last))]
 
 
-def test_the_best_is_the_run_that_train_makes_and_goes_on_as_one(whole: Path, tmp_path: Path) -> None:
+def test_best_run_matches_a_single_run_also_after_resuming(whole: Path, tmp_path: Path) -> None:
     best = shutil.copytree(whole / "best", tmp_path / "best")
     config = ae_jax.load_model(best).config
     settings = {"arch": "linear", "seed": config.seed, "learning_rate": config.learning_rate, "devices": "1"}
@@ -64,14 +63,14 @@ def test_the_best_is_the_run_that_train_makes_and_goes_on_as_one(whole: Path, tm
 
     np.testing.assert_allclose(
         run_outcome(best)[1], run_outcome(alone)[1], atol=1e-6
-    )  # only evaluation is compiled otherwise
+    )  # only the evaluation is compiled differently
     for folder in (best, alone):
         resume_run(folder, epochs=3)
     np.testing.assert_allclose(run_outcome(best)[1], run_outcome(alone)[1], atol=1e-6)
     assert {path.name for path in (best / "figures").iterdir()} >= {"loss.png", "reconstructions_epoch_0003.png"}
 
 
-def test_a_sweep_of_more_epochs_is_what_it_would_have_been(whole: Path, tmp_path: Path) -> None:
+def test_extending_a_sweep_reproduces_the_longer_sweep_bit_for_bit(whole: Path, tmp_path: Path) -> None:
     dataset = ae_jax.load_model(whole / "best").config.dataset
     longer = sweep(SweepConfig(**SETTINGS | {"epochs": 3}, dataset=dataset, run_dir=str(tmp_path / "longer")))
     copy = shutil.copytree(whole, tmp_path / "copy")
@@ -80,50 +79,47 @@ def test_a_sweep_of_more_epochs_is_what_it_would_have_been(whole: Path, tmp_path
     assert ae_jax.load_model(copy / "best").config.epochs == 2  # nothing is overwritten
     assert ae_jax.load_model(copy / "best-2").config.epochs == 3
     resume(copy)
-    assert sorted(path.name for path in copy.glob("best*")) == ["best", "best-2"]  # which is the same
+    assert sorted(path.name for path in copy.glob("best*")) == [
+        "best",
+        "best-2",
+    ]  # no best-3, as the best run is unchanged
 
 
-def test_a_finished_sweep_that_is_continued_stays_as_it_is(whole: Path, tmp_path: Path, capsys) -> None:
+def test_resuming_a_finished_sweep_changes_nothing(whole: Path, tmp_path: Path, capsys) -> None:
     copy = shutil.copytree(whole, tmp_path / "copy")
     resume(copy)
     assert "already finished its 2 epochs; pass a larger --epochs to extend it" in capsys.readouterr().out
     assert_same_outcome(copy, whole)
 
 
-def test_a_killed_sweep_and_a_terminated_one_come_to_the_same(own_images: Path, tmp_path: Path) -> None:
-    arguments = [
-        *("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", own_images),
-        *("--epochs", "20", "--checkpoint-every", "7steps"),
-    ]
+def test_terminated_sweep_resumes_bit_for_bit(own_images: Path, tmp_path: Path) -> None:
+    arguments = ("--arch", "linear", "--seeds", "2", "--learning-rate", "1e-3", "1e-2", "--dataset", str(own_images))
+    arguments += ("--epochs", "12", "--checkpoint-every", "7steps")
 
     def start(*more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, ROOT / "scripts" / "sweep.py", *map(str, more)]
+        command = [sys.executable, ROOT / "scripts" / "sweep.py", *more]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    whole = start(*arguments, "--run-dir", "whole")
-    output, _ = whole.communicate(timeout=300)
-    assert whole.returncode == 0, output
-    for run, (signum, code) in enumerate({signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}.items()):
-        process = start(*(arguments if run == 0 else ()), "--run-dir", "stopped", *(["--resume"] if run else []))
-        before = set(Path("stopped/checkpoints").glob("*")) if run else set()
-        deadline = time.monotonic() + 200
-        while len(set(Path("stopped/checkpoints").glob("step_*[1-9]*.safetensors")) - before) < 2:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.01)
-        os.kill(process.pid, signum)
-        output, _ = process.communicate(timeout=100)
+    def end(process: subprocess.Popen[str], code: int) -> str:
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == code, output
-        if signum == signal.SIGTERM:
-            assert "Resume with: python scripts/sweep.py --run-dir stopped --resume" in output
-    assert len(metrics_lines(Path("stopped"))) < 20
-    end = start("--run-dir", "stopped", "--resume")
-    output, _ = end.communicate(timeout=300)
-    assert end.returncode == 0, output
+        return output
+
+    stopped = start(*arguments, "--run-dir", "stopped")
+    deadline = time.monotonic() + 200
+    while len(list(Path("stopped/checkpoints").glob("step_*[1-9]*.safetensors"))) < 2:
+        assert time.monotonic() < deadline
+        assert stopped.poll() is None
+        time.sleep(0.01)
+    stopped.send_signal(signal.SIGTERM)
+    assert "Resume with: python scripts/sweep.py --run-dir stopped --resume" in end(stopped, 143)
+    assert len(metrics_lines(Path("stopped"))) < 12
+    for process in [start("--run-dir", "stopped", "--resume"), start(*arguments, "--run-dir", "whole")]:
+        end(process, 0)
     assert_same_outcome(Path("stopped"), Path("whole"))
 
 
-def test_what_diverged_is_said_and_left_out(own_images: Path, tmp_path: Path, capsys) -> None:
+def test_diverged_members_are_reported_and_excluded(own_images: Path, tmp_path: Path, capsys) -> None:
     settings = {"arch": "linear", "seeds": 2, "epochs": 1, "dataset": str(own_images)}
     folder = sweep(SweepConfig(**settings, learning_rate=(1e-3, 1e38), run_dir=str(tmp_path / "some")))
     assert "| 1e+38 | 1e-05 | 0 (2 more diverged) | – | – |" in capsys.readouterr().out
@@ -133,7 +129,7 @@ def test_what_diverged_is_said_and_left_out(own_images: Path, tmp_path: Path, ca
         sweep(SweepConfig(**settings, learning_rate=(1e38,), run_dir=str(tmp_path / "all")))
 
 
-def test_the_table_counts_what_did_not_diverge() -> None:
+def test_table_averages_only_members_that_did_not_diverge() -> None:
     config = SweepConfig(seeds=3, learning_rate=(1.0, 2.0), weight_decay=(0.0,))
     table = rows(config, [0.1, 0.2, 0.3, 0.05, float("nan"), 0.07])
     assert as_markdown(table).splitlines()[2:] == [
@@ -153,12 +149,14 @@ def test_the_table_counts_what_did_not_diverge() -> None:
         ({"at_once": 0}, "--at-once must be at least 1"),
     ],
 )
-def test_settings_that_no_sweep_can_have_are_an_error(settings: dict[str, object], message: str) -> None:
+def test_invalid_sweep_settings_raise_an_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         SweepConfig(**settings)
 
 
-def test_a_sweep_and_a_run_are_told_apart(whole: Path, trained_run: Callable[..., Path]) -> None:
+def test_sweep_and_single_run_directories_are_not_interchangeable(
+    whole: Path, trained_run: Callable[..., Path]
+) -> None:
     with pytest.raises(InputError, match="is a sweep; give its directory best"):
         ae_jax.load_model(whole)
     with pytest.raises(InputError, match=r"holds a sweep; resume it with python scripts/sweep\.py"):

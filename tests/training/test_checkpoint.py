@@ -19,7 +19,7 @@ from tests.support.tiny_run import OneKernel, begin, train
 OLD = ROOT / "tests" / "golden" / "checkpoint.safetensors"
 
 
-def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
+def test_training_resumes_from_a_checkpoint_bit_for_bit(tmp_path: Path, digits: np.ndarray) -> None:
     start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=2e-3)
     state, _ = ae_jax.train_epoch(start, digits, jax.random.key(1))
     ae_jax.save_checkpoint(tmp_path / "state.safetensors", state)
@@ -30,7 +30,7 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, digits: 
     assert jax.tree.all(jax.tree.map(np.array_equal, expected, actual))
 
 
-def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_model_is_rejected(tmp_path: Path) -> None:
     ae_jax.save_checkpoint(
         tmp_path / "state.safetensors", ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     )
@@ -39,8 +39,8 @@ def test_another_models_checkpoint_is_refused(tmp_path: Path) -> None:
         ae_jax.load_checkpoint(tmp_path / "state.safetensors", conv)
 
 
-def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> None:
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # other versions round otherwise
+def test_stored_checkpoint_of_the_first_version_still_loads_and_resumes() -> None:
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)  # other versions round differently
     program, fresh = begin()
     assert ae_jax.load_checkpoint(OLD, fresh.state).step == 8
     program = dataclasses.replace(program, shuffle_key=jax.random.key(9))
@@ -56,7 +56,7 @@ def test_a_checkpoint_from_when_the_format_was_new_still_loads_and_goes_on() -> 
     jax.tree.map(close, progress.state, expected.state)
 
 
-def test_a_format_that_is_not_known_is_an_error_that_says_so(tmp_path: Path) -> None:
+def test_unknown_checkpoint_format_and_missing_file_raise_clear_errors(tmp_path: Path) -> None:
     write_tensors(tmp_path / "new.safetensors", {"step": np.zeros(1)}, {"format": "ae_jax/2"})
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     with pytest.raises(ae_jax.InputError, match=r"has the format ae_jax/2, not ae_jax/1; a newer version"):
@@ -65,7 +65,7 @@ def test_a_format_that_is_not_known_is_an_error_that_says_so(tmp_path: Path) -> 
         ae_jax.load_checkpoint(tmp_path / "none.safetensors", state)
 
 
-def test_random_keys_in_a_state_are_saved_too(tmp_path: Path) -> None:
+def test_random_keys_in_the_state_are_saved(tmp_path: Path) -> None:
     tx = optax.add_noise(0.1, 0.5, jax.random.key(3))
     state = ae_jax.create_train_state(OneKernel(), jax.random.key(0), tx=tx)
     ae_jax.save_checkpoint(tmp_path / "state.safetensors", state)

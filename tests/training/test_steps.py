@@ -14,7 +14,6 @@ from ae_jax.training.steps import run_steps
 from tests.support.outcomes import largest_difference
 
 MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
-pytestmark = pytest.mark.usefixtures("optimised_here")
 
 
 def bit_equal(a: ae_jax.TrainState, b: ae_jax.TrainState) -> bool:
@@ -22,7 +21,7 @@ def bit_equal(a: ae_jax.TrainState, b: ae_jax.TrainState) -> bool:
 
 
 class CountedLoss:
-    """The reconstruction loss, and how often it was traced: JAX traces a function for each program that it compiles."""
+    """The reconstruction loss with a count of its traces: JAX traces a function once per compiled program."""
 
     def __init__(self) -> None:
         self.traces = 0
@@ -32,8 +31,9 @@ class CountedLoss:
         return ae_jax.reconstruction_loss(model, params, images)
 
 
+@pytest.mark.usefixtures("optimised_test")
 @pytest.mark.parametrize("arch", MODELS)
-def test_an_epoch_in_one_call_is_the_step_loop(arch: str, digits: np.ndarray) -> None:
+def test_train_epoch_matches_a_loop_over_train_step(arch: str, digits: np.ndarray) -> None:
     start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))
     state, losses = start, []
     for images in ae_jax.batches(digits, jax.random.key(1), batch_size=64):
@@ -47,7 +47,7 @@ def test_an_epoch_in_one_call_is_the_step_loop(arch: str, digits: np.ndarray) ->
 
 
 @pytest.mark.parametrize("cuts", [[2], [1, 2, 3, 4]])
-def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np.ndarray) -> None:
+def test_epoch_in_segments_equals_the_whole_epoch_bit_for_bit(cuts: list[int], digits: np.ndarray) -> None:
     start = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     order = jax.random.permutation(jax.random.key(1), len(digits))
     loss = CountedLoss()
@@ -61,14 +61,14 @@ def test_an_epoch_in_pieces_is_the_epoch_bit_for_bit(cuts: list[int], digits: np
 
     whole, whole_losses = run([0, 5])
     traces = loss.traces
-    pieces, losses = run([0, *cuts, 5])
-    assert bit_equal(whole, pieces)
+    segments, losses = run([0, *cuts, 5])
+    assert bit_equal(whole, segments)
     assert jnp.array_equal(whole_losses, losses)
     assert loss.traces == traces
 
 
 class Tally(nn.Module):
-    """Counts, in its parameters, what it is trained on: with SGD at rate 1, the sum of each image's weights."""
+    """A model whose parameters count its training images: with SGD at rate 1, the sum of weights per image."""
 
     num_images: int
 
@@ -83,7 +83,7 @@ def tally_loss(model: nn.Module, params: dict, images: jax.Array) -> jax.Array:
     return -model.apply({"params": params}, images)
 
 
-def test_an_epoch_of_60000_takes_938_steps_and_sees_each_image_exactly_once() -> None:
+def test_epoch_of_60000_images_takes_938_steps_and_visits_each_once() -> None:
     n = 60_000
     images = np.zeros((n, 28, 28, 1), np.uint8)
     images[:, 0, :2, 0] = np.stack(np.divmod(np.arange(n), 256), axis=1)
@@ -95,7 +95,7 @@ def test_an_epoch_of_60000_takes_938_steps_and_sees_each_image_exactly_once() ->
     assert counts.tolist() == [937 * 64, 32]
 
 
-def test_a_batch_larger_than_the_dataset_is_the_dataset(digits: np.ndarray) -> None:
+def test_batch_size_above_the_dataset_size_gives_one_full_batch(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     large, large_metrics = ae_jax.train_epoch(state, digits, jax.random.key(1), batch_size=10**9)
     whole, whole_metrics = ae_jax.train_epoch(state, digits, jax.random.key(1), batch_size=len(digits))
@@ -104,7 +104,7 @@ def test_a_batch_larger_than_the_dataset_is_the_dataset(digits: np.ndarray) -> N
     assert large_metrics["loss"] == whole_metrics["loss"]
 
 
-def test_rows_of_weight_zero_do_not_count(digits: np.ndarray) -> None:
+def test_zero_weight_images_do_not_affect_the_step(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=optax.sgd(1.0))
     images = ae_jax.normalise(digits[:10])
     short, short_metrics = ae_jax.train_step(state, images[:6])
@@ -114,7 +114,7 @@ def test_rows_of_weight_zero_do_not_count(digits: np.ndarray) -> None:
     assert abs(float(short_metrics["loss"] - filled_metrics["loss"])) <= 1e-7
 
 
-def test_equal_settings_never_compile_twice() -> None:
+def test_train_step_recompiles_only_for_another_model() -> None:
     loss = CountedLoss()
     step = ae_jax.make_train_step(loss)
     images = jnp.zeros((8, 28, 28, 1))
@@ -129,10 +129,10 @@ def test_equal_settings_never_compile_twice() -> None:
     assert loss.traces == traces > 0
     assert ae_jax.make_train_step(ae_jax.reconstruction_loss) is ae_jax.train_step
     step(ae_jax.create_train_state(ae_jax.LinearAutoencoder(latent_dim=4), jax.random.key(0)), images)
-    assert loss.traces > traces  # the count does count: another model is another program
+    assert loss.traces > traces  # positive control: another model is another program
 
 
-def test_a_step_is_pure(digits: np.ndarray) -> None:
+def test_train_step_is_pure_and_donates_nothing(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     images = ae_jax.normalise(digits[:8])
     first, first_metrics = ae_jax.train_step(state, images)
@@ -140,9 +140,11 @@ def test_a_step_is_pure(digits: np.ndarray) -> None:
     assert bit_equal(first, second)
     assert first_metrics["loss"] == second_metrics["loss"]
     assert int(state.step) == 0
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(state))  # nothing is donated
+    assert not images.is_deleted()
 
 
-def test_the_callers_own_loss_is_minimised(digits: np.ndarray) -> None:
+def test_custom_loss_is_minimised(digits: np.ndarray) -> None:
     def absolute_code(model: nn.Module, params: dict, images: jax.Array) -> jax.Array:
         return jnp.abs(model.apply({"params": params}, images, method="encode")).sum(axis=1)
 
@@ -155,7 +157,7 @@ def test_the_callers_own_loss_is_minimised(digits: np.ndarray) -> None:
     assert ae_jax.eval_step(state, images, loss_fn=absolute_code)["loss"] < before / 2
 
 
-def test_what_cannot_be_trained_on_is_an_error_that_says_why(digits: np.ndarray) -> None:
+def test_invalid_training_inputs_raise_errors_with_the_reason(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     with pytest.raises(ValueError, match=r"one value per image, f32\[300\], not f32\[\]"):
         ae_jax.make_train_step(lambda *args: ae_jax.reconstruction_loss(*args).mean())(state, ae_jax.normalise(digits))
@@ -167,7 +169,7 @@ def test_what_cannot_be_trained_on_is_an_error_that_says_why(digits: np.ndarray)
         ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), weight_decay_mode="none")
 
 
-def test_evaluation_is_the_mean_over_all_images_whatever_the_batches(digits: np.ndarray) -> None:
+def test_evaluate_is_the_mean_over_all_images_for_any_batch_size(digits: np.ndarray) -> None:
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     recons = ae_jax.reconstruct(state, digits)
     expected = float(np.mean((np.asarray(recons, np.float64) - digits / 255) ** 2))
