@@ -79,10 +79,7 @@ def test_extending_a_sweep_reproduces_the_longer_sweep_bit_for_bit(whole: Path, 
     assert ae_jax.load_model(copy / "best").config.epochs == 2  # nothing is overwritten
     assert ae_jax.load_model(copy / "best-2").config.epochs == 3
     resume(copy)
-    assert sorted(path.name for path in copy.glob("best*")) == [
-        "best",
-        "best-2",
-    ]  # no best-3, as the best run is unchanged
+    assert sorted(path.name for path in copy.glob("best*")) == ["best", "best-2"]  # unchanged, so no best-3
 
 
 def test_resuming_a_finished_sweep_changes_nothing(whole: Path, tmp_path: Path, capsys) -> None:
