@@ -61,7 +61,9 @@ def parse_training(
     parser, groups = _make_parser(config_class, description)
     everyday = groups["everyday"]
     if len(recipes) > 1:
-        everyday.add_argument("--recipe", choices=recipes, help=f"where the other defaults come from ({default})")
+        everyday.add_argument(
+            "--recipe", choices=recipes, help=f"preset of the settings that are not given ({default})"
+        )
     everyday.add_argument(
         "--resume",
         action="store_const",

@@ -92,7 +92,7 @@ class SharedConfig:
     )
     checkpoint_every: Interval = setting(
         Interval(1),
-        "epochs, or as 200steps optimizer steps, between checkpoints; 0: only the last",
+        "epochs between checkpoints, or optimizer steps as 200steps; 0: only the last",
         "output",
         _parse_interval,
     )
@@ -197,6 +197,6 @@ _FAST: dict[str, dict[str, Any]] = {
 
 
 def _float32(value: float) -> float:
-    """The value on the device: too large a number becomes infinite, too small a one zero."""
+    """Round to float32, as on the device: overflow gives infinity, underflow 0."""
     with np.errstate(over="ignore"):
         return float(np.float32(value))

@@ -27,6 +27,7 @@ Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # images
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
 HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 AnyBatch: TypeAlias = Pixels | Batch | HostBatch
+FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]  # pixels in [0, 1], on the host
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 HostCodes: TypeAlias = Float[np.ndarray, "n d"]
 

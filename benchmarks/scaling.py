@@ -79,15 +79,15 @@ def _configurations(arch: Arch, dataset: str) -> Iterator[tuple[str, Configurati
         return Configuration(*(Contender(name, task) for task in tasks))
 
     for batch_size in _ONE_CORE_BATCHES:
-        yield f"one core, batch {batch_size}", make(devices="1", one_core=True, batch_size=batch_size)
-    yield "1 device", make(devices="1")
-    yield "1 device, streamed", make(devices="1", stream=True)
-    yield "2 devices", make(devices="2")
-    yield f"2 devices, batch {_LARGE_BATCH}", make(devices="2", batch_size=_LARGE_BATCH)
-    yield "2 processes of 1 device", make(devices="1", processes=2)
+        yield f"one core, batch {batch_size}", make(devices=1, one_core=True, batch_size=batch_size)
+    yield "1 device", make(devices=1)
+    yield "1 device, streamed", make(devices=1, stream=True)
+    yield "2 devices", make(devices=2)
+    yield f"2 devices, batch {_LARGE_BATCH}", make(devices=2, batch_size=_LARGE_BATCH)
+    yield "2 processes of 1 device", make(devices=1, processes=2)
     yield _SWEEP, make("sweep")
-    yield "all-reduce, 2 devices", make("all-reduce", devices="2")
-    yield "all-reduce, 2 processes", make("all-reduce", devices="1", processes=2)
+    yield "all-reduce, 2 devices", make("all-reduce", devices=2)
+    yield "all-reduce, 2 processes", make("all-reduce", devices=1, processes=2)
 
 
 def _add_predictions(results: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -94,8 +94,14 @@ _PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workspace], Iterator[Trial]
         "SIGTERM and SIGINT: exit 143 and 130 within 2 s, resumes bit for bit",
         lambda config, workspace: _signals(config, workspace, config.signals, signal.SIGTERM, signal.SIGINT),
     ),
-    "disk": ("failure of the k-th open, write, fsync or rename: one-line error, resumes bit for bit", _disk),
+    "disk": (
+        "failure of the k-th open, write, fsync or rename: one-line error, the previous checkpoint loads, resumes bit for bit",
+        _disk,
+    ),
     "damage": ("bit flip or truncation: refused, or regenerated with a warning", _corruption),
     "commands": ("random command lines: exit 0 or 2, no traceback", _commands),
-    "together": ("a second run in a directory: refused; three processes prepare one dataset: equal", _concurrency),
+    "together": (
+        "a second run in a directory: refused, the first unaffected; three processes prepare one dataset: equal",
+        _concurrency,
+    ),
 }

@@ -1,4 +1,4 @@
-"""Strict arithmetic, checked shapes, and folders that are never the user's own."""
+"""Shared fixtures, strict numerics, shape checks of the whole package, and temporary directories only."""
 
 import functools
 import os
@@ -72,10 +72,10 @@ def glyphs_dir(data_dir: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def mnist_files() -> Path:
-    """The folder of the official MNIST files; the tests that want real digits are skipped without."""
+    """The folder of the official MNIST files; the tests that need the real digits are skipped without."""
     path = os.environ.get("AE_JAX_MANUAL_DIR")
     if not path:
-        pytest.skip("wants the real digits: set AE_JAX_MANUAL_DIR to a folder with the official MNIST files")
+        pytest.skip("needs the real digits: set AE_JAX_MANUAL_DIR to a folder with the official MNIST files")
     return Path(path).resolve()
 
 

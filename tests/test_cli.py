@@ -50,7 +50,7 @@ BAD_ARGUMENTS = {
         ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
         "--devices 3 cannot share a batch of 2; make --batch-size larger",
     ),
-    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has "),
+    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has only "),
     "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
     "run folder under a file": (["--run-dir", "file/run", "--dataset", "own.npy"], "file/run is not a directory; "),
     "run folder is a file": (["--run-dir", "file"], "file is not a directory; "),
@@ -151,8 +151,8 @@ def test_the_outcome_of_a_command_is_an_exit_code_and_one_line(body: str, code: 
         "import os, signal, time\n"
         "from ae_jax.cli import run_command\n"
         "from ae_jax.errors import InputError, RunError\n"
-        f"def main():\n    print('begun'); {body}\n"
+        f"def main():\n    print('started'); {body}\n"
         "run_command(main)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout, result.stderr) == (code, "begun\n", errors)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "started\n", errors)

@@ -8,7 +8,7 @@ Import this module lazily: it imports `tensorflow_datasets`.
 
 import gzip
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,22 +73,32 @@ def _is_emnist(name: str) -> bool:
 def _mnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
     urls = {split: [builder.URL + file for file in files] for split, files in _FILES.items()}
     files = dl_manager.download(urls)
-    return {split: _examples(num_examples(builder, split), *map(Path, files[split])) for split in _FILES}
+    return {split: _from_files(files[split], num_examples(builder, split)) for split in _FILES}
+
+
+def _from_files(files: Iterable[Path], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    images, labels = (Path(file).read_bytes() for file in files)
+    yield from _examples(images, labels, n)
 
 
 def _emnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-    folder = zipfile.Path(dl_manager.download(builder.URL)) / "gzip"
-    prefix = f"emnist-{builder.builder_config.name}"
-    files = {split: [folder / f"{prefix}-{split}-{kind}-ubyte.gz" for kind in _KINDS] for split in _FILES}
-    return {split: _examples(num_examples(builder, split), *files[split]) for split in _FILES}
+    path = Path(dl_manager.download(builder.URL))
+    prefix = f"gzip/emnist-{builder.builder_config.name}"
+    return {split: _from_zip(path, f"{prefix}-{split}", num_examples(builder, split)) for split in _FILES}
 
 
-def _examples(n: int, images: Path | zipfile.Path, labels: Path | zipfile.Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _from_zip(path: Path, prefix: str, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    with zipfile.ZipFile(path) as archive:
+        images, labels = (archive.read(f"{prefix}-{kind}-ubyte.gz") for kind in _KINDS)
+    yield from _examples(images, labels, n)
+
+
+def _examples(images: bytes, labels: bytes, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the first `n` examples of two gzipped IDX files; some of EMNIST's files hold more than TFDS uses."""
     pixels = _read_idx(images, header_bytes=16).reshape(-1, 28, 28)[:n]
     for i, (image, label) in enumerate(zip(pixels, _read_idx(labels, header_bytes=8)[:n], strict=True)):
         yield i, {"image": Image.fromarray(image), "label": int(label)}
 
 
-def _read_idx(path: Path | zipfile.Path, header_bytes: int) -> np.ndarray:
-    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header_bytes)
+def _read_idx(content: bytes, header_bytes: int) -> np.ndarray:
+    return np.frombuffer(gzip.decompress(content), np.uint8, offset=header_bytes)

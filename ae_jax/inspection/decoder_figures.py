@@ -1,12 +1,14 @@
 """Figures of decoded latent codes: interpolations, traversals, grids. Arrays in, a matplotlib `Figure` out."""
 
+from typing import TypeAlias
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from ae_jax.figures import DPI, label_columns, label_rows, show, tile
 
-Tiles = Float[np.ndarray, "rows columns 28 28"]
+Tiles: TypeAlias = Float[np.ndarray, "rows columns 28 28"]
 
 
 def interpolations_figure(recons: Tiles, names: list[str], title: str) -> Figure:

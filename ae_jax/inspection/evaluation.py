@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from ae_jax.data.batching import normalise_on_host
 from ae_jax.data.datasets import Dataset, is_prepared, load_dataset, open_splits
@@ -19,7 +18,7 @@ from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.runs.load import TrainedModel
 from ae_jax.training.losses import with_fixed_noise
-from ae_jax.types import HostCodes, HostImages, PathLike
+from ae_jax.types import FloatImages, HostCodes, HostImages, PathLike
 
 _LETTERS, _LETTERS_SEED = "ABCDEFGHIJKLMNOPQRSTUVWXYZ", 0
 _MAX_PROBED = 60_000  # most training images and most test images of the probes
@@ -30,7 +29,7 @@ class Codec(NamedTuple):
     """Encoder and decoder of a model or of PCA, on images `u8[n, 28, 28, 1]`."""
 
     encode: Callable[[HostImages], Any]
-    decode: Callable[[Any], Float[np.ndarray, "n 28 28 1"]]
+    decode: Callable[[Any], FloatImages]
     encode_latents: Callable[[HostImages], HostCodes]  # without pooling positions
 
 

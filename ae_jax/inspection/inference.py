@@ -6,12 +6,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
 
 from ae_jax.data.batching import normalise
 from ae_jax.models.autoencoders import Autoencoder, Code, PooledCode
 from ae_jax.runs.load import TrainedModel
-from ae_jax.types import Batch, HostBatch, HostCodes, HostImages, Params, Pixels
+from ae_jax.types import Batch, FloatImages, HostBatch, HostCodes, HostImages, Params, Pixels
 
 _CHUNK = 256  # images per call, few enough for the CPU caches
 
@@ -26,7 +25,7 @@ def encode_latents(trained: TrainedModel, images: HostImages) -> HostCodes:
     return _in_chunks(functools.partial(_encode_latents, trained.model, trained.params), images)
 
 
-def decode(trained: TrainedModel, code: Any) -> Float[np.ndarray, "n 28 28 1"]:
+def decode(trained: TrainedModel, code: Any) -> FloatImages:
     """The decoded images, in [0, 1]."""
     return _in_chunks(functools.partial(_decode, trained.model, trained.params), code)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ae_jax.figures import DPI, show
 from ae_jax.types import HostCodes
 
-Labels: TypeAlias = Int[np.ndarray, "n"] | None
+OptionalLabels: TypeAlias = Int[np.ndarray, "n"] | None
 
 # Colour-blind safe: Petroff 2021, "Accessible color sequences for data visualization", arXiv:2107.02270.
 _COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -19,7 +19,7 @@ _VIEWS = ((20, -60), (20, 30))  # elevation and azimuth, degrees
 _TEXT_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
 
 
-def scatter_figure(codes: HostCodes, labels: Labels, title: str) -> Figure:
+def scatter_figure(codes: HostCodes, labels: OptionalLabels, title: str) -> Figure:
     """Scatter plot of latent codes by label: 3 dimensions from two angles, more by two principal components."""
     if codes.shape[1] == 3:
         return _scatter_figure_3d(codes, labels, title)
@@ -58,7 +58,7 @@ def _to_square(code: Float[np.ndarray, "d"]) -> Float[np.ndarray, "side side"]:
     return square
 
 
-def _scatter_figure_3d(codes: HostCodes, labels: Labels, title: str) -> Figure:
+def _scatter_figure_3d(codes: HostCodes, labels: OptionalLabels, title: str) -> Figure:
     figure = Figure(figsize=(12, 5.2), dpi=DPI, layout="constrained")
     figure.suptitle(title)
     for i, (elevation, azimuth) in enumerate(_VIEWS, start=1):
@@ -71,7 +71,7 @@ def _scatter_figure_3d(codes: HostCodes, labels: Labels, title: str) -> Figure:
     return figure
 
 
-def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: Labels) -> None:
+def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: OptionalLabels) -> None:
     if labels is None:
         axes.scatter(*points.T, s=7, color=_COLORS[0], alpha=0.6, linewidths=0)
         return
@@ -92,7 +92,7 @@ def _add_legend(figure: Figure, axes: Any) -> None:
         figure.legend(handles, names, title="label", loc="outside right center", markerscale=3, ncols=columns)
 
 
-def _project_to_2d(codes: HostCodes, labels: Labels) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
+def _project_to_2d(codes: HostCodes, labels: OptionalLabels) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
     """Two coordinates of each code, and their names."""
     if codes.shape[1] == 1:
         y = np.zeros(len(codes)) if labels is None else labels

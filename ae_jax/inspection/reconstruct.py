@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from ae_jax.data.array_files import read_images
 from ae_jax.data.batching import normalise_on_host
@@ -17,7 +16,7 @@ from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
 from ae_jax.runs.load import TrainedModel, load_model
 from ae_jax.system.outputs import write_output
-from ae_jax.types import HostImages
+from ae_jax.types import FloatImages, HostImages
 
 _MAX_DRAWN = 100
 
@@ -44,9 +43,7 @@ def reconstruct_images(config: ReconstructConfig) -> None:
         print(f"{len(images):,} reconstructions, mean squared error {error:.5f}: {config.out}")
 
 
-def _recons_bytes(
-    trained: TrainedModel, images: HostImages, recons: Float[np.ndarray, "n 28 28 1"], suffix: str
-) -> bytes:
+def _recons_bytes(trained: TrainedModel, images: HostImages, recons: FloatImages, suffix: str) -> bytes:
     if suffix in (".npy", ".npz"):
         return _array_bytes({"reconstructions": recons}, suffix)
     drawn = slice(_MAX_DRAWN)

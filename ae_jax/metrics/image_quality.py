@@ -1,13 +1,13 @@
 """Per-image reconstruction quality: mean squared error, PSNR and SSIM."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import dm_pix
 import jax
 import numpy as np
 from jaxtyping import Float
 
-FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]
+from ae_jax.types import FloatImages
 
 _CHUNK = 1000  # images per call of the compiled SSIM
 _MIN_MSE = 1e-10  # caps the PSNR of equal images at 100 dB

@@ -1,8 +1,8 @@
 """Autoencoder architectures: the tutorial's linear and convolutional models, and its homework, a max-pooling variant.
 
 Inputs and outputs are pixels in [0, 1]. With `output="tanh"` a model works in [-1, 1] internally, like a PyTorch model
-that ends in `Tanh` and is fed through `Normalize(0.5, 0.5)`, and rescales its outputs to [0, 1]. `precision` is the
-dtype of the arithmetic only: parameters, latents and outputs are always float32.
+that ends in `Tanh` and whose inputs pass through `Normalize(0.5, 0.5)`, and rescales its outputs to [0, 1].
+`precision` is the dtype of the arithmetic only: parameters, latents and outputs are always float32.
 """
 
 import functools

@@ -45,7 +45,7 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
         )
     if per_host > present:
         kind = devices_per_host[0][0].platform.upper()
-        raise InputError(f"--devices {per_host}: JAX has {present} here ({kind}); ask for no more.")
+        raise InputError(f"--devices {per_host}: JAX has only {present} here ({kind}); ask for no more.")
     devices = [device for host in devices_per_host for device in host[:per_host]]
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
@@ -70,7 +70,9 @@ def _devices_per_host() -> list[list[jax.Device]]:
         raise
     except (RuntimeError, AssertionError) as error:  # the latter for a known platform that is not installed
         reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        raise InputError(f"JAX finds no device{reason}; set JAX_PLATFORMS to what is here, cpu for one.") from error
+        raise InputError(
+            f"JAX finds no device{reason}; set JAX_PLATFORMS to an available platform, such as cpu."
+        ) from error
 
 
 @contextlib.contextmanager

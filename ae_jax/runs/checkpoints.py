@@ -85,7 +85,7 @@ def list_checkpoints(folder: PathLike) -> list[Path]:
 def checkpoint_step(path: Path) -> int:
     """The optimizer step in a checkpoint's name."""
     match = _NAME.fullmatch(path.name)
-    assert match, f"{path} is no checkpoint's name"
+    assert match, f"{path} is not a checkpoint's name"
     return int(match[1])
 
 

@@ -1,4 +1,4 @@
-"""The lifecycle of a run or a sweep, from its settings to its last figure, and from a checkpoint on."""
+"""Lifecycle of a run or a sweep: start, resume, train, save, report."""
 
 import contextlib
 import dataclasses
@@ -29,6 +29,7 @@ from ae_jax.runs.checkpoints import (
 )
 from ae_jax.runs.loop import train_loop
 from ae_jax.runs.metadata import (
+    Config,
     Metadata,
     environment_changes,
     is_untrained,
@@ -38,7 +39,7 @@ from ae_jax.runs.metadata import (
     with_dataset,
 )
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
-from ae_jax.runs.run import Config, Run
+from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import (
     check_run_dir_is_free,
     default_run_dir,
@@ -52,7 +53,7 @@ from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
 
-# By the key of the metadata in a checkpoint: what it is of, and the command.
+# Metadata key in a checkpoint -> (what the directory holds, the script that resumes it).
 _KINDS = {"record": ("a single run", "scripts/train.py"), "sweep": ("a sweep", "scripts/sweep.py")}
 Report = Callable[[ProgressOf[Loss]], None]
 
@@ -73,7 +74,7 @@ class Kind(Generic[Config, Loss]):
 
     @property
     def script(self) -> str:
-        """The command."""
+        """The script that trains and resumes this kind."""
         return _KINDS[self.metadata_key][1]
 
 
@@ -104,29 +105,30 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
             raise InputError(f"{folder} holds no checkpoint to resume from; start a new run.")
         info = broadcast_json(path and checkpoint_info(path))
         if kind.metadata_key not in info:
-            found, script = next(other for key, other in _KINDS.items() if key != kind.metadata_key)
-            raise InputError(f"{folder} holds {found}; resume it with python {script}.")
+            for found, script in (_KINDS[key] for key in _KINDS.keys() & info.keys()):
+                raise InputError(f"{folder} holds {found}; resume it with python {script}.")
+            raise InputError(f"{folder} holds a state without a run's settings; read it with ae_jax.load_checkpoint.")
         metadata = info[kind.metadata_key]
         history = tuple(EpochMetricsOf[Loss](**metrics) for metrics in info["history"])
         config = resumed_config(metadata, settings, kind.config_class)
-        mesh = kind.make_mesh(config)
+        mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
         train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
         run = Run(folder, config, with_dataset(metadata, train_set, test_set, folder), train_set, test_set)
         with _add_resume_hint(kind.script, folder):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
                 rewrite_metrics(folder, history)
-            if len(history) < config.epochs:
+            if mesh:
                 load = load_imported if is_untrained(metadata) else load_progress
                 program, progress = load(path, info, *kind.make_program(config, mesh, train_set, test_set))
-                history = _continue(kind, run, program, progress, metadata["config"]["epochs"])
+                history = _resume_training(kind, run, program, progress, metadata["config"]["epochs"])
             else:
                 _print(f"{folder} already finished its {config.epochs} epochs; pass a larger --epochs to extend it.")
             _conclude(kind, run, history)
     return folder
 
 
-def _continue(
+def _resume_training(
     kind: Kind[Config, Loss], run: Run[Config], program: RunProgram, progress: ProgressOf[Loss], planned_epochs: int
 ) -> tuple[EpochMetricsOf[Loss], ...]:
     devices = list(program.mesh.devices.flat)
@@ -173,7 +175,7 @@ def _distributed(settings: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Join the other processes of the run, if the settings name any."""
     coordinator, num_processes, process_id = map(settings.get, ("coordinator", "num_processes", "process_id"))
     distributed = bool(settings.get("distributed") or coordinator)
-    if distributed:  # JAX's devices are fixed from then on, and a resumed run's settings are not known yet
+    if distributed:  # joining fixes the number of JAX devices, before the settings of a resumed run are known
         devices = TrainConfig(devices=settings.get("devices", "auto")).devices
         request_cpu_devices(max(num_cores(), 1 if devices == "auto" else devices))
     return join_processes(distributed, coordinator, num_processes, process_id)
@@ -209,7 +211,9 @@ def _check_same_dataset(metadata: Metadata) -> Metadata:
     """Process 0's metadata, after a check that all processes have the same images."""
     first = broadcast_json(metadata)
     if first["dataset_sha256"] != metadata["dataset_sha256"]:
-        raise InputError(f"{metadata['dataset_used']} holds other images here than in process 0; give all the same.")
+        raise InputError(
+            f"{metadata['dataset_used']} differs between this process and process 0; give all processes the same files."
+        )
     return first
 
 
@@ -220,15 +224,15 @@ def _print(text: str) -> None:
 
 @contextlib.contextmanager
 def _add_resume_hint(script: str, run_dir: Path) -> Iterator[None]:
-    """Add to an error that ends a training how to resume it."""
+    """Add a resume hint to an error that ends a training."""
     try:
         yield
     except Interrupted as error:
         raise Interrupted(error.signum, f" {_resume_hint(script, run_dir)}") from error
     except DivergedError as error:
-        last = next(reversed(list_checkpoints(run_dir)), "not here")
+        last = next(reversed(list_checkpoints(run_dir)), "none")
         raise RunError(
-            f"{error}; start a new run with a smaller --learning-rate. The last good checkpoint is {last}."
+            f"{error}; start a new run with a smaller --learning-rate. The last valid checkpoint is {last}."
         ) from error
     except OSError as error:
         what = error.filename or "the output"

@@ -18,7 +18,7 @@ from ae_jax.types import AnyLosses, PlacedOrder
 _SEGMENT_SECONDS = 0.5  # between two checks of the loss and of signals
 
 
-@runtime_checkable
+@runtime_checkable  # the tests check arguments against it
 class Trainable(Protocol):
     """The program of a run or of a population, as far as the loop needs it."""
 

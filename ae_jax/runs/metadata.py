@@ -18,7 +18,7 @@ from ae_jax.errors import InputError
 # JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; "versions"; "devices_used";
 # "resumed", for each time that the run was resumed the step, versions and devices.
 Metadata: TypeAlias = dict[str, Any]
-Config = TypeVar("Config", bound=SharedConfig)
+Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
 
 _DIGEST_IMAGES = 10_000  # hashed at a time
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")

@@ -1,4 +1,4 @@
-"""A run's compiled steps, with its images on its devices; neither files nor terminal."""
+"""The compiled steps of a run, with its images on its devices; no I/O."""
 
 import dataclasses
 import functools
@@ -27,7 +27,7 @@ from ae_jax.types import AnyLosses, Params, PlacedOrder, RandomKey, StepLosses
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """The compiled steps of a run and their data; a `RunProgram`, which says what its methods do."""
+    """The compiled steps of a run and their data; implements `RunProgram`, which documents its methods."""
 
     mesh: Mesh
     loader: Loader

@@ -1,6 +1,7 @@
 """Reports of a run: terminal lines, `metrics.jsonl`, figures, TensorBoard events, the comparison with PCA."""
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ from tqdm import tqdm
 
 from ae_jax.config import TrainConfig
 from ae_jax.data.batching import normalise_on_host
+from ae_jax.errors import InputError
 from ae_jax.metrics.pca import pca_mse
 from ae_jax.parallel.sharding import local_copy
 from ae_jax.runs.progress import EpochMetrics, Progress
@@ -26,6 +28,7 @@ def reporter(run: Run[TrainConfig], step: int) -> Iterator[Callable[[Progress], 
 
     It writes metrics, events and, if due, the reconstruction figure, all before the epoch's checkpoint is saved.
     """
+    check_tensorboard(run.config)
     if not run.config.tensorboard:
         yield lambda progress: _report(run, progress)
         return
@@ -33,6 +36,12 @@ def reporter(run: Run[TrainConfig], step: int) -> Iterator[Callable[[Progress], 
 
     with event_file(run.run_dir / "tensorboard", step) as write:
         yield lambda progress: _report(run, progress, write)
+
+
+def check_tensorboard(config: TrainConfig) -> None:
+    """Raise `InputError` if `--tensorboard` is set and tensorboardX is not installed."""
+    if config.tensorboard and not importlib.util.find_spec("tensorboardX"):
+        raise InputError('--tensorboard needs a package that is not installed: pip install "ae_jax[tensorboard]".')
 
 
 def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:

@@ -2,13 +2,10 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
-from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset, dataset_title
-from ae_jax.runs.metadata import Metadata
-
-Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
+from ae_jax.runs.metadata import Config, Metadata
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,10 @@ def held_run_dir(run_dir: Path) -> Iterator[None]:
 
 
 def default_run_dir(name: str) -> Path:
-    """The only run directory in `runs` whose name starts with `name`; raises `InputError` for none or several."""
-    runs = sorted(path for path in Path("runs").glob(f"{name}*") if holds_run(path))
+    """The only run directory `runs/<name>`, `runs/<name>-2`, …; raises `InputError` for none or several."""
+    numbered = re.compile(rf"{re.escape(name)}(-\d+)?")
+    paths = (path for path in Path("runs").glob(f"{name}*") if numbered.fullmatch(path.name))
+    runs = sorted(path for path in paths if holds_run(path))
     if not runs:
         raise InputError(f"runs/{name} holds no run to resume; pass its directory as --run-dir.")
     if len(runs) > 1:

@@ -1,6 +1,5 @@
 """`scripts/train.py`: one training run, new or resumed."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,11 @@ from jax.sharding import Mesh
 
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset
-from ae_jax.errors import InputError
 from ae_jax.parallel.memory import fits
 from ae_jax.parallel.multihost import is_process_0, max_over_processes
 from ae_jax.runs import lifecycle
 from ae_jax.runs.program import Program, make_program, make_test_loss
-from ae_jax.runs.reporting import conclude, reporter
+from ae_jax.runs.reporting import check_tensorboard, conclude, reporter
 from ae_jax.runs.run import Run
 from ae_jax.runs.setup import run_mesh
 from ae_jax.training.state import TrainState
@@ -29,6 +27,7 @@ def train(config: TrainConfig) -> Path:
         checkpoint is valid.
       Interrupted: SIGINT or SIGTERM; the run can be resumed.
     """
+    check_tensorboard(config)
     return lifecycle.start(_RUN, config)
 
 
@@ -46,12 +45,6 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
       RunError, Interrupted: as for `train`.
     """
     return lifecycle.resume(_RUN, run_dir, settings)
-
-
-def _make_mesh(config: TrainConfig) -> Mesh:
-    if config.tensorboard and not importlib.util.find_spec("tensorboardX"):
-        raise InputError('--tensorboard needs a package that is not installed: pip install "ae_jax[tensorboard]".')
-    return run_mesh(config)
 
 
 def _make_program(
@@ -74,5 +67,5 @@ def _summary(run: Run[TrainConfig]) -> str:
 
 
 _RUN = lifecycle.Kind(
-    "record", TrainConfig, str, _make_mesh, _make_program, _make_test_loss, reporter, _summary, conclude
+    "record", TrainConfig, str, run_mesh, _make_program, _make_test_loss, reporter, _summary, conclude
 )

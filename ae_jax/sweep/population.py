@@ -32,7 +32,7 @@ from ae_jax.types import AnyLosses, MembersKeys, MembersStepLosses, Params, Pixe
 
 @dataclasses.dataclass(frozen=True)
 class Population:
-    """The compiled steps of many runs and their data; a `RunProgram`, which says what its methods do.
+    """The compiled steps of many runs and their data; implements `RunProgram`, which documents its methods.
 
     The leading axis of its arrays is the members, padded to a multiple of the devices. Trained one at a time on as many
     threads, a member equals its single run bit for bit; trained several at a time, up to rounding.
@@ -58,7 +58,7 @@ class Population:
         """Check nothing: a member that diverges does not end the sweep."""
 
     def check_params(self, params: Params, step: int) -> None:
-        """Check nothing, as above."""
+        """Check nothing: diverged members are saved, too."""
 
     def order(self, epoch: int) -> PlacedOrder:
         keys = jax.vmap(jax.random.fold_in, (0, None))(self.shuffle_key, epoch)

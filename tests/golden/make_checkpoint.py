@@ -13,6 +13,6 @@ from tests.support.tiny_run import METADATA, begin, train
 if __name__ == "__main__":
     program, progress = train(*begin(), num_steps=8)
     with tempfile.TemporaryDirectory() as folder:
-        save_progress(Path(folder), program, progress, METADATA)
+        save_progress(Path(folder), program, progress, {"record": METADATA})
         (path,) = list_checkpoints(folder)
         shutil.copy(path, Path(__file__).with_name("checkpoint.safetensors"))

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, over loopback: real ones, killed and continued."""
+"""Distributed training over loopback: real processes, killed and resumed."""
 
 import os
 import signal
@@ -34,7 +34,7 @@ def free_port() -> int:
 
 
 def start(*args: object, num_processes: int = 2) -> list[subprocess.Popen[str]]:
-    """The processes of a run that they share."""
+    """Start the processes of a distributed run."""
     command = [sys.executable, ROOT / "scripts" / "train.py", *map(str, args)]
     if num_processes > 1:
         command += ["--coordinator", f"127.0.0.1:{free_port()}", "--num-processes", str(num_processes)]
@@ -45,7 +45,7 @@ def start(*args: object, num_processes: int = 2) -> list[subprocess.Popen[str]]:
 
 
 def end(processes: list[subprocess.Popen[str]], *expected: int) -> list[str]:
-    """What they printed, once they have left as expected."""
+    """Wait for the processes, check their exit codes, return their outputs."""
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == list(expected), outputs
     return outputs
@@ -57,7 +57,7 @@ def newest_step(run_dir: str) -> int:
 
 
 def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
-    """Until there is a checkpoint of a later one."""
+    """Wait until a checkpoint of a later step exists."""
     deadline = time.monotonic() + 200
     while newest_step(run_dir) <= after:
         assert time.monotonic() < deadline
@@ -66,8 +66,8 @@ def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
 
 def test_two_processes_with_two_devices_reproduce_one_with_four(own_images: Path) -> None:
     if len(jax.local_devices()) < 4:
-        pytest.skip("wants 4 devices")
-    # Seed 0 comes to a ReLU so near its edge that rounding decides, which Adam turns into 1e-5 of a parameter.
+        pytest.skip("needs 4 devices")
+    # With seed 0, a ReLU input is so close to 0 that rounding decides its sign, and Adam turns that into 1e-5.
     flags = ("--arch", "conv", "--seed", "1", "--stream", "--dataset", own_images, "--epochs", "2")
     first, second = end(start(*flags, "--devices", "2", "--run-dir", "two"), 0, 0)
     assert "Everything is in two" in first
@@ -104,7 +104,7 @@ def test_lost_and_terminated_processes_end_the_others_and_the_run_resumes(own_im
     end(start(*settings, "--run-dir", "killed", "--resume"), 0, 0)
     assert_same_outcome("killed", "whole")
 
-    if len(jax.local_devices()) >= 4:  # one process reproduces two, and goes on where they stopped
+    if len(jax.local_devices()) >= 4:  # one process reproduces two, and resumes their run
         settings = {"batch_size": 30, "devices": 4, "epochs": 2, "run_dir": "one"}
         train(TrainConfig("linear", dataset=str(own_images), **settings))
         np.testing.assert_allclose(run_outcome("whole")[1][:2], run_outcome("one")[1], atol=1e-6)
@@ -112,7 +112,7 @@ def test_lost_and_terminated_processes_end_the_others_and_the_run_resumes(own_im
         assert len(metrics_lines(Path("killed"))) == 13
 
 
-def test_what_is_wrong_for_the_first_process_is_said_and_ends_all(own_images: Path) -> None:
+def test_an_input_error_in_process_0_is_reported_and_ends_all_processes(own_images: Path) -> None:
     Path("taken").mkdir()
     (Path("taken") / "file").touch()
     processes = start(*RUN, "--dataset", own_images, "--run-dir", "taken")
@@ -122,7 +122,7 @@ def test_what_is_wrong_for_the_first_process_is_said_and_ends_all(own_images: Pa
     assert processes[1].returncode != 0
 
 
-def test_missing_processes_are_not_waited_for_forever() -> None:
+def test_missing_processes_time_out_with_a_one_line_error() -> None:
     def wait(process_id: int) -> subprocess.Popen[str]:
         program = (
             "from ae_jax.parallel import multihost\n"

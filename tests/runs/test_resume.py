@@ -199,7 +199,7 @@ def test_resume_finds_the_only_run_of_an_architecture(start: Callable[..., Path]
 
 
 def test_non_finite_parameters_are_never_saved(start: Callable[..., Path], tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not finite .* The last good checkpoint is") as error:
+    with pytest.raises(RunError, match=r"not finite .* The last valid checkpoint is") as error:
         start(tmp_path / "run", epochs=3, learning_rate=1e37, checkpoint_every="1steps")
     good = ae_jax.latest_checkpoint(tmp_path / "run")
     assert str(good) in str(error.value)

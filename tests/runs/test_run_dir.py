@@ -50,6 +50,9 @@ def test_only_an_absent_an_empty_and_an_abandoned_directory_are_free(tmp_path: P
 def test_default_run_directory_is_the_only_one() -> None:
     with pytest.raises(InputError, match="runs/conv holds no run to resume"):
         default_run_dir("conv")
+    begin(Path("runs/conv-pool"))
+    with pytest.raises(InputError, match="runs/conv holds no run to resume"):
+        default_run_dir("conv")
     begin(Path("runs/conv-7"))
     assert default_run_dir("conv") == Path("runs/conv-7")
     begin(Path("runs/conv-8"))

@@ -1,4 +1,4 @@
-"""Training runs: what a run writes, repeats and refuses; in this process, or as one where the process is the point."""
+"""Training runs: their files, repetition and errors; in a subprocess only where that is what is tested."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(batch_size: int, own_images: Pat
         train(TrainConfig("linear", **settings))
     assert re.fullmatch(
         r"the loss is not finite at step \d+; start a new run with a smaller --learning-rate\. "
-        r"The last good checkpoint is runs/linear/checkpoints/step_00000000\.safetensors\.",
+        r"The last valid checkpoint is runs/linear/checkpoints/step_00000000\.safetensors\.",
         str(error.value),
     )
     assert ae_jax.latest_checkpoint("runs/linear") == Path("runs/linear/checkpoints/step_00000000.safetensors")
@@ -150,14 +150,14 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_how_to_resume(own_images: Pat
 @pytest.mark.usefixtures("environment")
 def test_as_many_devices_share_the_work_as_are_asked_for(own_images: Path) -> None:
     if len(jax.local_devices()) < 3:
-        pytest.skip("wants 3 devices")
+        pytest.skip("needs 3 devices")
     run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1, devices=3))  # 64 is no multiple of 3
     config = json.loads((run_dir / "config.json").read_text())
     assert config["devices"] == "3"
     assert len(set(config["devices_used"])) == 3
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or num_cores() < 2, reason="wants several cores")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or num_cores() < 2, reason="needs several cores")
 def test_one_device_computes_the_same_bits_on_any_number_of_cores(
     train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,7 +182,7 @@ def test_the_users_number_of_cpu_devices_wins(
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
     result = train_script("--dataset", own_images, "--devices", 4)
     assert result.returncode == 2
-    assert result.stderr == "error: --devices 4: JAX has 3 here (CPU); ask for no more.\n"
+    assert result.stderr == "error: --devices 4: JAX has only 3 here (CPU); ask for no more.\n"
     assert not Path("runs").exists()
 
 
@@ -193,6 +193,6 @@ def test_a_missing_platform_is_a_one_line_error(
     result = train_script("--dataset", own_images)
     assert result.returncode == 2
     assert re.fullmatch(
-        r"error: JAX finds no device.*; set JAX_PLATFORMS to what is here, cpu for one\.\n", result.stderr
+        r"error: JAX finds no device.*; set JAX_PLATFORMS to an available platform, such as cpu\.\n", result.stderr
     )
     assert not Path("runs").exists()

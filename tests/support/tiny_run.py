@@ -1,7 +1,5 @@
 """A tiny run, whose checkpoint is stored with the tests: one 3 × 3 kernel, 20 images, 5 steps per epoch."""
 
-import dataclasses
-
 import jax
 import numpy as np
 from flax import linen as nn
@@ -19,7 +17,7 @@ from ae_jax.runs.program import Program
 from ae_jax.runs.progress import Progress
 from ae_jax.types import Images
 
-METADATA = {"config": dataclasses.asdict(TrainConfig(batch_size=4, epochs=3)), "dataset_used": "none", "resumed": []}
+METADATA = {"config": TrainConfig(batch_size=4, epochs=3).as_json(), "dataset_used": "none", "resumed": []}
 
 
 class OneKernel(nn.Module):
