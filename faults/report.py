@@ -95,7 +95,7 @@ _PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workspace], Iterator[Trial]
         lambda config, workspace: _signals(config, workspace, config.signals, signal.SIGTERM, signal.SIGINT),
     ),
     "disk": (
-        "failure of the k-th open, write, fsync or rename: one-line error, the previous checkpoint loads, resumes bit for bit",
+        "k-th open, write, fsync or rename fails: one-line error, the previous checkpoint loads, resumes bit for bit",
         _disk,
     ),
     "damage": ("bit flip or truncation: refused, or regenerated with a warning", _corruption),
