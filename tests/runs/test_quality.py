@@ -20,8 +20,7 @@ def test_the_fast_recipe_reaches_its_test_error(arch: str, bar: float, mnist_fil
     assert last_metrics(fast(arch, manual_dir=str(mnist_files)))["test_loss"] <= bar
 
 
-@pytest.mark.parametrize(("arch", "bar"), [("linear", 0.0450), ("conv", 0.0060)])
-def test_one_default_epoch_reaches_its_test_error(arch: str, bar: float, mnist_files: Path) -> None:
-    metrics = last_metrics(TrainConfig(arch, epochs=1, manual_dir=str(mnist_files)))
+def test_one_default_epoch_reaches_its_test_error(mnist_files: Path) -> None:
+    metrics = last_metrics(TrainConfig("linear", epochs=1, manual_dir=str(mnist_files)))
     assert metrics["step"] == 938
-    assert metrics["test_loss"] <= bar
+    assert metrics["test_loss"] <= 0.0450

@@ -1,18 +1,23 @@
+import os
 from pathlib import Path
 
 import pytest
 
+from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError
 from ae_jax.runs.progress import EpochMetricsOf
 from ae_jax.runs.run_dir import (
     append_metrics,
     check_run_dir_is_free,
     default_run_dir,
+    held_run_dir,
     metrics_lines,
     new_run_dir,
     rewrite_metrics,
     write_metadata,
 )
+from ae_jax.runs.train import train
+from tests.support.commands import bad_input
 
 pytestmark = pytest.mark.usefixtures("environment")
 
@@ -67,3 +72,13 @@ def test_metrics_are_json_lines_in_which_a_loss_that_is_not_finite_is_null() -> 
     assert [line["test_loss"] for line in metrics_lines(Path("."))] == [[0.25, None], [0.25, None]]
     rewrite_metrics(Path("."), epochs[:1])
     assert [line["step"] for line in metrics_lines(Path("."))] == [5]
+
+
+def test_a_run_directory_in_use_is_refused_with_its_holder(own_images: Path) -> None:
+    run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1))
+    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name != ".lock"}
+    with held_run_dir(run_dir):
+        for flags in ((), ("--resume",)):
+            error = bad_input("train.py", "--run-dir", run_dir, "--dataset", own_images, *flags)
+            assert f"{run_dir} is in use by process {os.getpid()} on " in error
+    assert {path: path.read_bytes() for path in before} == before
