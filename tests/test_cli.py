@@ -50,7 +50,7 @@ BAD_ARGUMENTS = {
         ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
         "--devices 3 cannot share a batch of 2; make --batch-size larger",
     ),
-    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has only "),
+    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has "),
     "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
     "run folder under a file": (["--run-dir", "file/run", "--dataset", "own.npy"], "file/run is not a directory; "),
     "run folder is a file": (["--run-dir", "file"], "file is not a directory; "),

@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from ae_jax.types import PathLike
+
 _NUM_EXAMPLES = {"train": 60_000, "test": 10_000}  # of MNIST, Fashion-MNIST and KMNIST
 _KINDS = ("images-idx3", "labels-idx1")
 _FILES = {
@@ -76,7 +78,7 @@ def _mnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[i
     return {split: _from_files(files[split], num_examples(builder, split)) for split in _FILES}
 
 
-def _from_files(files: Iterable[Path], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _from_files(files: Iterable[PathLike], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
     images, labels = (Path(file).read_bytes() for file in files)
     yield from _examples(images, labels, n)
 

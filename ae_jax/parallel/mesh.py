@@ -45,7 +45,7 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
         )
     if per_host > present:
         kind = devices_per_host[0][0].platform.upper()
-        raise InputError(f"--devices {per_host}: JAX has only {present} here ({kind}); ask for no more.")
+        raise InputError(f"--devices {per_host}: JAX has {present} here ({kind}); ask for no more.")
     devices = [device for host in devices_per_host for device in host[:per_host]]
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 

@@ -182,7 +182,7 @@ def test_the_users_number_of_cpu_devices_wins(
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
     result = train_script("--dataset", own_images, "--devices", 4)
     assert result.returncode == 2
-    assert result.stderr == "error: --devices 4: JAX has only 3 here (CPU); ask for no more.\n"
+    assert result.stderr == "error: --devices 4: JAX has 3 here (CPU); ask for no more.\n"
     assert not Path("runs").exists()
 
 
