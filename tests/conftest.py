@@ -37,6 +37,8 @@ import numpy as np  # noqa: E402
 
 import ae_jax  # noqa: E402
 from ae_jax.config import TrainConfig  # noqa: E402
+from ae_jax.data.datasets import open_dataset  # noqa: E402
+from ae_jax.data.stored_images import StoredImages  # noqa: E402
 from ae_jax.exchange.convert import from_torch  # noqa: E402
 from ae_jax.models.autoencoders import make_model  # noqa: E402
 from ae_jax.runs.train import train  # noqa: E402
@@ -178,6 +180,14 @@ def own_images(tmp_path: Path, digits: np.ndarray) -> Path:
     path = tmp_path / "own.npy"
     np.save(path, digits)
     return path
+
+
+@pytest.fixture
+def stored(own_images: Path) -> StoredImages:
+    """The 270 training images of that file, which are read when they are indexed."""
+    images = open_dataset(str(own_images), "train").images
+    assert isinstance(images, StoredImages)
+    return images
 
 
 @pytest.fixture(scope="session")

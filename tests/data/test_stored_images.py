@@ -10,14 +10,6 @@ from ae_jax.data.stored_images import StoredImages
 from ae_jax.errors import RunError
 
 
-@pytest.fixture
-def stored(tmp_path: Path, digits: np.ndarray) -> StoredImages:
-    np.save(tmp_path / "own.npy", digits)
-    images = open_dataset(str(tmp_path / "own.npy"), "train").images
-    assert isinstance(images, StoredImages)
-    return images
-
-
 def test_stored_images_indexing_matches_the_array_file(stored: StoredImages, digits: np.ndarray) -> None:
     expected = digits[np.arange(300) % 10 != 0]
     assert stored.shape == expected.shape

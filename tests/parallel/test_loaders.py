@@ -10,21 +10,12 @@ import pytest
 
 import ae_jax
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import open_dataset
 from ae_jax.data.stored_images import StoredImages
 from ae_jax.parallel.loaders import ResidentLoader, StreamingLoader
 from ae_jax.runs.program import make_program, make_test_loss
 from ae_jax.runs.setup import run_mesh
 from ae_jax.runs.train import train
 from tests.support.outcomes import largest_difference
-
-
-@pytest.fixture
-def stored(tmp_path: Path, digits: np.ndarray) -> StoredImages:
-    np.save(tmp_path / "own.npy", digits)
-    images = open_dataset(str(tmp_path / "own.npy"), "train").images
-    assert isinstance(images, StoredImages)
-    return images
 
 
 @pytest.mark.parametrize("num_devices", [1, 3])
