@@ -1,8 +1,12 @@
 """Public names and the modules that define them."""
 
+__version__: str
+
 __all__ = [
+    "Conv",
     "ConvAutoencoder",
     "ConvPoolAutoencoder",
+    "ConvTranspose",
     "DamagedFileError",
     "Dataset",
     "InputError",
@@ -46,6 +50,7 @@ from .data.glyphs import draw_glyphs
 from .errors import DamagedFileError, InputError
 from .metrics.pca import pca_mse
 from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
+from .models.layers import Conv, ConvTranspose
 from .models.torch_weights import params_from_torch, params_to_torch, torch_init
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d

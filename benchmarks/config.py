@@ -1,11 +1,13 @@
 """Settings of the benchmark."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ae_jax.config import setting
 from ae_jax.errors import InputError
 from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
+
+Part: TypeAlias = Literal["all", "steps", "growth", "quality", "scaling", "process", "convolutions"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,7 +15,7 @@ class BenchmarkConfig:
     """The settings of `scripts/benchmark.py`; raises `InputError` for an invalid value."""
 
     arch: Literal["both", "conv", "linear"] = setting("both", "models to train")
-    part: Literal["all", "steps", "growth", "quality", "scaling", "process"] = setting("all", "measurement")
+    part: Part = setting("all", "measurement")
     dataset: str = setting("auto", "as for scripts/train.py; quality requires mnist")
     rounds: int = setting(15, "timed rounds per contender")
     json: str | None = setting(None, "JSON file for the results (default: none)")

@@ -27,6 +27,7 @@ from ae_jax.errors import InputError, RunError
 from ae_jax.parallel.mesh import num_cores
 from benchmarks.config import BenchmarkConfig
 from benchmarks.contenders import BUILDERS, Contender, Task
+from benchmarks.convolutions import measure_convolutions
 from benchmarks.roofline import Rates
 from benchmarks.scaling import measure_scaling
 
@@ -85,6 +86,9 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
     if config.part in ("all", "process") and "conv" in archs:
         _log.info("conv: time of whole processes")
         results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
+    if config.part in ("all", "convolutions"):
+        _log.info("single convolutions, forward and gradient in a loop")
+        results["convolutions"] = measure_convolutions(config.rounds)
     return results
 
 

@@ -49,6 +49,9 @@ def _lines(results: dict[str, Any]) -> Iterator[str]:
     if "process" in results:
         yield ""
         yield from _process(results["process"])
+    if "convolutions" in results:
+        yield ""
+        yield from _convolutions(results["convolutions"])
 
 
 def _scaling(arch: str, scaling: dict[str, Any]) -> Iterator[str]:
@@ -116,6 +119,22 @@ def _process(process: dict[str, Any]) -> Iterator[str]:
         yield f"| {names[name]} | {row['min']:.2f} | {row['median']:.2f} |"
     if "PyTorch" in process:
         yield f"PyTorch / ae_jax {process['PyTorch']['min'] / process['ae_jax']['min']:.2f}"
+
+
+def _convolutions(layers: dict[str, Any]) -> Iterator[str]:
+    for task in ("forward", "gradient"):
+        yield f"| {task}, µs per batch of 32: minimum (median) | ae_jax | flax | PyTorch | flax / ae_jax |"
+        yield "|---|---|---|---|---|"
+        for layer, tasks in layers.items():
+            rows = tasks[task]
+            cells = [_microseconds(rows.get(name)) for name in ("ae_jax", "flax", "PyTorch")]
+            ratio = rows["flax"]["min_us"] / rows["ae_jax"]["min_us"]
+            yield f"| {layer} | {' | '.join(cells)} | {ratio:.2f} |"
+        yield ""
+
+
+def _microseconds(row: dict[str, float] | None) -> str:
+    return f"{row['min_us']:.0f} ({row['median_us']:.0f})" if row else "–"
 
 
 def benchmark_figure(results: dict[str, Any]) -> "Figure":

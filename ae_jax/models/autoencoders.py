@@ -54,8 +54,8 @@ class ConvAutoencoder(nn.Module):
     precision: Precision = "float32"
 
     def setup(self) -> None:
-        conv = functools.partial(Conv, dtype=self.precision)
-        transpose = functools.partial(ConvTranspose, dtype=self.precision)
+        conv = functools.partial(Conv, dtype=self.precision, batch_minor=True)
+        transpose = functools.partial(ConvTranspose, dtype=self.precision, batch_minor=True)
         self.encoder = [
             conv(16, kernel_size=3, stride=2, padding=1),
             conv(32, kernel_size=3, stride=2, padding=1),
@@ -97,8 +97,8 @@ class ConvPoolAutoencoder(nn.Module):
     precision: Precision = "float32"
 
     def setup(self) -> None:
-        conv = functools.partial(Conv, dtype=self.precision)
-        transpose = functools.partial(ConvTranspose, dtype=self.precision)
+        conv = functools.partial(Conv, dtype=self.precision, batch_minor=True)
+        transpose = functools.partial(ConvTranspose, dtype=self.precision, batch_minor=True)
         self.encoder = [
             conv(16, kernel_size=3, padding=1),
             conv(32, kernel_size=3, padding=1),

@@ -1,101 +1,186 @@
-"""Convolution and transposed convolution with PyTorch semantics on NHWC arrays, lowered per platform.
+"""Convolution and transposed convolution with PyTorch semantics on NHWC arrays, differentiable in every mode.
 
 Convolution is bilinear in image and kernel. `_convolve_transposed` is its adjoint in the image, `_kernel_gradient` its
-adjoint in the kernel, so each one's derivatives are the other two. `conv_im2col` and `conv_xla` are the lowerings.
-
-Only reverse-mode derivatives (`jax.grad`, `jax.vjp`, `jax.jacrev`) exist, of any order; `jax.jvp` raises `TypeError`.
+adjoint in the kernel, so each one's adjoints are the other two. `conv_im2col` and `conv_xla` are the implementations.
 """
-
-import functools
-from collections.abc import Callable
 
 import jax
 from jax import lax
+from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from ae_jax.ops import conv_im2col, conv_xla
-from ae_jax.ops.windows import Image, Kernel, Response, Windows
+from ae_jax.ops.primitives import Factor, LinearPrimitive
+from ae_jax.ops.windows import Image, Kernel, Pair, Response, Windows, as_pair
 
 
-def conv2d(x: Image, kernel: Kernel, *, stride: int = 1, padding: int = 0) -> Response:
+def conv2d(
+    x: Image,
+    kernel: Kernel,
+    *,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    batch_minor: bool = False,
+) -> Response:
     """Convolve `f32[n, h, w, c]` (or another float type) as `torch.nn.functional.conv2d` does.
 
     ```
-    h_out = (h + 2·padding - k_h) // stride + 1
-    out[i] = Σ_u  x[stride·i + u - padding] · kernel[u]        (per axis; x is zero outside)
+    h_out = (h + 2·padding - dilation·(k_h - 1) - 1) // stride + 1
+    out[i] = Σ_u  x[stride·i - padding + dilation·u] · kernel[u]        (per axis; x is zero outside)
     ```
+
+    Args:
+      x: the images.
+      kernel: `f32[k_h, k_w, c, c_out]`.
+      stride: pixels between neighbouring windows; it and the others are one number or `(vertical, horizontal)`.
+      padding: zeros around the image, on each side.
+      dilation: pixels between neighbouring taps.
+      batch_minor: on CPUs, compute with the batch as the minor axis: faster for a model of such layers in short
+        batches, slower for a single layer.
+
+    Returns:
+      `f32[n, h_out, w_out, c_out]`.
+
+    Raises:
+      ValueError: shapes, dtypes or settings do not fit each other, or the result would be empty.
 
     >>> ae_jax.conv2d(jnp.zeros((5, 28, 28, 1)), jnp.zeros((3, 3, 1, 16)), stride=2, padding=1).shape
     (5, 14, 14, 16)
     """
-    return _convolve(x, kernel, Windows(x.shape[1:3], kernel.shape[:2], stride, padding))
+    _check_arrays(x, kernel, "(k_h, k_w, c, c_out)", channel_axis=2)
+    windows = _windows((x.shape[1], x.shape[2]), kernel, stride, padding, dilation)._replace(batch_minor=batch_minor)
+    if min(windows.counts) < 1:
+        extents, padded = [windows.extent(axis) for axis in (0, 1)], [windows.padded(axis) for axis in (0, 1)]
+        raise ValueError(f"the result would be empty: the kernel spans {extents} pixels, the padded image {padded}")
+    return _convolve(x, kernel, windows)
 
 
 def conv_transpose2d(
     x: Float[Array, "n h w c_in"],
     kernel: Float[Array, "k_h k_w c_out c_in"],
     *,
-    stride: int = 1,
-    padding: int = 0,
-    output_padding: int = 0,
+    stride: int | Pair = 1,
+    padding: int | Pair = 0,
+    output_padding: int | Pair = 0,
+    dilation: int | Pair = 1,
+    batch_minor: bool = False,
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Transposed convolution of `f32[n, h, w, c_in]` as `torch.nn.functional.conv_transpose2d`: adjoint of `conv2d`.
 
     ```
-    h_out = (h - 1)·stride - 2·padding + k_h + output_padding
-    out[stride·i + u - padding] += kernel[u] · x[i]            (per axis)
+    h_out = (h - 1)·stride - 2·padding + dilation·(k_h - 1) + output_padding + 1
+    out[stride·i - padding + dilation·u] += kernel[u] · x[i]            (per axis)
     ```
+
+    Args:
+      x: the images.
+      kernel: `f32[k_h, k_w, c_out, c_in]`.
+      stride: pixels of the result between neighbouring pixels of `x`; settings are as for `conv2d`.
+      padding: pixels cropped from the result, on each side.
+      output_padding: rows and columns added at the end, less than the stride or the dilation.
+      dilation: pixels between neighbouring taps.
+      batch_minor: as for `conv2d`.
+
+    Returns:
+      `f32[n, h_out, w_out, c_out]`.
+
+    Raises:
+      ValueError: as for `conv2d`.
 
     >>> x, kernel = jnp.zeros((5, 14, 14, 16)), jnp.zeros((3, 3, 1, 16))
     >>> ae_jax.conv_transpose2d(x, kernel, stride=2, padding=1, output_padding=1).shape
     (5, 28, 28, 1)
     """
-    sizes = zip(x.shape[1:3], kernel.shape[:2], strict=True)
-    size = tuple((n - 1) * stride - 2 * padding + k + output_padding for n, k in sizes)
-    return _convolve_transposed(x, kernel, Windows(size, kernel.shape[:2], stride, padding))
+    _check_arrays(x, kernel, "(k_h, k_w, c_out, c_in)", channel_axis=3)
+    windows = _windows((0, 0), kernel, stride, padding, dilation)._replace(batch_minor=batch_minor)
+    extra = as_pair("output_padding", output_padding, at_least=0)
+    if any(more >= max(limits) for more, *limits in zip(extra, windows.stride, windows.dilation, strict=True)):
+        raise ValueError(f"output_padding must be less than the stride or the dilation, not {output_padding}")
+    h, w = (
+        (x.shape[1 + axis] - 1) * windows.stride[axis] - 2 * windows.padding[axis] + windows.extent(axis) + extra[axis]
+        for axis in (0, 1)
+    )
+    if min(x.shape[1:3]) < 1 or min(h, w) < 1:
+        raise ValueError(f"the result would be empty: {h}×{w} pixels from {x.shape[1]}×{x.shape[2]}")
+    below, beside = (more // step for more, step in zip(extra, windows.stride, strict=True))
+    if below or beside:  # the result has room for further windows
+        x = jnp.pad(x, ((0, 0), (0, below), (0, beside), (0, 0)))
+    return _convolve_transposed(x, kernel, windows._replace(image=(h, w)))
 
 
-@jax.custom_vjp
 def add_bias(y: Response, bias: Float[Array, "c_out"]) -> Response:
-    """Compute `y + bias`; on CPUs its gradient avoids a transpose of `y`."""
-    return y + bias[None, None, None]
+    """Compute `y + bias`. As the broadcast is a product with ones, so is its gradient, which is fast on CPUs."""
+    n, h, w, _ = y.shape
+    ones = jnp.ones((h, w, n), y.dtype)
+    return y + lax.dot_general(ones, bias, (((), ()), ((), ()))).transpose(2, 0, 1, 3)
 
 
-def _per_platform(name: str, *arrays: Array, **static: Windows) -> Array:
-    cpu, default = (functools.partial(getattr(module, name), **static) for module in (conv_im2col, conv_xla))
-    return lax.platform_dependent(*arrays, cpu=cpu, default=default)
+def _convolve_on_cpu(x: Image, kernel: Kernel, windows: Windows) -> Response:
+    """XLA's forward convolution is as fast on CPUs, if there are several channels and nothing has to be transposed."""
+    if windows.batch_minor or windows.is_whole_image or x.shape[3] == 1:
+        return conv_im2col.convolve(x, kernel, windows)
+    return conv_xla.convolve(x, kernel, windows)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve(x: Image, kernel: Kernel, windows: Windows) -> Response:
-    return _per_platform("convolve", x, kernel, windows=windows)
+def _convolve_transposed_on_cpu(y: Response, kernel: Kernel, windows: Windows) -> Image:
+    """With stride 1, the adjoint is the forward convolution with the kernel turned by 180°."""
+    if windows.batch_minor or windows.is_whole_image or 1 in kernel.shape[2:] or windows.stride != (1, 1):
+        return conv_im2col.convolve_transposed(y, kernel, windows)
+    padding = (windows.extent(0) - 1 - windows.padding[0], windows.extent(1) - 1 - windows.padding[1])
+    turned = windows._replace(image=windows.counts, padding=padding)
+    return conv_xla.convolve(y, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), turned)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_transposed(y: Response, kernel: Kernel, windows: Windows) -> Image:
-    return _per_platform("convolve_transposed", y, kernel, windows=windows)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _kernel_gradient(x: Image, y: Response, windows: Windows) -> Kernel:
-    return _per_platform("kernel_gradient", x, y, windows=windows)
-
-
-def _forward(operation: Callable[..., Array]) -> Callable[..., tuple[Array, tuple[Array, Array]]]:
-    """The forward pass of a custom VJP, whose residuals are both arguments."""
-    return lambda a, b, windows: (operation(a, b, windows), (a, b))
-
-
-_convolve.defvjp(
-    _forward(_convolve),
-    lambda windows, xk, y: (_convolve_transposed(y, xk[1], windows), _kernel_gradient(xk[0], y, windows)),
+_convolve = LinearPrimitive(
+    "convolve",
+    lambda x, kernel, windows: (x[0], *windows.counts, kernel[3]),
+    conv_xla.convolve,
+    on_cpu=_convolve_on_cpu,
+    factors=(Factor(-4, -4), Factor(-1, -1)),
 )
-_convolve_transposed.defvjp(
-    _forward(_convolve_transposed),
-    lambda windows, yk, x: (_convolve(x, yk[1], windows), _kernel_gradient(x, yk[0], windows)),
+_convolve_transposed = LinearPrimitive(
+    "convolve_transposed",
+    lambda y, kernel, windows: (y[0], *windows.image, kernel[2]),
+    conv_xla.convolve_transposed,
+    on_cpu=_convolve_transposed_on_cpu,
+    factors=(Factor(-4, -4), Factor(-2, -1)),
 )
-_kernel_gradient.defvjp(
-    _forward(_kernel_gradient),
-    lambda windows, xy, kernel: (_convolve_transposed(xy[1], kernel, windows), _convolve(xy[0], kernel, windows)),
+_kernel_gradient = LinearPrimitive(
+    "kernel_gradient",
+    lambda x, y, windows: (*windows.kernel, x[3], y[3]),
+    conv_xla.kernel_gradient,
+    on_cpu=conv_im2col.kernel_gradient,
+    factors=(Factor(-1, -2), Factor(-1, -1)),
 )
-add_bias.defvjp(lambda y, bias: (add_bias(y, bias), None), lambda _, y: (y, _per_platform("bias_gradient", y)))
+_convolve.define_adjoints(
+    (_convolve_transposed, lambda y, kernel: (y, kernel)), (_kernel_gradient, lambda y, x: (x, y))
+)
+_convolve_transposed.define_adjoints(
+    (_convolve, lambda x, kernel: (x, kernel)), (_kernel_gradient, lambda x, y: (x, y))
+)
+_kernel_gradient.define_adjoints(
+    (_convolve_transposed, lambda kernel, y: (y, kernel)), (_convolve, lambda kernel, x: (x, kernel))
+)
+
+
+def _check_arrays(x: jax.Array, kernel: jax.Array, kernel_axes: str, channel_axis: int) -> None:
+    for name, array, axes in (("x", x, "(n, h, w, c)"), ("kernel", kernel, kernel_axes)):
+        if array.ndim != 4:
+            raise ValueError(f"{name} must have the axes {axes}, got shape {array.shape}")
+    if not jnp.issubdtype(x.dtype, jnp.floating) or x.dtype != kernel.dtype:
+        raise ValueError(f"x and kernel must have the same floating-point dtype, got {x.dtype} and {kernel.dtype}")
+    if x.shape[3] != kernel.shape[channel_axis]:
+        raise ValueError(f"x has {x.shape[3]} channels, but kernel {kernel_axes} is for {kernel.shape[channel_axis]}")
+    if 0 in kernel.shape:
+        raise ValueError(f"kernel is empty: its shape is {kernel.shape}")
+
+
+def _windows(image: Pair, kernel: jax.Array, stride: int | Pair, padding: int | Pair, dilation: int | Pair) -> Windows:
+    return Windows(
+        image,
+        (kernel.shape[0], kernel.shape[1]),
+        as_pair("stride", stride, at_least=1),
+        as_pair("padding", padding, at_least=0),
+        as_pair("dilation", dilation, at_least=1),
+    )

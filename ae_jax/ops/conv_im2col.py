@@ -21,9 +21,9 @@ def convolve(x: Image, kernel: Kernel, windows: Windows) -> Response:
     """Convolve `x` with `kernel`."""
     matrix = kernel.reshape(-1, kernel.shape[3])
     if windows.is_whole_image:
-        return (x.reshape(-1, matrix.shape[0]) @ matrix)[:, None, None]
+        return (x.reshape(x.shape[0], matrix.shape[0]) @ matrix)[:, None, None]
     y = _matmul(matrix, _im2col(swap_batch(x), windows), contract=(0, 0))
-    return swap_batch(y.reshape(-1, *windows.counts, x.shape[0]))
+    return swap_batch(y.reshape(kernel.shape[3], *windows.counts, x.shape[0]))
 
 
 def convolve_transposed(y: Response, kernel: Kernel, windows: Windows) -> Image:
@@ -40,23 +40,17 @@ def kernel_gradient(x: Image, y: Response, windows: Windows) -> Kernel:
     return matrix.reshape(*windows.kernel, x.shape[3], y.shape[3])
 
 
-def bias_gradient(y: Response) -> Float[Array, "c_out"]:
-    """Sum over batch and pixels, as a product: for a plain sum, XLA transposes `y` first."""
-    matrix = swap_batch(y).reshape(y.shape[3], -1)
-    return matrix @ jnp.ones(matrix.shape[1], y.dtype)
-
-
 def _im2col(x: BatchMinor, windows: Windows) -> Columns:
-    c, _, _, n = x.shape
+    c, h, w, n = x.shape
     if windows.is_whole_image:
-        return x.transpose(1, 2, 0, 3).reshape(-1, n)
-    (down, across), stride = (windows.pad_to_windows(axis) for axis in (0, 1)), windows.stride
+        return x.transpose(1, 2, 0, 3).reshape(h * w * c, n)
+    down, across = windows.pad_to_windows(0), windows.pad_to_windows(1)
     padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
-    rows, columns = ((count - 1) * stride + 1 for count in windows.counts)
+    rows, columns = ((count - 1) * stride + 1 for count, stride in zip(windows.counts, windows.stride, strict=True))
     taps = [
-        lax.slice(padded, (0, u, v, 0), (c, u + rows, v + columns, n), (1, stride, stride, 1))
-        for u in range(windows.kernel[0])
-        for v in range(windows.kernel[1])
+        lax.slice(padded, (0, u, v, 0), (c, u + rows, v + columns, n), (1, *windows.stride, 1))
+        for u in range(0, windows.extent(0), windows.dilation[0])
+        for v in range(0, windows.extent(1), windows.dilation[1])
     ]
     return jnp.concatenate(taps).reshape(len(taps) * c, -1)
 
@@ -69,7 +63,7 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
     if windows.is_whole_image:
         return taps[:, :, :, 0, 0].transpose(2, 0, 1, 3)
-    zero, sizes, phases = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1)), windows.stride
+    zero, sizes = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1))
 
     def phase(row: int, column: int) -> BatchMinor:
         total = jnp.zeros((c, *sizes, taps.shape[-1]), columns.dtype)
@@ -78,8 +72,9 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
                 total += lax.pad(taps[u, v], zero, ((0, 0, 0), down, across, (0, 0, 0)))
         return total
 
-    rows = [jnp.stack([phase(row, column) for column in range(phases)], axis=3) for row in range(phases)]
-    x = jnp.stack(rows, axis=2).reshape(c, phases * sizes[0], phases * sizes[1], -1)
+    height, width = windows.stride
+    rows = [jnp.stack([phase(row, column) for column in range(width)], axis=3) for row in range(height)]
+    x = jnp.stack(rows, axis=2).reshape(c, height * sizes[0], width * sizes[1], -1)
     return x[:, : windows.image[0], : windows.image[1]]
 
 

@@ -4,15 +4,14 @@ For fixed positions, gathering the values there and scattering them back are lin
 gradient of each is the other. Internally the batch is the minor axis, as in `conv_im2col`: copies move whole batches.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import TypeAlias
 
-import jax
 from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int32
 
+from ae_jax.ops.primitives import LinearPrimitive
 from ae_jax.ops.windows import Image, swap_batch
 
 Pooled: TypeAlias = Float[Array, "n h_out w_out c"]
@@ -53,19 +52,20 @@ def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
 
 
 def _argmax(x: Image, size: int) -> Positions:
-    n, h, w, c = x.shape
+    h, w = x.shape[1:3]
     pixels = swap_batch(x)
-    largest = jnp.full((c, h // size, w // size, n), -jnp.inf, x.dtype)
-    found = jnp.broadcast_to(next(_taps(h, w, size))[2], largest.shape)
-    for u, v, here in _taps(h, w, size):
-        tap = pixels[:, u::size, v::size]
-        is_larger = (tap > largest) | jnp.isnan(tap)
-        largest, found = jnp.where(is_larger, tap, largest), jnp.where(is_larger, here, found)
-    return swap_batch(found)
+    largest = jnp.full_like(pixels[:, ::size, ::size], -jnp.inf)
+    found = jnp.zeros_like(largest, jnp.int32)  # distance from the window's first pixel, in the flattened image
+    for u in range(size):
+        for v in range(size):
+            tap = pixels[:, u::size, v::size]
+            is_larger = (tap > largest) | jnp.isnan(tap)
+            largest, found = jnp.where(is_larger, tap, largest), jnp.where(is_larger, u * w + v, found)
+    _, _, first = next(_taps(h, w, size))
+    return swap_batch(first + found)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _gather(x: Image, positions: Positions, size: int) -> Pooled:
+def _gather_in_windows(x: Image, positions: Positions, size: int) -> Pooled:
     pixels, found = swap_batch(x), swap_batch(positions)
     y = jnp.zeros(found.shape, x.dtype)
     for u, v, here in _taps(x.shape[1], x.shape[2], size):
@@ -73,9 +73,7 @@ def _gather(x: Image, positions: Positions, size: int) -> Pooled:
     return swap_batch(y)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _scatter(y: Pooled, positions: Positions, size: int) -> Image:
-    """The adjoint of `_gather`."""
+def _scatter_in_windows(y: Pooled, positions: Positions, size: int) -> Image:
     n, h_out, w_out, c = y.shape
     values, found = swap_batch(y), swap_batch(positions)
     h, w = size * h_out, size * w_out
@@ -84,13 +82,19 @@ def _scatter(y: Pooled, positions: Positions, size: int) -> Image:
     return swap_batch(jnp.stack(rows, axis=2).reshape(c, h, w, n))
 
 
-_gather.defvjp(lambda x, at, size: (_gather(x, at, size), at), lambda size, at, y: (_scatter(y, at, size), None))
-_scatter.defvjp(lambda y, at, size: (_scatter(y, at, size), at), lambda size, at, x: (_gather(x, at, size), None))
-
-
 def _taps(h: int, w: int, size: int) -> Iterator[tuple[int, int, Int32[Array, "1 h_out w_out 1"]]]:
     """Each row and column inside a window, with the positions of its pixel in all windows of an `h` × `w` image."""
     plane = jnp.arange(h * w, dtype=jnp.int32).reshape(h, w)
     for u in range(size):
         for v in range(size):
             yield u, v, plane[None, u::size, v::size, None]
+
+
+_gather = LinearPrimitive(
+    "gather_maxima", lambda x, _, size: (x[0], x[1] // size, x[2] // size, x[3]), _gather_in_windows
+)
+_scatter = LinearPrimitive(
+    "scatter_maxima", lambda y, _, size: (y[0], size * y[1], size * y[2], y[3]), _scatter_in_windows
+)
+_gather.define_adjoints((_scatter, lambda y, positions: (y, positions)))
+_scatter.define_adjoints((_gather, lambda x, positions: (x, positions)))

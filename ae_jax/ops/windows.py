@@ -1,15 +1,17 @@
-"""Convolution geometry: the positions of the kernel's windows on the image, from stride and padding, per axis."""
+"""Convolution geometry: the positions of the kernel's windows on the image, per axis."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from numbers import Integral
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Array, Float
 
+Pair: TypeAlias = tuple[int, int]  # vertical and horizontal
 Image: TypeAlias = Float[Array, "n h w c"]  # input of a convolution, output of its adjoint
 Kernel: TypeAlias = Float[Array, "k_h k_w c c_out"]
 Response: TypeAlias = Float[Array, "n h_out w_out c_out"]  # output of a convolution, one pixel per window
 BatchMinor: TypeAlias = Float[Array, "c h w n"]
-Padding: TypeAlias = tuple[int, int, int]  # low, high and interior padding as for `lax.pad`; negative values crop
+LaxPadding: TypeAlias = tuple[int, int, int]  # low, high and interior padding as for `lax.pad`; negative values crop
 
 
 def swap_batch(x: Array) -> Array:
@@ -17,38 +19,59 @@ def swap_batch(x: Array) -> Array:
     return x.transpose(3, 1, 2, 0)
 
 
-class Windows(NamedTuple):
-    """Window positions: window `i` covers the pixels `stride·i - padding + u` of the image, `0 <= u < kernel`."""
+def as_pair(name: str, setting: Any, *, at_least: int) -> Pair:
+    """A setting of a convolution per axis; `ValueError` if it is not an integer of that size, or a pair of them."""
+    pair = setting if isinstance(setting, Sequence) else (setting, setting)
+    if len(pair) != 2 or not all(isinstance(size, Integral) and int(size) >= at_least for size in pair):
+        raise ValueError(f"{name} must be an integer of at least {at_least}, or a pair of them, not {setting!r}")
+    return int(pair[0]), int(pair[1])
 
-    image: tuple[int, ...]  # height and width
-    kernel: tuple[int, ...]
-    stride: int
-    padding: int
+
+class Windows(NamedTuple):
+    """Window positions, per axis: tap `u` of window `i` is the pixel `stride·i - padding + dilation·u` of the image."""
+
+    image: Pair  # height and width
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    batch_minor: bool = False  # see `conv2d`
 
     @property
-    def counts(self) -> tuple[int, ...]:
+    def counts(self) -> Pair:
         """The number of windows per axis: height and width of the output."""
-        sizes = zip(self.image, self.kernel, strict=True)
-        return tuple((n + 2 * self.padding - k) // self.stride + 1 for n, k in sizes)
+        return self._count(0), self._count(1)
 
     @property
     def is_whole_image(self) -> bool:
         """Whether the only window is the whole image, so that the layer is fully connected."""
-        return self.image == self.kernel and self.padding == 0
+        return self.image == self.kernel and self.padding == (0, 0)
 
-    def pad_to_windows(self, axis: int) -> Padding:
+    def extent(self, axis: int) -> int:
+        """The number of pixels from the first tap of a window to its last."""
+        return self.dilation[axis] * (self.kernel[axis] - 1) + 1
+
+    def padded(self, axis: int) -> int:
+        """The number of pixels of the padded image."""
+        return self.image[axis] + 2 * self.padding[axis]
+
+    def pad_to_windows(self, axis: int) -> LaxPadding:
         """The padding that extends or crops the image to exactly the pixels that the windows cover."""
-        covered = (self.counts[axis] - 1) * self.stride + self.kernel[axis]
-        return self.padding, covered - self.padding - self.image[axis], 0
+        covered = (self.counts[axis] - 1) * self.stride[axis] + self.extent(axis)
+        return self.padding[axis], covered - self.padding[axis] - self.image[axis], 0
 
-    def shifts(self, axis: int, phase: int) -> Iterator[tuple[int, Padding]]:
+    def shifts(self, axis: int, phase: int) -> Iterator[tuple[int, LaxPadding]]:
         """The taps `u` that touch the pixels `stride·q + phase`, and the padding that aligns their windows with `q`."""
         size, count = self.phase_size(axis), self.counts[axis]
         for u in range(self.kernel[axis]):
-            shift, rest = divmod(phase + self.padding - u, self.stride)  # pixel q lies in window q + shift
+            offset = phase + self.padding[axis] - self.dilation[axis] * u
+            shift, rest = divmod(offset, self.stride[axis])  # pixel q lies in window q + shift
             if rest == 0:
                 yield u, (-shift, size + shift - count, 0)
 
     def phase_size(self, axis: int) -> int:
         """The largest number of pixels `stride·q + phase` over all phases."""
-        return -(-self.image[axis] // self.stride)
+        return -(-self.image[axis] // self.stride[axis])
+
+    def _count(self, axis: int) -> int:
+        return (self.padded(axis) - self.extent(axis)) // self.stride[axis] + 1

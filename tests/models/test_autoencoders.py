@@ -36,18 +36,21 @@ def test_encode_then_decode_equals_the_full_model(latent_dim: int) -> None:
 
 @pytest.mark.parametrize("latent_dim", MODELS)
 @pytest.mark.parametrize("shape", [(28, 28, 1), (2, 28, 28), (2, 1, 28, 28), (2, 784), (2, 32, 32, 1)])
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_image_shape_error_names_the_expected_shape(latent_dim: int, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"images must have shape \(batch, 28, 28, 1\), got"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros(shape))
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
+@pytest.mark.usefixtures("unchecked")
 def test_uint8_images_raise_an_error_that_suggests_normalise(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=r"images must be floating-point, got uint8; convert .* ae_jax\.normalise"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 28, 28, 1), jnp.uint8))
 
 
 @pytest.mark.parametrize("latent_dim", MODELS)
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_latent_shape_error_names_the_expected_shape(latent_dim: int) -> None:
     with pytest.raises(ValueError, match=rf"latents must have shape \(batch, {latent_dim}\), got \(2, 5\)"):
         MODELS[latent_dim]().init(jax.random.key(0), jnp.zeros((2, 5)), method="decode")
@@ -63,6 +66,7 @@ def test_latent_dimension_is_configurable(latent_dim: int) -> None:
     assert jax.eval_shape(model.apply, variables, images).shape == (2, 28, 28, 1)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_pooling_model_rejects_wrong_shapes_and_dtypes() -> None:
     model, key = ae_jax.ConvPoolAutoencoder(), jax.random.key(0)
     with pytest.raises(ValueError, match=r"images must have shape \(batch, 28, 28, 1\), got \(2, 32, 32, 1\)"):

@@ -2,28 +2,57 @@ import functools
 import re
 from collections.abc import Callable
 from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
-from jax import lax
+from jax import export
 from jax import numpy as jnp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import ae_jax
 from ae_jax import conv2d, conv_transpose2d
 from ae_jax.ops import conv_im2col, conv_xla
 from ae_jax.ops.conv import add_bias
-from ae_jax.ops.windows import Windows
+from ae_jax.ops.windows import Pair, Windows
 from tests.support.outcomes import largest_difference
+from tests.support.transformations import TRANSFORMATIONS, Params
 
-# height, width, kernel, stride, padding, output padding: the models' layers, then unusual ones
-CASES = [
-    (28, 28, 3, 2, 1, 1),
-    (14, 14, 3, 2, 1, 1),
-    (7, 7, 7, 1, 0, 0),
-    (5, 8, 3, 1, 0, 0),
-    (5, 8, 4, 3, 2, 2),
-    (6, 5, 2, 2, 0, 1),
+
+class Case(NamedTuple):
+    """Settings of a convolution, per axis, and the output padding of the transposed one."""
+
+    image: Pair
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Pair = (0, 0)
+    dilation: Pair = (1, 1)
+    output_padding: Pair = (0, 0)
+
+    @property
+    def settings(self) -> dict[str, Pair]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+
+    @property
+    def windows(self) -> Windows:
+        return Windows(*self[:5])
+
+
+CASES = [  # the models' layers, then unusual ones
+    Case((28, 28), (3, 3), (2, 2), (1, 1), output_padding=(1, 1)),
+    Case((14, 14), (3, 3), (2, 2), (1, 1), output_padding=(1, 1)),
+    Case((7, 7), (7, 7)),
+    Case((28, 28), (3, 3), padding=(1, 1)),
+    Case((5, 8), (3, 3)),
+    Case((5, 8), (4, 4), (3, 3), (2, 2), output_padding=(2, 2)),
+    Case((6, 5), (2, 2), (2, 2), output_padding=(1, 1)),
+    Case((9, 13), (3, 2), (1, 3), (2, 0), (2, 4), (1, 2)),
+    Case((8, 9), (1, 5), (3, 2), (0, 4), (1, 2), (2, 1)),
+    Case((3, 4), (2, 2), (4, 4), (3, 3), (3, 1), (3, 2)),  # windows that lie in the padding
+    Case((12, 1), (5, 1), (2, 1), (2, 0), output_padding=(1, 0)),
+    Case((7, 7), (4, 4), dilation=(2, 2)),  # the only window, with gaps
 ]
 ATOL = 2e-5  # float32 sums of up to 98 products of numbers around 1
 
@@ -33,154 +62,227 @@ def random_arrays(*shapes: tuple[int, ...]) -> list[jax.Array]:
     return [jnp.asarray(random.standard_normal(shape, np.float32)) for shape in shapes]
 
 
-def conv2d_by_definition(x: jax.Array, kernel: jax.Array, stride: int, padding: int) -> np.ndarray:
-    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    k = len(kernel)
-    height, width = ((size - k) // stride + 1 for size in padded.shape[1:3])
-    out = np.zeros((len(x), height, width, kernel.shape[-1]))
-    for i in range(height):
-        for j in range(width):
-            window = padded[:, stride * i : stride * i + k, stride * j : stride * j + k]
-            out[:, i, j] = np.einsum("nuvc,uvcd->nd", window, kernel)
-    return out
-
-
-def conv_transpose2d_by_definition(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: int, output_padding: int
-) -> np.ndarray:
-    n, height, width, _ = x.shape
-    k = len(kernel)
-    full = np.zeros(
-        (n, (height - 1) * stride + k + output_padding, (width - 1) * stride + k + output_padding, kernel.shape[2])
+def conv2d_by_definition(
+    x: jax.Array, kernel: jax.Array, stride: Pair = (1, 1), padding: Pair = (0, 0), dilation: Pair = (1, 1)
+) -> jax.Array:
+    """Gather every window's pixels, and sum their products with the kernel."""
+    padded = jnp.pad(x, ((0, 0), *((p, p) for p in padding), (0, 0)))
+    rows, columns = (
+        s * np.arange((size - d * (k - 1) - 1) // s + 1)[:, None] + d * np.arange(k)
+        for size, k, s, d in zip(padded.shape[1:3], kernel.shape[:2], stride, dilation, strict=True)
     )
-    for i in range(height):
-        for j in range(width):
-            spread = np.einsum("nc,uvdc->nuvd", x[:, i, j], kernel)
-            full[:, stride * i : stride * i + k, stride * j : stride * j + k] += spread
-    return full[:, padding : full.shape[1] - padding, padding : full.shape[2] - padding]
+    pixels = padded[:, rows][:, :, :, columns]
+    return jnp.einsum("niujvc,uvcd->nijd", pixels, kernel, precision="highest")
 
 
-@pytest.mark.parametrize(("height", "width", "k", "stride", "padding", "output_padding"), CASES)
-def test_conv2d_and_conv_transpose2d_match_their_definitions(
-    height: int, width: int, k: int, stride: int, padding: int, output_padding: int
-) -> None:
-    settings = {"stride": stride, "padding": padding, "output_padding": output_padding}
-    x, kernel = random_arrays((3, height, width, 2), (k, k, 2, 4))
-    forward = jax.jit(functools.partial(conv2d, stride=stride, padding=padding))(x, kernel)
-    np.testing.assert_allclose(forward, conv2d_by_definition(x, kernel, stride, padding), atol=ATOL)
-    kernel = jnp.asarray(np.swapaxes(kernel, 2, 3))
-    spread = jax.jit(functools.partial(conv_transpose2d, **settings))(x, kernel)
-    expected = conv_transpose2d_by_definition(x, kernel, stride, padding, output_padding)
-    np.testing.assert_allclose(spread, expected, atol=ATOL)
+def conv_transpose2d_by_definition(x: jax.Array, kernel: jax.Array, case: Case) -> np.ndarray:
+    """Add every pixel's product with the kernel to the pixels of its window, and crop the padding."""
+    starts = [s * np.arange(size) for s, size in zip(case.stride, x.shape[1:3], strict=True)]
+    sizes = [
+        int(start[-1]) + d * (k - 1) + 1 + more
+        for start, d, k, more in zip(starts, case.dilation, case.kernel, case.output_padding, strict=True)
+    ]
+    full = np.zeros((len(x), *sizes, kernel.shape[2]))
+    for u in range(case.kernel[0]):
+        for v in range(case.kernel[1]):
+            rows, columns = starts[0] + case.dilation[0] * u, starts[1] + case.dilation[1] * v
+            full[:, rows[:, None], columns] += np.asarray(x, np.float64) @ np.asarray(kernel[u, v], np.float64).T
+    return full[:, case.padding[0] : sizes[0] - case.padding[0], case.padding[1] : sizes[1] - case.padding[1]]
 
 
-@pytest.mark.parametrize(("height", "width", "k", "stride", "padding", "output_padding"), CASES)
-def test_conv_transpose2d_is_the_adjoint_of_conv2d(
-    height: int, width: int, k: int, stride: int, padding: int, output_padding: int
-) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_conv2d_and_conv_transpose2d_match_their_definitions(case: Case) -> None:
+    x, kernel, swapped = random_arrays((3, *case.image, 2), (*case.kernel, 2, 4), (*case.kernel, 4, 2))
+    expected = jax.jit(conv2d_by_definition, static_argnums=(2, 3, 4))(x, kernel, *case[2:5])
+    expected_spread = conv_transpose2d_by_definition(x, swapped, case)
+    for batch_minor in (False, True):
+        settings = {**case.settings, "batch_minor": batch_minor}
+        forward = functools.partial(conv2d, **settings)
+        np.testing.assert_allclose(jax.jit(forward)(x, kernel), expected, atol=ATOL)
+        spread = functools.partial(conv_transpose2d, **settings, output_padding=case.output_padding)
+        np.testing.assert_allclose(jax.jit(spread)(x, swapped), expected_spread, atol=ATOL)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_conv2d_and_conv_transpose2d_match_pytorch(case: Case) -> None:
+    torch = pytest.importorskip("torch")
+    x, kernel, swapped = random_arrays((3, *case.image, 2), (*case.kernel, 2, 4), (*case.kernel, 4, 2))
+    images = torch.from_numpy(np.array(x)).movedim(-1, 1)
+    forward = torch.nn.functional.conv2d(
+        images, torch.from_numpy(np.array(kernel)).permute(3, 2, 0, 1), **case.settings
+    )
+    np.testing.assert_allclose(conv2d(x, kernel, **case.settings), forward.movedim(1, -1), atol=ATOL)
+    spread = torch.nn.functional.conv_transpose2d(
+        images,
+        torch.from_numpy(np.array(swapped)).permute(3, 2, 0, 1),
+        **case.settings,
+        output_padding=case.output_padding,
+    )
+    ours = conv_transpose2d(x, swapped, **case.settings, output_padding=case.output_padding)
+    np.testing.assert_allclose(ours, spread.movedim(1, -1), atol=ATOL)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if max(case.output_padding) < min(case.stride)])
+def test_conv_transpose2d_is_the_adjoint_of_conv2d(case: Case) -> None:
     @jax.jit
     def both(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-        spread = conv_transpose2d(x, kernel, stride=stride, padding=padding, output_padding=output_padding)
-        _, adjoint = jax.vjp(lambda y: conv2d(y, kernel, stride=stride, padding=padding), jnp.zeros(spread.shape))
+        spread = conv_transpose2d(x, kernel, **case.settings, output_padding=case.output_padding)
+        _, adjoint = jax.vjp(lambda y: conv2d(y, kernel, **case.settings), jnp.zeros(spread.shape))
         return spread, adjoint(x)[0]
 
-    spread, adjoint = both(*random_arrays((3, height, width, 2), (k, k, 4, 2)))
+    spread, adjoint = both(*random_arrays((3, *case.image, 2), (*case.kernel, 4, 2)))
     np.testing.assert_allclose(spread, adjoint, atol=ATOL)
 
 
-@pytest.mark.parametrize(
-    ("n", "height", "width", "k", "stride", "padding", "output_padding"),
-    [(n, *case) for n, case in zip((7, 7, 7, 1, 3, 5, 1), [*CASES, (9, 4, 3, 2, 0, 0)], strict=True)],
-)
-def test_im2col_and_xla_lowerings_agree(
-    n: int, height: int, width: int, k: int, stride: int, padding: int, output_padding: int
-) -> None:
-    windows = Windows((height, width), (k, k), stride, padding)
-    x, kernel, y = random_arrays((n, height, width, 3), (k, k, 3, 5), (n, *windows.counts, 5))
+@pytest.mark.parametrize(("n", "case"), [*zip((7, 7, 7, 1, 1, 3, 5, 1, 2, 3, 0, 4), CASES, strict=True)])
+def test_im2col_and_xla_implementations_agree(n: int, case: Case) -> None:
+    windows = case.windows
+    arrays = random_arrays((n, *case.image, 3), (*case.kernel, 3, 5), (n, *windows.counts, 5))
 
     @functools.partial(jax.jit, static_argnums=0)
-    def everything(lowering: ModuleType) -> list[jax.Array]:
+    def everything(module: ModuleType, x: jax.Array, kernel: jax.Array, y: jax.Array) -> list[jax.Array]:
         return [
-            lowering.convolve(x, kernel, windows),
-            lowering.convolve_transposed(y, kernel, windows),
-            lowering.kernel_gradient(x, y, windows),
-            lowering.bias_gradient(y),
+            module.convolve(x, kernel, windows),
+            module.convolve_transposed(y, kernel, windows),
+            module.kernel_gradient(x, y, windows),
         ]
 
-    by_columns, by_xla = everything(conv_im2col), everything(conv_xla)
+    by_columns, by_xla = everything(conv_im2col, *arrays), everything(conv_xla, *arrays)
     assert [array.shape for array in by_columns] == [array.shape for array in by_xla]
-    scale = max(float(jnp.abs(array).max()) for array in by_xla)
-    assert largest_difference(by_columns, by_xla) <= 1e-6 * scale  # sums of up to 7 · 196 products
+    scale = max(float(jnp.abs(array).max(initial=0)) for array in by_xla)
+    assert largest_difference(by_columns, by_xla) <= 1e-6 * scale  # sums of up to 7 · 784 products
 
 
-def layers(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> jax.Array:
-    """A convolution and a transposed one; the reference is XLA's convolution, with JAX's own derivatives."""
-    if reference:
-        windows = Windows(x.shape[1:3], (3, 3), 2, 1)
-        y = jnp.tanh(conv_xla.convolve(x, kernels["down"], windows) + kernels["bias"][None, None, None])
-        return jnp.sin(conv_xla.convolve_transposed(y, kernels["up"], windows))
-    y = jnp.tanh(add_bias(conv2d(x, kernels["down"], stride=2, padding=1), kernels["bias"]))
-    return jnp.sin(conv_transpose2d(y, kernels["up"], stride=2, padding=1, output_padding=1))
+def layers(params: Params, x: jax.Array, *, batch_minor: bool = False) -> jax.Array:
+    y = jnp.tanh(add_bias(conv2d(x, params["down"], stride=2, padding=1, batch_minor=batch_minor), params["bias"]))
+    settings = {"stride": 2, "padding": 1, "output_padding": 1}
+    return jnp.sin(conv_transpose2d(y, params["up"], **settings, batch_minor=batch_minor))
 
 
-def loss(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> jax.Array:
-    return jnp.mean(layers(x, kernels, reference=reference) ** 2)
+def layers_by_definition(params: Params, x: jax.Array) -> jax.Array:
+    def down(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return conv2d_by_definition(x, kernel, (2, 2), (1, 1))
+
+    y = jnp.tanh(down(x, params["down"]) + params["bias"][None, None, None])
+    _, adjoint = jax.vjp(lambda x: down(x, params["up"]), jnp.zeros_like(x))
+    return jnp.sin(adjoint(y)[0])
 
 
-def gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    return jax.value_and_grad(loss, argnums=(0, 1))(x, kernels, reference=reference)
+def make_params() -> tuple[Params, jax.Array]:
+    down, up, bias, x = random_arrays((3, 3, 2, 4), (3, 3, 2, 4), (4,), (5, 4, 6, 2))
+    return {"down": down / 3, "up": up / 3, "bias": bias}, x
 
 
-def per_image_gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    return jax.vmap(lambda x: gradients(x[None], kernels, reference=reference))(x)
-
-
-def per_member_gradients(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    population = jax.tree.map(lambda kernel: jnp.stack([kernel, 2 * kernel]), kernels)
-    return jax.vmap(lambda kernels: gradients(x, kernels, reference=reference))(population)
-
-
-def gradient_descent_in_scan(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    def body(kernels: dict[str, jax.Array], x: jax.Array) -> tuple[dict[str, jax.Array], jax.Array]:
-        value, (_, grads) = gradients(x[None], kernels, reference=reference)
-        return jax.tree.map(lambda kernel, grad: kernel - 0.1 * grad, kernels, grads), value
-
-    return lax.scan(body, kernels, x)
-
-
-def second_order_gradient(x: jax.Array, kernels: dict[str, jax.Array], *, reference: bool) -> object:
-    """Second-order gradient, as needed for a contractive penalty."""
-
-    def penalty(kernels: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sum(jax.grad(loss)(x, kernels, reference=reference) ** 2)
-
-    return jax.grad(penalty)(kernels)
-
-
-TRANSFORMS = [
-    gradients,
-    per_image_gradients,
-    per_member_gradients,
-    gradient_descent_in_scan,
-    second_order_gradient,
-]
-
-
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_jax_transformations_match_those_of_the_xla_convolution(transform: Callable[..., object]) -> None:
-    x, down, up, bias = random_arrays((5, 6, 6, 2), (3, 3, 2, 4), (3, 3, 2, 4), (4,))
-    kernels = {"down": down, "up": up, "bias": bias}
-    ours, expected = (
-        jax.jit(transform, static_argnames="reference")(x, kernels, reference=reference) for reference in (False, True)
+@pytest.mark.parametrize("batch_minor", [False, True])
+@pytest.mark.parametrize("transform", TRANSFORMATIONS)
+def test_transformations_match_those_of_the_definition(transform: Callable[..., object], batch_minor: bool) -> None:
+    params, x = make_params()  # arguments, not constants: jaxlib 0.7.2 evaluates products of constants wrongly
+    actual, expected = (
+        jax.jit(functools.partial(transform, function))(params, x)
+        for function in (functools.partial(layers, batch_minor=batch_minor), layers_by_definition)
     )
-    assert jax.tree.structure(ours) == jax.tree.structure(expected)
-    assert largest_difference(ours, expected) <= 2e-6  # the largest values are around 1
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    assert largest_difference(actual, expected) <= 2e-6 * scale
 
 
-def test_forward_mode_differentiation_raises_a_clear_error() -> None:
-    x, kernel = random_arrays((1, 4, 4, 1), (3, 3, 1, 1))
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(lambda x: conv2d(x, kernel), (x,), (x,))
+def test_shardings_are_kept_on_a_mesh_with_explicit_axes() -> None:
+    params, x = make_params()
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Explicit,))
+    x = x[jnp.arange(8) % 5]
+    sharded = jax.device_put(x, NamedSharding(mesh, P("batch")))
+
+    @jax.jit
+    def both(params: Params, x: jax.Array) -> tuple[jax.Array, tuple[Params, jax.Array]]:
+        return layers(params, x), jax.grad(lambda *args: jnp.mean(layers(*args) ** 2), argnums=(0, 1))(params, x)
+
+    replicated = jax.device_put(params, NamedSharding(mesh, P()))
+    (y, (of_params, of_x)), expected = both(replicated, sharded), both(params, x)
+    assert jax.typeof(y).sharding.spec[0] == jax.typeof(of_x).sharding.spec[0] == "batch"
+    assert not any(jax.typeof(grad).sharding.spec[0] for grad in of_params.values())
+    assert largest_difference((y, (of_params, of_x)), expected) <= 1e-6
+    with jax.set_mesh(mesh):
+        assert largest_difference(both(replicated, sharded), expected) <= 1e-6
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_shard_map_matches_one_device(check_vma: bool) -> None:
+    params, x = make_params()
+    mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
+    x = x[jnp.arange(8) % 5]
+
+    def loss(params: Params, x: jax.Array) -> jax.Array:
+        def shard(params: Params, x: jax.Array) -> jax.Array:
+            return jax.lax.psum(jnp.sum(layers(params, x) ** 2), "batch")
+
+        specs = {"in_specs": (P(), P("batch")), "out_specs": P()}
+        return jax.shard_map(shard, mesh=mesh, **specs, check_vma=check_vma)(params, x)
+
+    actual = jax.jit(jax.value_and_grad(loss))(params, x)
+    expected = jax.jit(jax.value_and_grad(lambda params, x: jnp.sum(layers(params, x) ** 2)))(params, x)
+    assert largest_difference(actual, expected) <= 1e-5 * float(expected[0])
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+def test_a_gradient_is_exported_for_any_batch_size(platform: str) -> None:
+    params, x = make_params()
+
+    @jax.jit
+    def gradient(params: Params, x: jax.Array) -> Params:
+        return jax.grad(lambda params: jnp.mean(layers(params, x, batch_minor=True) ** 2))(params)
+
+    (n,) = export.symbolic_shape("n")
+    shape = jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype)
+    exported = export.export(gradient, platforms=[platform])(params, shape)
+    assert ("stablehlo.convolution" in exported.mlir_module()) == (platform != "cpu")
+    if platform == jax.default_backend():
+        loaded = export.deserialize(exported.serialize())
+        for size in (1, 3, 5):
+            assert largest_difference(loaded.call(params, x[:size]), gradient(params, x[:size])) <= 1e-6
+
+
+@pytest.mark.parametrize(
+    ("message", "image", "kernel", "settings"),
+    [
+        (
+            "stride must be an integer of at least 1, or a pair of them, not 0",
+            (2, 5, 5, 1),
+            (3, 3, 1, 4),
+            {"stride": 0},
+        ),
+        (r"stride must be .*, not \(1, 2, 3\)", (2, 5, 5, 1), (3, 3, 1, 4), {"stride": (1, 2, 3)}),
+        ("padding must be an integer of at least 0, .*, not -1", (2, 5, 5, 1), (3, 3, 1, 4), {"padding": -1}),
+        ("dilation must be .*, not 1.5", (2, 5, 5, 1), (3, 3, 1, 4), {"dilation": 1.5}),
+        (r"x has 2 channels, but kernel \(k_h, k_w, c, c_out\) is for 3", (2, 5, 5, 2), (3, 3, 3, 4), {}),
+        (r"x must have the axes \(n, h, w, c\), got shape \(5, 5, 1\)", (5, 5, 1), (3, 3, 1, 4), {}),
+        ("kernel is empty", (2, 5, 5, 1), (0, 3, 1, 4), {}),
+        (
+            r"the result would be empty: the kernel spans \[5, 9\] pixels, the padded image \[7, 7\]",
+            *((2, 5, 5, 1), (3, 3, 1, 4), {"dilation": (2, 4), "padding": 1}),
+        ),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_shapes_and_settings_of_conv2d_are_named(
+    message: str, image: tuple[int, ...], kernel: tuple[int, ...], settings: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        conv2d(jnp.zeros(image), jnp.zeros(kernel), **settings)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_shapes_and_settings_of_conv_transpose2d_are_named() -> None:
+    x, kernel = jnp.zeros((2, 5, 5, 3)), jnp.zeros((3, 3, 4, 3))
+    with pytest.raises(ValueError, match=r"output_padding must be less than the stride or the dilation, not \(1, 2\)"):
+        conv_transpose2d(x, kernel, stride=2, output_padding=(1, 2))
+    with pytest.raises(ValueError, match=r"x has 3 channels, but kernel \(k_h, k_w, c_out, c_in\) is for 4"):
+        conv_transpose2d(x, jnp.swapaxes(kernel, 2, 3))
+    with pytest.raises(ValueError, match="the result would be empty: -1×1 pixels from 5×5"):
+        conv_transpose2d(x, kernel, padding=(4, 3))
+    with pytest.raises(ValueError, match="same floating-point dtype, got float32 and bfloat16"):
+        conv_transpose2d(x, kernel.astype(jnp.bfloat16))
+    with pytest.raises(ValueError, match="same floating-point dtype, got uint8 and uint8"):
+        conv_transpose2d(x.astype(jnp.uint8), kernel.astype(jnp.uint8))
 
 
 @pytest.mark.parametrize(("platform", "has_convolutions"), [("cpu", False), ("cuda", True), ("tpu", True)])

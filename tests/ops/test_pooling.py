@@ -1,3 +1,6 @@
+import functools
+from collections.abc import Callable
+
 import jax
 import numpy as np
 import pytest
@@ -5,6 +8,8 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
+from tests.support.outcomes import largest_difference
+from tests.support.transformations import TRANSFORMATIONS, Params
 
 
 def random_array(seed: int, shape: tuple[int, ...]) -> jax.Array:
@@ -74,3 +79,30 @@ def test_max_pooling_and_unpooling_match_pytorch(seed: int) -> None:
     np.testing.assert_array_equal(positions, found.movedim(1, -1))
     back = torch.nn.functional.max_unpool2d(expected, found, 2)
     np.testing.assert_array_equal(ae_jax.max_unpool2d(y, positions), back.movedim(1, -1))
+
+
+def pool_and_unpool(params: Params, x: jax.Array) -> jax.Array:
+    values, positions = ae_jax.max_pool2d(jnp.sin(x * params["scale"][None, None, None]))
+    return ae_jax.max_unpool2d(values**2, positions) * params["weights"][None]
+
+
+def pool_and_unpool_by_definition(params: Params, x: jax.Array) -> jax.Array:
+    y = jnp.sin(x * params["scale"][None, None, None])
+    n, h, w, c = y.shape
+    windows = y.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 5, 2, 4).reshape(n, h // 2, w // 2, c, 4)
+    is_largest = jax.nn.one_hot(jnp.argmax(windows, axis=4), 4)
+    kept = jnp.sum(windows * is_largest, axis=4, keepdims=True) ** 2 * is_largest
+    image = kept.reshape(n, h // 2, w // 2, c, 2, 2).transpose(0, 1, 4, 2, 5, 3).reshape(n, h, w, c)
+    return image * params["weights"][None]
+
+
+@pytest.mark.parametrize("transform", TRANSFORMATIONS)
+def test_transformations_match_those_of_the_definition(transform: Callable[..., object]) -> None:
+    params = {"scale": random_array(0, (3,)), "weights": random_array(1, (4, 6, 3))}
+    x = random_array(2, (5, 4, 6, 3))
+    actual, expected = (
+        jax.jit(functools.partial(transform, function))(params, x)
+        for function in (pool_and_unpool, pool_and_unpool_by_definition)
+    )
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    assert largest_difference(actual, expected) <= 2e-6 * scale

@@ -8,6 +8,7 @@ from matplotlib import image
 
 import ae_jax
 from ae_jax.models.autoencoders import MODELS
+from benchmarks.convolutions import SHAPES, Shape, layers
 from benchmarks.report import benchmark_figure, best_torch, table
 from benchmarks.roofline import step_work
 from tests.conftest import Script
@@ -68,6 +69,22 @@ def test_scaling_table_has_measured_and_predicted_times() -> None:
     assert "linear on one core: 0.50 ms per step + 10.0 µs per image" in text
     assert "| 2 devices | 2.00 | 2.50 | 1.90 |" in text
     assert "| 2 processes | – | – | no port |" in text
+
+
+def test_convolution_table_compares_with_flax() -> None:
+    times = {"ae_jax": {"min_us": 100.4, "median_us": 120.0}, "flax": {"min_us": 251.0, "median_us": 300.0}}
+    text = table({**RESULTS, "convolutions": {str(SHAPES[0]): {"forward": times, "gradient": times}}})
+    assert "| Conv, 3×3, stride 1, 1 → 16, 28×28 | 100 (120) | 251 (300) | – | 2.50 |" in text
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_timed_convolutions_compute_the_same_layer(shape: Shape) -> None:
+    x = jnp.ones((2, shape.size, shape.size, shape.channels))
+    ours, flax = layers(shape).values()
+    y, variables = jax.eval_shape(ours.init_with_output, jax.random.key(0), x)
+    expected, others = jax.eval_shape(flax.init_with_output, jax.random.key(0), x)
+    assert y == expected
+    assert sum(leaf.size for leaf in jax.tree.leaves(variables)) == sum(leaf.size for leaf in jax.tree.leaves(others))
 
 
 def test_benchmark_figure_has_one_bar_per_contender_that_ran() -> None:
