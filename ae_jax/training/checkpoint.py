@@ -17,6 +17,7 @@ from ae_jax.types import Params, PathLike
 _FORMAT = "ae_jax/1"
 _PARAMS = "params/"
 _EXTRA = "run/"  # name prefix of arrays outside the state
+_ADDED = ("opt_state/hyperparams/beta1", "opt_state/hyperparams/beta2")  # leaves that the first checkpoints do not have
 
 
 class Checkpoint(NamedTuple):
@@ -67,8 +68,9 @@ def read_checkpoint(path: PathLike, like: TrainState) -> Checkpoint:
     """Read a whole checkpoint; arguments and errors as for `load_checkpoint`."""
     tensors, info = _read(Path(path))
     leaves, _ = jax.tree.flatten_with_path(like)
-    saved = {name: array for name, array in tensors.items() if not name.startswith(_EXTRA)}
     expected = {_name(key_path): _key_data(leaf) for key_path, leaf in leaves}
+    saved = {name: np.asarray(leaf) for name, leaf in expected.items() if name in _ADDED}
+    saved |= {name: array for name, array in tensors.items() if not name.startswith(_EXTRA)}
     shapes, own = ({name: (x.shape, x.dtype) for name, x in arrays.items()} for arrays in (saved, expected))
     if shapes != own:
         raise ValueError(f"{path} holds the state of another model or optimizer")

@@ -1,6 +1,7 @@
 """Train state: step, parameters and optimizer state as one frozen pytree, and its initialisation."""
 
 import functools
+import math
 from typing import Any, get_args
 
 import jax
@@ -10,6 +11,7 @@ from flax import struct
 from jax import numpy as jnp
 
 from ae_jax.choices import WeightDecayMode
+from ae_jax.training.adam import scale_by_adam
 from ae_jax.types import Params, RandomKey, Scalar, Step
 
 
@@ -17,7 +19,7 @@ class TrainState(struct.PyTreeNode):
     """Frozen pytree of everything that training updates; model and optimizer are static fields.
 
     States with equal `model` and `tx` share compiled functions. Models compare by their fields; `create_train_state`
-    returns the same `tx` for equal `weight_decay_mode`, `betas` and `schedule`.
+    returns the same `tx` for equal `weight_decay_mode` and `schedule`.
     """
 
     step: Step  # i32[], optimizer steps taken
@@ -35,7 +37,7 @@ def create_train_state(
     schedule: optax.Schedule | None = None,
     weight_decay: float | Scalar = 1e-5,
     weight_decay_mode: WeightDecayMode = "decoupled",
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: tuple[float | Scalar, float | Scalar] = (0.9, 0.999),
     params: Params | None = None,
     tx: optax.GradientTransformation | None = None,
 ) -> TrainState:
@@ -44,8 +46,8 @@ def create_train_state(
     Args:
       model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
       key: for the initial parameters; unused if `params` are given.
-      learning_rate: Adam's learning rate. It and `weight_decay` are leaves of the state: they may be traced, and new
-        values do not recompile.
+      learning_rate: Adam's learning rate. It, `weight_decay` and `betas` are leaves of the state: they may be traced,
+        and new values do not recompile.
       schedule: maps the step to the fraction of `learning_rate` to use; each schedule object compiles separately.
       weight_decay: the weight decay coefficient.
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
@@ -56,7 +58,8 @@ def create_train_state(
       tx: a custom optimizer instead of Adam; the optimizer settings above are then ignored.
 
     Raises:
-      ValueError: `weight_decay_mode` is unknown.
+      ValueError: `weight_decay_mode` is unknown, or a setting is not a finite number of at least 0 (of `betas`, also
+        below 1).
 
     >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
     >>> state.params["encoder_0"]["kernel"].shape
@@ -65,34 +68,48 @@ def create_train_state(
     params = _init_params(model, key) if params is None else params
     if tx is not None:
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
-    hyperparams = {"learning_rate": jnp.float32(learning_rate), "weight_decay": jnp.float32(weight_decay)}
-    tx = _adam(weight_decay_mode, betas, schedule)
+    hyperparams = {
+        "learning_rate": _checked("learning_rate", learning_rate),
+        "weight_decay": _checked("weight_decay", weight_decay),
+        "beta1": _checked("betas[0]", betas[0], below=1),
+        "beta2": _checked("betas[1]", betas[1], below=1),
+    }
+    tx = _adam(weight_decay_mode, schedule)
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
 
 
+def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Scalar:
+    """As `f32[]`; `ValueError` unless it is one number in [0, below). The value of a traced one is unknown."""
+    value = jnp.asarray(setting, jnp.float32)
+    if value.shape:
+        raise ValueError(f"{name} must be one number, not an array of shape {value.shape}; see jax.vmap for several")
+    if not isinstance(value, jax.core.Tracer) and not 0 <= value < below:
+        raise ValueError(f"{name} must be at least 0 and, as float32, below {below}, not {setting}")
+    return value
+
+
 @functools.cache
-def _adam(
-    weight_decay_mode: WeightDecayMode, betas: tuple[float, float], schedule: optax.Schedule | None
-) -> optax.GradientTransformation:
-    """Adam with PyTorch's eps, 1e-8, and with learning rate and weight decay as leaves of the optimizer state."""
+def _adam(weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None) -> optax.GradientTransformation:
+    """Adam with PyTorch's eps, 1e-8, and with its settings as leaves of the optimizer state."""
     if weight_decay_mode not in get_args(WeightDecayMode):
         raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
-    def adam(learning_rate: Scalar, weight_decay: Scalar) -> optax.GradientTransformation:
+    def adam(learning_rate: Scalar, weight_decay: Scalar, beta1: Scalar, beta2: Scalar) -> optax.GradientTransformation:
+        decay, scale = optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
+        adam = scale_by_adam(beta1, beta2)
+        tx = optax.chain(adam, decay, scale)
         if weight_decay_mode == "l2":
-            tx = optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(learning_rate, *betas))
-        else:
-            tx = optax.adamw(learning_rate, *betas, weight_decay=weight_decay)
+            tx = optax.chain(decay, optax.chain(adam, scale))
         return optax.chain(tx, optax.scale_by_schedule(schedule)) if schedule else tx
 
-    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0)
+    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0, beta1=0.0, beta2=0.0)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init_params(model: nn.Module, key: RandomKey) -> Params:
-    return model.init(key, jnp.zeros((1, 28, 28, 1)))["params"]
+    return model.init(key, jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,9 +1,10 @@
-"""Numerical parity with PyTorch: always against golden files, and against live PyTorch where it is installed.
+"""Numerical parity with PyTorch in float64: always against golden files, and live where PyTorch is installed.
 
-Tolerances. Both sides are float32 and differ in the order of their sums, of up to 1,568 products: outputs and gradients
-agree to 1e-5 of a tensor's largest entry. Adam divides a gradient by its own magnitude, which turns the relative error
-of an entry into an absolute error of its step, whose length is about the learning rate of 1e-3: after 20 steps, the
-parameters agree to 1e-5 absolute, one percent of a single step.
+Tolerances. float32 sums of up to 1,568 products are off by some units of their last place, 6e-8 of the value: outputs
+agree to 1e-6 of a tensor's largest entry, gradients, which pass twice as many layers, to 5e-6. Adam divides a gradient
+by its own magnitude, which turns the relative error of an entry into an absolute error of its step, whose length is
+about the learning rate of 1e-3: after 20 steps, each parameter agrees to 1e-5 absolute, one percent of a single step,
+and the mean distance is no more than 1.5 times that of PyTorch's float32 parameters.
 """
 
 import dataclasses
@@ -56,8 +57,8 @@ def test_latents_positions_and_reconstructions_match_pytorch(arch: str, referenc
     code = apply({"params": params}, batches[0], method="encode")
     recons = apply({"params": params}, code, method="decode")
     latents, positions = code if arch == "conv-pool" else (code, ())
-    assert relative_error(latents, expected["latents"]) <= 1e-5
-    assert relative_error(recons, expected["recons"]) <= 1e-5
+    assert relative_error(latents, expected["latents"]) <= 1e-6
+    assert relative_error(recons, expected["recons"]) <= 1e-6
     for i, found in enumerate(positions):
         np.testing.assert_array_equal(found, expected[f"positions_{i}"])
 
@@ -75,12 +76,12 @@ def test_every_gradient_matches_pytorch(arch: str, reference: Callable[[str], Ar
         name: relative_error(grad, expected[f"grads/{name}"])
         for name, grad in ae_jax.params_to_torch(model, grads).items()
     }
-    assert max(errors.values()) <= 1e-5, errors
+    assert max(errors.values()) <= 5e-6, errors
 
 
 @pytest.mark.parametrize(("mode", "torch_name"), [("decoupled", "adamw"), ("l2", "adam_l2")])
 @pytest.mark.parametrize("arch", ["linear", "conv"])
-def test_parameters_after_twenty_adam_steps_match_pytorch(
+def test_parameters_after_twenty_adam_steps_are_as_near_to_float64_as_pytorchs(
     arch: str, mode: str, torch_name: str, reference: Callable[[str], Arrays]
 ) -> None:
     expected, model = reference(arch), MODELS[arch]
@@ -96,10 +97,12 @@ def test_parameters_after_twenty_adam_steps_match_pytorch(
     for batch in batches:
         state, _ = ae_jax.train_step(state, batch)
     errors = {
-        name: float(np.abs(array - expected[f"{torch_name}/{name}"]).max())
+        name: np.abs(array - expected[f"{torch_name}/{name}"])
         for name, array in ae_jax.params_to_torch(model, state.params).items()
     }
-    assert max(errors.values()) <= 1e-5, errors
+    assert max(error.max() for error in errors.values()) <= 1e-5
+    mean = np.concatenate([error.ravel() for error in errors.values()]).mean()
+    assert mean <= 1.5 * expected[f"{torch_name}_distance"]
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh"])
