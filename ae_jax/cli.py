@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from ae_jax import __version__
 from ae_jax.config import GROUPS
 from ae_jax.errors import InputError, RunError
 from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
@@ -127,6 +128,7 @@ def _make_parser(config_class: Any, description: str) -> tuple[_Parser, dict[str
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
+    parser.add_argument("--version", action="version", version=f"ae_jax {__version__}")
     fields = dataclasses.fields(config_class)
     hints = typing.get_type_hints(config_class)
     groups = {name: parser.add_argument_group(name) for name in GROUPS if name in map(_group, fields)}
