@@ -1,14 +1,14 @@
 """Mini-batches of an epoch: shuffling, slicing, and normalisation of pixels to [0, 1]."""
 
-import functools
 from collections.abc import Iterator
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jaxtyping import Array, Int, Int32
 
+from ae_jax.decorators import jit
 from ae_jax.types import Batch, HostBatch, HostImages, Order, PerImage, Pixels, RandomKey, Step
 
 
@@ -24,7 +24,7 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
       `f32[batch_size, …]` in [0, 1]; the last batch may be smaller. Every image occurs exactly once.
 
     Raises:
-      ValueError: there are no images, or `batch_size` is less than one.
+      ValueError: there are no images, they are not `u8`, or `batch_size` is less than one.
 
     >>> images = np.zeros((150, 28, 28, 1), np.uint8)
     >>> [batch.shape[0] for batch in ae_jax.batches(images, jax.random.key(0), batch_size=64)]
@@ -36,10 +36,10 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
         yield normalise(images[rows])
 
 
-@functools.partial(jax.jit, static_argnums=1)
+@jit(static_argnums=1)
 def epoch_order(key: RandomKey, n: int) -> Order:
     """A random permutation `i32[n]`: the order in which an epoch visits `n` images."""
-    return jax.random.permutation(key, n)
+    return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
 
 
 def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
@@ -103,10 +103,19 @@ def _positions_and_weights(
 ) -> tuple[Int32[Array, "size"], PerImage]:
     """The positions of a shard of batch `i` in an epoch of `n` images, and their weights in the batch's mean."""
     size = -(-batch_size // num_shards)
-    rows = shard * size + jnp.arange(size)
+    rows = shard * size + jnp.arange(size, dtype=jnp.int32)
     positions = i * batch_size + rows
     is_image = (rows < batch_size) & (positions < n)
     return positions, is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
+
+
+def check_pixel_type(dtype: np.dtype[Any]) -> None:
+    """Raise `ValueError` for images that are not `u8[…]`: to divide others by 255 would be a guess."""
+    if dtype != np.uint8:
+        raise ValueError(
+            f"images must be uint8, pixels from 0 to 255, got {dtype}; "
+            "floating-point ones in [0, 1] go to train_step, eval_step, reconstruct or a model as they are"
+        )
 
 
 def normalise_on_host(images: HostImages) -> HostBatch:
@@ -114,17 +123,21 @@ def normalise_on_host(images: HostImages) -> HostBatch:
     return np.asarray(normalise(images))
 
 
-@jax.jit
+@jit()
 def normalise(images: Pixels) -> Batch:
     """Convert `u8[…]` to `f32[…]` in [0, 1]: `images / 255`, correctly rounded, as PyTorch's `ToTensor`.
 
     XLA turns a division by 255 into a multiplication by the rounded 1/255, which is off by one ulp for 126 of the 256
     values. So 1/255 is split: an 8-bit pixel times the 16 bits of `high` is exact, and adding `low` rounds once.
 
+    Raises:
+      ValueError: the images are not `u8`.
+
     >>> pixels = np.arange(256, dtype=np.uint8)
     >>> bool((ae_jax.normalise(pixels) == pixels / np.float32(255)).all())
     True
     """
+    check_pixel_type(images.dtype)
     high = np.float32(round(2**23 / 255) / 2**23)
     low = np.float32(1 / 255 - float(high))
     pixels = jnp.asarray(images, jnp.float32)

@@ -50,8 +50,8 @@ def _draw(
     key: RandomKey, n: int, glyphs: Float[Array, "font char 28 28"] | Float[np.ndarray, "font char 28 28"]
 ) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
     font_key, label_key, warp_key = jax.random.split(key, 3)
-    fonts = jax.random.randint(font_key, (n,), 0, glyphs.shape[0])
-    labels = jax.random.randint(label_key, (n,), 0, glyphs.shape[1])
+    fonts = jax.random.randint(font_key, (n,), 0, glyphs.shape[0], jnp.int32)
+    labels = jax.random.randint(label_key, (n,), 0, glyphs.shape[1], jnp.int32)
 
     def draw_one(args: tuple[RandomKey, Array, Array]) -> UInt8[Array, "28 28 1"]:
         key, font, label = args
@@ -67,17 +67,17 @@ def _warp(key: RandomKey, glyph: Float[Array, "28 28"]) -> Float[Array, "28 28"]
     ticks = jnp.arange(_SIZE, dtype=jnp.float32) - (_SIZE - 1) / 2
     grid = jnp.stack(jnp.meshgrid(ticks, ticks, indexing="ij"))
     matrix, shift = _random_affine(affine_key)
-    coarse = _ELASTIC_STD * jax.random.normal(elastic_key, (2, _ELASTIC_GRID, _ELASTIC_GRID))
+    coarse = _ELASTIC_STD * jax.random.normal(elastic_key, (2, _ELASTIC_GRID, _ELASTIC_GRID), jnp.float32)
     displacement = jax.image.resize(coarse, (2, _SIZE, _SIZE), "cubic")
     source = jnp.einsum("ij,jhw->ihw", matrix, grid) + shift[:, None, None] + displacement + (_SIZE - 1) / 2
     return jax.scipy.ndimage.map_coordinates(glyph, list(source), order=1)
 
 
 def _random_affine(key: RandomKey) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
-    angle, shear, scale_y, scale_x, shift_y, shift_x = jax.random.uniform(key, (6,), minval=-1, maxval=1)
+    angle, shear, scale_y, scale_x, shift_y, shift_x = jax.random.uniform(key, (6,), jnp.float32, minval=-1, maxval=1)
     cos, sin = jnp.cos(_ROTATION * angle), jnp.sin(_ROTATION * angle)
     rotation = jnp.array([[cos, -sin], [sin, cos]])
-    shearing = jnp.array([[1.0, 0.0], [_SHEAR * shear, 1.0]])
+    shearing = jnp.array([[1.0, 0.0], [_SHEAR * shear, 1.0]], jnp.float32)
     scale = jnp.diag(1 + _SCALE * jnp.array([scale_y, scale_x]))
     return rotation @ shearing @ scale, _SHIFT * jnp.array([shift_y, shift_x])
 

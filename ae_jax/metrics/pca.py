@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float32
 
+from ae_jax.data.batching import check_pixel_type
 from ae_jax.data.stored_images import AnyImages, segments
 from ae_jax.types import HostImages
 
@@ -48,6 +49,9 @@ def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
       train: `u8[n, 28, 28, 1]`, to fit the mean and the components.
       test: `u8[m, 28, 28, 1]`, to reconstruct.
       num_components: latent dimension; more than 784 have no further effect.
+
+    Raises:
+      ValueError: the images are not `u8`.
     """
     mean, components = fit_pca(train, num_components)
     errors = [np.square(x - x @ components @ components.T).sum(dtype=np.float64) for x in _centred(test, mean)]
@@ -55,5 +59,6 @@ def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
 
 
 def _centred(images: AnyImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "chunk 784"]]:
+    check_pixel_type(images.dtype)
     for chunk in segments(images, _CHUNK):
         yield chunk.reshape(len(chunk), -1) / np.float32(255) - mean

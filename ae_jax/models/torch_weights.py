@@ -117,8 +117,8 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
         bound = 1 / math.sqrt(layer.fan_in)
         kernel_key, bias_key = jax.random.split(layer_key)
         params[layer.name] = {
-            "kernel": jax.random.uniform(kernel_key, layer.kernel_shape, minval=-bound, maxval=bound),
-            "bias": jax.random.uniform(bias_key, layer.bias_shape, minval=-bound, maxval=bound),
+            "kernel": jax.random.uniform(kernel_key, layer.kernel_shape, jnp.float32, minval=-bound, maxval=bound),
+            "bias": jax.random.uniform(bias_key, layer.bias_shape, jnp.float32, minval=-bound, maxval=bound),
         }
     return params
 

@@ -72,7 +72,7 @@ def load_model(path: PathLike) -> TrainedModel:
         raise InputError(f"{checkpoint} is a state without its run's settings; read it with ae_jax.load_checkpoint.")
     config = config_from_metadata(info["record"], TrainConfig)
     model = run_model(config)
-    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))["params"]
+    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
     if _shapes(params) != _shapes(expected):
         raise InputError(f"{checkpoint} does not hold the parameters of its model, {config.arch}; give another one.")
     return TrainedModel(model, params, step, config, info["record"], checkpoint)

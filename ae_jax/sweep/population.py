@@ -141,7 +141,7 @@ def make_test_losses(
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
     def local_mean(states: TrainState, images: Pixels) -> jax.Array:
-        batches = ResidentBatches(images, jnp.arange(len(images)))
+        batches = ResidentBatches(images, jnp.arange(len(images), dtype=jnp.int32))
         return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 
     means = jax.shard_map(local_mean, mesh=population.mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)

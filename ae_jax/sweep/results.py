@@ -71,7 +71,7 @@ def _member_run(sweep: Run[SweepConfig], progress: MembersProgress, i: int) -> t
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), progress.state)
     config = dataclasses.replace(sweep.config.members[i], devices=1).as_json()
     metadata = {**sweep.metadata, "config": config, "devices_used": [str(jax.local_devices()[0])], "resumed": []}
-    return Progress(state, jnp.zeros(progress.losses.shape[-1]), progress.step, 0.0, history), metadata
+    return Progress(state, jnp.zeros(progress.losses.shape[-1], jnp.float32), progress.step, 0.0, history), metadata
 
 
 def _write_best(sweep: Run[SweepConfig], progress: Progress, metadata: Metadata, key: Any) -> None:

@@ -1,20 +1,19 @@
 """Epochs, complete training runs and evaluation as pure, compiled functions of arrays."""
 
-import functools
-
 import jax
 from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 
 from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
+from ae_jax.decorators import jit
 from ae_jax.training.losses import LossFn, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
 from ae_jax.training.steps import mean_loss, noise_key, run_steps
 from ae_jax.types import EpochsMetrics, Metrics, Pixels, RandomKey, Scalar, Step
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+@jit(static_argnames=("batch_size", "loss_fn"))
 def train_epoch(
     state: TrainState, images: Pixels, key: RandomKey, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> tuple[TrainState, Metrics]:
@@ -22,7 +21,7 @@ def train_epoch(
 
     Args:
       state: the initial state; not donated.
-      images: `u8[n, …]`.
+      images: `u8[n, …]`; `ValueError` for another dtype.
       key: for the shuffle, and for a stochastic loss.
       batch_size: images per step; the last of the `ceil(n / batch_size)` steps takes the remaining ones.
       loss_fn: as for `make_train_step`.
@@ -55,7 +54,7 @@ def fit(
 
     Args:
       key: for the initial parameters, the shuffles, and a stochastic loss.
-      images: `u8[n, …]`.
+      images: `u8[n, …]`; `ValueError` for another dtype.
       learning_rate: Adam's learning rate.
       weight_decay: decoupled weight decay.
       model: as for `create_train_state`.
@@ -79,16 +78,16 @@ def fit(
     def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
         return _epoch(state, images, jax.random.fold_in(shuffle_key, number), noise, batch_size, loss_fn)
 
-    return lax.scan(epoch, state, 1 + jnp.arange(num_epochs))
+    return lax.scan(epoch, state, jnp.arange(1, num_epochs + 1, dtype=jnp.int32))
 
 
-@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+@jit(static_argnames=("batch_size", "loss_fn"))
 def evaluate(
     state: TrainState, images: Pixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
 ) -> Metrics:
     """Compute `{"loss": f32[]}`, the mean of a deterministic loss over all images `u8[n, …]`, in one compiled call."""
     n, sizes = len(images), batch_sizes(len(images), batch_size)
-    start = (state, jnp.float32(0), ResidentBatches(images, jnp.arange(n)), 0, len(sizes))
+    start = (state, jnp.float32(0), ResidentBatches(images, jnp.arange(n, dtype=jnp.int32)), 0, len(sizes))
     return {"loss": mean_loss(*start, num_images=n, batch_size=int(sizes[0]), loss_fn=loss_fn)}
 
 
@@ -96,6 +95,6 @@ def _epoch(
     state: TrainState, images: Pixels, key: RandomKey, noise: RandomKey, batch_size: int, loss_fn: LossFn
 ) -> tuple[TrainState, Metrics]:
     batches, sizes = ResidentBatches(images, epoch_order(key, len(images))), batch_sizes(len(images), batch_size)
-    start = (state, jnp.zeros(len(sizes)), batches, 0, len(sizes), noise)
+    start = (state, jnp.zeros(len(sizes), jnp.float32), batches, 0, len(sizes), noise)
     state, step_losses = run_steps(*start, batch_size=int(sizes[0]), loss_fn=loss_fn)
     return state, {"loss": jnp.average(step_losses, weights=sizes)}

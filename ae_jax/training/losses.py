@@ -1,6 +1,5 @@
 """Per-image loss functions, and noise for denoising."""
 
-import functools
 import inspect
 from collections.abc import Callable
 from typing import TypeAlias, cast
@@ -11,6 +10,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from ae_jax.data.batching import normalise
+from ae_jax.decorators import cache
 from ae_jax.types import Batch, HostBatch, Params, PerImage, PerImageKeys, Pixels
 
 LossFn: TypeAlias = Callable[..., PerImage]  # (model, params, images) or, if stochastic, (model, params, images, keys)
@@ -21,7 +21,7 @@ def reconstruction_loss(model: nn.Module, params: Params, images: Batch) -> PerI
     return _squared_error(apply(model, params, images), images)
 
 
-@functools.cache
+@cache
 def denoising_loss(noise: float) -> LossFn:
     """Make the loss of a denoising autoencoder: reconstruct `images` from noisy ones (Vincent et al. 2008, ICML).
 
@@ -73,4 +73,4 @@ def is_stochastic(loss_fn: LossFn) -> bool:
 
 
 def _squared_error(recons: Batch, images: Batch) -> PerImage:
-    return jnp.mean(jnp.square(recons - images), axis=range(1, images.ndim))
+    return jnp.mean(jnp.square(recons - images.astype(recons.dtype)), axis=range(1, images.ndim))

@@ -1,8 +1,6 @@
 """Pure training and evaluation steps: a state and images in, a new state and metrics out."""
 
-import functools
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -11,15 +9,43 @@ from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ae_jax.data.batching import EpochBatches, normalise
+from ae_jax.decorators import cache, jit
 from ae_jax.training.losses import LossFn, apply, is_stochastic, losses, reconstruction_loss
 from ae_jax.training.state import TrainState
-from ae_jax.types import AnyBatch, Batch, Metrics, Params, PerImage, PerImageKeys, RandomKey, Scalar, Step, StepLosses
+from ae_jax.types import (
+    AnyBatch,
+    Batch,
+    FloatBatch,
+    Metrics,
+    Params,
+    PerImage,
+    PerImageKeys,
+    RandomKey,
+    Scalar,
+    Step,
+    StepLosses,
+)
 
 _NOISE = 2**31 - 1  # folded into the shuffle key for a stochastic loss; larger than any epoch number
 
 
-@functools.cache
-def make_train_step(loss_fn: LossFn) -> Callable[..., tuple[TrainState, Metrics]]:
+@runtime_checkable
+class TrainStep(Protocol):
+    """What `make_train_step` returns: a jitted function."""
+
+    def __call__(
+        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
+    ) -> tuple[TrainState, Metrics]: ...
+    def lower(
+        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
+    ) -> jax.stages.Lowered: ...
+    def trace(
+        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
+    ) -> jax.stages.Traced: ...
+
+
+@cache
+def make_train_step(loss_fn: LossFn) -> TrainStep:
     """Make a jitted, pure train step for a custom loss.
 
     Args:
@@ -33,9 +59,9 @@ def make_train_step(loss_fn: LossFn) -> Callable[..., tuple[TrainState, Metrics]
       stochastic and there is no `key`.
     """
 
-    @jax.jit
+    @jit()
     def train_step(
-        state: TrainState, images: Batch, weights: PerImage | None = None, key: RandomKey | None = None
+        state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
     ) -> tuple[TrainState, Metrics]:
         """Take one optimizer step: `state, images f32[batch, …] in [0, 1] → state, {"loss": f32[]}`, jitted and pure.
 
@@ -46,8 +72,10 @@ def make_train_step(loss_fn: LossFn) -> Callable[..., tuple[TrainState, Metrics]
         >>> int(state.step), metrics["loss"].shape
         (1, ())
         """
-        weights = jnp.ones(len(images)) if weights is None else weights
-        state, loss = _step(loss_fn, state, images, weights / jnp.sum(weights), key, axis_name=None)
+        weights = jnp.ones(len(images), jnp.float32) if weights is None else jnp.asarray(weights)
+        if weights.shape != images.shape[:1]:
+            raise ValueError(f"weights must be one per image, f32[{len(images)}], not of shape {weights.shape}")
+        state, loss = _step(loss_fn, state, jnp.asarray(images), weights / jnp.sum(weights), key, axis_name=None)
         return state, {"loss": loss}
 
     return train_step
@@ -56,13 +84,13 @@ def make_train_step(loss_fn: LossFn) -> Callable[..., tuple[TrainState, Metrics]
 train_step = make_train_step(reconstruction_loss)
 
 
-@functools.partial(jax.jit, static_argnames="loss_fn")
+@jit(static_argnames="loss_fn")
 def eval_step(
-    state: TrainState, images: Batch, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
+    state: TrainState, images: FloatBatch, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
 ) -> Metrics:
     """Compute `{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]; `key` as for `make_train_step`."""
     keys = _image_keys(loss_fn, key, state.step, len(images))
-    return {"loss": jnp.mean(losses(loss_fn, state.model, state.params, images, keys))}
+    return {"loss": jnp.mean(losses(loss_fn, state.model, state.params, jnp.asarray(images), keys))}
 
 
 def noise_key(key: RandomKey) -> RandomKey:
@@ -138,7 +166,7 @@ def mean_loss(
     return mean + lax.psum(lax.fori_loop(first, last, body, jnp.float32(0)), axis_name)
 
 
-@jax.jit
+@jit()
 def reconstruct(state: TrainState, images: AnyBatch) -> Batch:
     """Reconstruct `u8[n, …]`, or `f32[n, …]` in [0, 1], as `f32[n, …]` in [0, 1].
 
@@ -160,7 +188,8 @@ def _image_keys(
     if key is None or not is_stochastic(loss_fn):
         return None
     first = lax.axis_index(axis_name) * size if axis_name else 0
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), first + jnp.arange(size))
+    rows = first + jnp.arange(size, dtype=jnp.int32)
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows)
 
 
 def _step(

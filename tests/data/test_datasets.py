@@ -19,6 +19,7 @@ def test_unknown_dataset_error_lists_the_known_datasets() -> None:
         ae_jax.load_dataset("cifar")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_split_error_lists_the_known_splits() -> None:
     with pytest.raises(ae_jax.InputError, match="unknown split 'validation'; choose train or test"):
         ae_jax.load_dataset("glyphs", "validation")

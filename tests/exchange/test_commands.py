@@ -179,7 +179,8 @@ def test_exported_stablehlo_reproduces_the_model_without_ae_jax(
         trained = ae_jax.load_model(untrained_run(arch))
         apply = jax.jit(trained.model.apply, static_argnames="method")
         for n in (1, 7) if arch == "linear" else (7,):
-            found = np.load(tmp_path / arch / f"{n}.npz")
+            with np.load(tmp_path / arch / f"{n}.npz") as file:
+                found = dict(file)
             code = apply({"params": trained.params}, images[:n], method="encode")
             recons = apply({"params": trained.params}, images[:n])
             np.testing.assert_allclose(found["latents"], getattr(code, "latents", code), atol=1e-6)

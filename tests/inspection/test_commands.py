@@ -111,7 +111,7 @@ def test_denoising_model_is_also_evaluated_on_noisy_inputs(
     summary = evaluate_model(trained).summary()
     test = ae_jax.load_dataset(str(labelled_images), "test")
     noisy = with_fixed_noise(test.images, 0.4)
-    recons = trained.model.apply({"params": trained.params}, noisy)
+    recons = trained.model.apply({"params": trained.params}, jax.numpy.asarray(noisy))
     assert summary["denoising_mse"] == pytest.approx(float(np.mean((recons - pixels(test.images)) ** 2)), rel=1e-4)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = (
-    {"types", "errors", "choices", "figures", "ops"},
+    {"types", "errors", "choices", "decorators", "figures", "ops"},
     {"config", "models", "system"},
     {"cli", "data"},
     {"training", "metrics"},
@@ -17,6 +17,7 @@ LAYERS = (
     {"sweep", "inspection", "exchange"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}  # of each module or package of ae_jax
+LAYER["__version__"] = -1  # a constant, which any module may import
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 BESIDE = {"benchmarks", "faults", "scripts", "tests"}  # which import ae_jax, and never the other way round
 

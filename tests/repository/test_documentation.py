@@ -204,7 +204,8 @@ def public_functions() -> dict[str, Callable[..., object]]:
     for name, value in PUBLIC.items():
         if inspect.isclass(value):
             own = {key: each for key, each in vars(value).items() if not key.startswith("_") and key != "setup"}
-            functions |= {f"{name}.{key}": each for key, each in own.items() if inspect.isfunction(each)}
+            methods = {key: each for key, each in own.items() if inspect.isfunction(each)}  # and functions as defaults
+            functions |= {f"{name}.{key}": each for key, each in methods.items() if each.__module__ == value.__module__}
     return functions
 
 

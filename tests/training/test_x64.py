@@ -1,0 +1,17 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import ae_jax
+from tests.conftest import ROOT
+from tests.support.outcomes import largest_difference
+from tests.support.training import train
+
+
+def test_with_jax_enable_x64_training_stays_in_float32_and_checkpoints_are_exchanged(tmp_path: Path) -> None:
+    state, own, other = train(), tmp_path / "float32.safetensors", tmp_path / "x64.safetensors"
+    ae_jax.save_checkpoint(own, state)
+    command = [sys.executable, "-m", "tests.support.training", own, other]
+    subprocess.run(command, env=os.environ | {"JAX_ENABLE_X64": "1"}, cwd=ROOT, check=True)
+    assert largest_difference(ae_jax.load_checkpoint(other, like=state), state) <= 1e-6
