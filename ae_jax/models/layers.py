@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ae_jax.choices import Output
 from ae_jax.ops.conv import add_bias, conv2d, conv_transpose2d
-from ae_jax.ops.windows import Pair, as_pair
+from ae_jax.ops.windows import Pair, as_pair, check_size
 from ae_jax.types import Batch, FloatBatch
 
 Initializer: TypeAlias = Callable[..., jax.Array]  # (key, shape, dtype), as in `flax.linen.initializers`
@@ -79,9 +79,9 @@ class ConvTranspose(nn.Module):
       kernel_size: height and width of the kernel; one number, or a pair `(vertical, horizontal)`, as the next four.
       stride: pixels of the result between neighbouring pixels of the image.
       padding: pixels cropped from the result, on each side.
-      output_padding: rows and columns added at the end, less than the stride or the dilation.
+      output_padding: rows and columns added at the end, less than the larger of stride and dilation.
       dilation: pixels between neighbouring taps of the kernel.
-      batch_minor: as for `Conv`, with the following ones, and errors.
+      batch_minor, use_bias, dtype, param_dtype, kernel_init, bias_init: as for `Conv`, as are the errors.
 
     >>> layer = ae_jax.ConvTranspose(1, kernel_size=3, stride=2, padding=1, output_padding=1)
     >>> y, variables = layer.init_with_output(jax.random.key(0), jnp.zeros((5, 14, 14, 16)))
@@ -133,13 +133,10 @@ def _params(
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """The images, the kernel, whose `channel_axis` is theirs, and the bias, in the dtype of the computation."""
     size, channels = as_pair("kernel_size", layer.kernel_size, at_least=1), x.shape[-1]
-    if layer.features < 1:
-        raise ValueError(f"features must be at least 1, not {layer.features}")
-    initialised = layer.variables.get("params", {})
-    if initialised and channels != initialised["kernel"].shape[channel_axis]:
-        raise ValueError(
-            f"x has {channels} channels, but the kernel is for {initialised['kernel'].shape[channel_axis]}"
-        )
+    check_size("features", layer.features)
+    initialised: jax.Array | None = nn.meta.unbox(layer.variables.get("params", {})).get("kernel")
+    if initialised is not None and channels != initialised.shape[channel_axis]:
+        raise ValueError(f"x has {channels} channels, but the kernel is for {initialised.shape[channel_axis]}")
     shape = (*size, channels, layer.features) if channel_axis == 2 else (*size, layer.features, channels)
     kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
     bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype) if layer.use_bias else None

@@ -78,7 +78,7 @@ def conv_transpose2d(
       kernel: `f32[k_h, k_w, c_out, c_in]`.
       stride: pixels of the result between neighbouring pixels of `x`; settings are as for `conv2d`.
       padding: pixels cropped from the result, on each side.
-      output_padding: rows and columns added at the end, less than the stride or the dilation.
+      output_padding: rows and columns added at the end, less than the larger of stride and dilation.
       dilation: pixels between neighbouring taps.
       batch_minor: as for `conv2d`.
 
@@ -96,7 +96,7 @@ def conv_transpose2d(
     windows = _windows((0, 0), kernel, stride, padding, dilation)._replace(batch_minor=batch_minor)
     extra = as_pair("output_padding", output_padding, at_least=0)
     if any(more >= max(limits) for more, *limits in zip(extra, windows.stride, windows.dilation, strict=True)):
-        raise ValueError(f"output_padding must be less than the stride or the dilation, not {output_padding}")
+        raise ValueError(f"output_padding must be less than the larger of stride and dilation, not {output_padding}")
     h, w = (
         (x.shape[1 + axis] - 1) * windows.stride[axis] - 2 * windows.padding[axis] + windows.extent(axis) + extra[axis]
         for axis in (0, 1)

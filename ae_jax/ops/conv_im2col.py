@@ -1,6 +1,6 @@
 """Convolution, its adjoint and its kernel gradient as matrix products (im2col): the lowering for CPUs.
 
-On CPUs, XLA runs a convolution as a naive loop if it is dilated, is the gradient of a strided one, or is inside a loop.
+On CPUs, XLA runs the gradients of a convolution as naive loops, and in some versions any convolution inside a loop.
 Here the pixels of each window become a column of a matrix (im2col; Chellapilla, Puri & Simard 2006). The batch is the
 minor axis, so that every copy moves contiguous runs of whole batches, and XLA chooses the layouts of the elementwise
 operations between two layers such that nothing is transposed there.
@@ -29,8 +29,8 @@ def convolve(x: Image, kernel: Kernel, windows: Windows) -> Response:
 def convolve_transposed(y: Response, kernel: Kernel, windows: Windows) -> Image:
     """Apply the adjoint of `convolve` in the image: the transposed convolution."""
     matrix = kernel.reshape(-1, kernel.shape[3])
-    columns = _matmul(matrix, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0))
-    return swap_batch(_col2im(columns, kernel.shape[2], windows))
+    columns = _matmul(matrix, swap_batch(y).reshape(y.shape[3], -1), contract=(1, 0), exact=True)
+    return swap_batch(_col2im(columns, kernel.shape[2], windows).astype(y.dtype))
 
 
 def kernel_gradient(x: Image, y: Response, windows: Windows) -> Kernel:
@@ -44,6 +44,10 @@ def _im2col(x: BatchMinor, windows: Windows) -> Columns:
     c, h, w, n = x.shape
     if windows.is_whole_image:
         return x.transpose(1, 2, 0, 3).reshape(h * w * c, n)
+    if windows.is_tiling:
+        (rows, columns), (height, width) = windows.counts, windows.kernel
+        tiles = x[:, : rows * height, : columns * width].reshape(c, rows, height, columns, width, n)
+        return tiles.transpose(2, 4, 0, 1, 3, 5).reshape(height * width * c, rows * columns * n)
     down, across = windows.pad_to_windows(0), windows.pad_to_windows(1)
     padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
     rows, columns = ((count - 1) * stride + 1 for count, stride in zip(windows.counts, windows.stride, strict=True))
@@ -63,6 +67,11 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
     if windows.is_whole_image:
         return taps[:, :, :, 0, 0].transpose(2, 0, 1, 3)
+    if windows.is_tiling:
+        covered = [count * size for count, size in zip(windows.counts, windows.kernel, strict=True)]
+        x = taps.transpose(2, 3, 0, 4, 1, 5).reshape(c, *covered, taps.shape[-1])
+        rest = [(0, size - end) for size, end in zip(windows.image, covered, strict=True)]
+        return jnp.pad(x, ((0, 0), *rest, (0, 0)))
     zero, sizes = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1))
 
     def phase(row: int, column: int) -> BatchMinor:
@@ -78,5 +87,7 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     return x[:, : windows.image[0], : windows.image[1]]
 
 
-def _matmul(a: Array, b: Array, *, contract: tuple[int, int]) -> Array:
-    return lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())))
+def _matmul(a: Array, b: Array, *, contract: tuple[int, int], exact: bool = False) -> Array:
+    """`exact`: the products are added further, and stay in float32 until then."""
+    dtype = jnp.promote_types(a.dtype, jnp.float32) if exact else None
+    return lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())), preferred_element_type=dtype)

@@ -7,12 +7,13 @@ gradient of each is the other. Internally the batch is the minor axis, as in `co
 from collections.abc import Iterator
 from typing import TypeAlias
 
+import jax
 from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from ae_jax.ops.primitives import LinearPrimitive
-from ae_jax.ops.windows import Image, swap_batch
+from ae_jax.ops.windows import Image, check_size, swap_batch
 
 Pooled: TypeAlias = Float[Array, "n h_out w_out c"]
 Positions: TypeAlias = Int32[Array, "n h_out w_out c"]  # row · w + column in the image
@@ -28,12 +29,13 @@ def max_pool2d(x: Image, size: int = 2) -> tuple[Pooled, Positions]:
       `f32[n, h / size, w / size, c]`, and as `i32` of that shape the positions, `row · w + column` in the image.
 
     Raises:
-      ValueError: height or width is not a multiple of `size`.
+      ValueError: `x` has other axes, or height or width is not a multiple of `size`.
 
     >>> values, positions = ae_jax.max_pool2d(jnp.array([[1.0, 2.0], [4.0, 3.0]])[None, :, :, None])
     >>> float(values[0, 0, 0, 0]), int(positions[0, 0, 0, 0])
     (4.0, 2)
     """
+    _check("x", x, size)
     if x.shape[1] % size or x.shape[2] % size:
         raise ValueError(f"height and width must be multiples of the window size {size}, got {x.shape[1]}×{x.shape[2]}")
     positions = _argmax(lax.stop_gradient(x), size)
@@ -45,10 +47,22 @@ def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
 
     `h = size · h_out`. Values with a position outside their own window, which `max_pool2d` never returns, are dropped.
 
+    Raises:
+      ValueError: `y` has other axes, or `positions` another shape or no integers.
+
     >>> ae_jax.max_unpool2d(jnp.array([[[[4.0]]]]), jnp.array([[[[2]]]], jnp.int32))[0, :, :, 0].tolist()
     [[0.0, 0.0], [4.0, 0.0]]
     """
+    _check("y", y, size)
+    if positions.shape != y.shape or not jnp.issubdtype(positions.dtype, jnp.integer):
+        raise ValueError(f"positions must be integers of the shape {y.shape}, got {positions.dtype}{positions.shape}")
     return _scatter(y, positions, size)
+
+
+def _check(name: str, array: jax.Array, size: int) -> None:
+    if array.ndim != 4 or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating-point, with the axes (n, h, w, c), got {array.dtype}{array.shape}")
+    check_size("size", size)
 
 
 def _argmax(x: Image, size: int) -> Positions:

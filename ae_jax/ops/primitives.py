@@ -1,9 +1,10 @@
-"""JAX primitives that are linear in each operand: differentiable in every mode and to any order, lowered per platform.
+"""JAX primitives that are linear in each operand: with derivatives of any order in both modes, lowered per platform.
 
 `jax.custom_vjp` excludes forward mode. Derivatives that JAX derives from the implementations' own slices and sums are
 slow: 1.6 times the step of conv-pool, for pooling alone.
 """
 
+import functools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ Adjoint: TypeAlias = tuple["LinearPrimitive", Callable[[Any, Any], tuple[Any, An
 
 
 class Factor(NamedTuple):
-    """An axis along which the function is a batch: index `i` of the operand's axis affects `i` of the result's alone.
+    """A batch axis of one operand: index `i` of its axis affects index `i` of the result's alone.
 
     Axes are counted from the end.
     """
@@ -53,14 +54,14 @@ class LinearPrimitive:
         factors: tuple[Factor, Factor] | None = None,
     ) -> None:
         self._primitive, self._result_shape, self._factors = Primitive(name), result_shape, factors
-        self._primitive.def_impl(jax.jit(self._primitive.bind, static_argnames=("settings", "precision")))
+        self._primitive.def_impl(jax.jit(_eager(implementation, on_cpu), static_argnames=("settings", "precision")))
         self._primitive.def_abstract_eval(self._abstract_eval)
         batching.primitive_batchers[self._primitive] = self._batch if factors else self._batch_both
         mlir.register_lowering(self._primitive, _lowering(implementation))
         mlir.register_lowering(self._primitive, _lowering(on_cpu or implementation), platform="cpu")
 
     def define_adjoints(self, first: Adjoint, second: Adjoint | None = None) -> None:
-        """Define the derivatives by the adjoint in each operand, for an integer one None.
+        """Define the derivatives by the adjoint in each operand; `second` is None if that operand is an integer array.
 
         An adjoint is a primitive and its operands, as a function of the cotangent and the other operand.
         """
@@ -80,22 +81,26 @@ class LinearPrimitive:
         """Apply the function: on a device, on a mesh with automatic or explicit axes, or inside `jax.shard_map`."""
 
         def apply(a: jax.Array, b: jax.Array) -> jax.Array:
+            if jax.sharding.get_abstract_mesh().manual_axes:
+                a, b = _vary_alike(a, b), _vary_alike(b, a)
             precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]  # made at run time
             return self._primitive.bind(a, b, settings=settings, precision=precision)
 
-        if jax.sharding.get_abstract_mesh().manual_axes:
-            a, b = _vary_alike(a, b), _vary_alike(b, a)
         for mesh in (jax.typeof(operand).sharding.mesh for operand in (a, b)):
             if mesh.explicit_axes:
-                return jax.sharding.auto_axes(apply, out_sharding=NamedSharding(mesh, self._result_spec(a, b)))(a, b)
+                sharding = NamedSharding(mesh, self._result_spec(a, b))
+                return jax.sharding.auto_axes(apply, axes=mesh.explicit_axes, out_sharding=sharding)(a, b)
         return apply(a, b)
 
     def _result_spec(self, *operands: jax.Array) -> P:
         """Shard the result's batch axes as the operands'; where both use a mesh axis, the first has it."""
         spec: list[Any] = [None] * _RANK
+        used: set[str] = set()
         for operand, factor in zip(operands, self._factors or [Factor(-_RANK, -_RANK)], strict=False):
             names = jax.typeof(operand).sharding.spec[factor.axis]
-            spec[factor.result_axis] = None if names in spec else names
+            free = [name for name in (names if isinstance(names, tuple) else (names,)) if name not in used]
+            spec[factor.result_axis] = tuple(free) if free != [None] else None
+            used.update(free)
         return P(*spec)
 
     def _abstract_eval(self, a: Any, b: Any, *, settings: Hashable, precision: str | None) -> Any:
@@ -109,19 +114,32 @@ class LinearPrimitive:
             return self._primitive.bind(*members, **settings), 0
         assert self._factors is not None
         mapped = axes.index(None) ^ 1
-        size, factor = operands[mapped].shape[axes[mapped]], self._factors[mapped]
-        merged = list(operands)
-        merged[mapped] = _merge(operands[mapped], axes[mapped], factor.axis)
-        return _split(self._primitive.bind(*merged, **settings), size, factor.result_axis)
+        factor, arguments = self._factors[mapped], list(operands)
+        arguments[mapped], sizes = _merge(operands[mapped], axes[mapped], factor.axis)
+        return _split(self._primitive.bind(*arguments, **settings), sizes, factor.result_axis)
 
     def _batch_both(self, operands: Any, axes: Any, **settings: Any) -> tuple[jax.Array, int]:
         (size,) = {operand.shape[axis] for operand, axis in zip(operands, axes, strict=True) if axis is not None}
         front = [batching.bdim_at_front(operand, axis, size) for operand, axis in zip(operands, axes, strict=True)]
-        merged = [_merge(operand, 0, -_RANK) for operand in front]
-        return _split(self._primitive.bind(*merged, **settings), size, -_RANK)
+        (a, sizes), (b, _) = (_merge(operand, 0, -_RANK) for operand in front)
+        return _split(self._primitive.bind(a, b, **settings), sizes, -_RANK)
+
+
+def _eager(implementation: Implementation, on_cpu: Implementation | None) -> Callable[..., jax.Array]:
+    def apply(a: jax.Array, b: jax.Array, **settings: Any) -> jax.Array:
+        cpu, default = (
+            functools.partial(_apply(each), **settings) for each in (on_cpu or implementation, implementation)
+        )
+        return lax.platform_dependent(a, b, cpu=cpu, default=default)
+
+    return apply
 
 
 def _lowering(implementation: Implementation) -> Callable[..., Any]:
+    return mlir.lower_fun(_apply(implementation), multiple_results=False)
+
+
+def _apply(implementation: Implementation) -> Callable[..., jax.Array]:
     def apply(a: jax.Array, b: jax.Array, *, settings: Hashable, precision: str | None) -> jax.Array:
         def function(a: jax.Array, b: jax.Array) -> jax.Array:
             return implementation(a, b, settings)
@@ -131,7 +149,7 @@ def _lowering(implementation: Implementation) -> Callable[..., Any]:
         with jax.default_matmul_precision(precision):
             return function(a, b)
 
-    return mlir.lower_fun(apply, multiple_results=False)
+    return apply
 
 
 def _vary_alike(array: jax.Array, other: jax.Array) -> jax.Array:
@@ -143,15 +161,15 @@ def _vary_alike(array: jax.Array, other: jax.Array) -> jax.Array:
     return lax.dynamic_update_slice(array, empty, (0,) * array.ndim)
 
 
-def _merge(array: jax.Array, axis: int, into: int) -> jax.Array:
-    """Merge an axis into another, which is counted from the end of the remaining ones."""
+def _merge(array: jax.Array, axis: int, into: int) -> tuple[jax.Array, Shape]:
+    """Merge an axis into another, which is counted from the end of the remaining ones; return also both sizes."""
     moved = jnp.moveaxis(array, axis, into - 1)
-    size, length = moved.shape[into - 1], moved.shape[into]
-    return moved.reshape(*moved.shape[: into - 1], size * length, *moved.shape[moved.ndim + into + 1 :])
+    sizes = moved.shape[into - 1], moved.shape[into]
+    merged = moved.reshape(*moved.shape[: into - 1], sizes[0] * sizes[1], *moved.shape[moved.ndim + into + 1 :])
+    return merged, sizes
 
 
-def _split(array: jax.Array, size: int, axis: int) -> tuple[jax.Array, int]:
-    """Split what `_merge` has merged, and return the position of the axis of that size."""
+def _split(array: jax.Array, sizes: Shape, axis: int) -> tuple[jax.Array, int]:
+    """Split an axis into those that `_merge` has merged, and return the position of the first."""
     position = array.ndim + axis
-    before, length, after = array.shape[:position], array.shape[position], array.shape[position + 1 :]
-    return array.reshape(*before, size, length // size, *after), position
+    return array.reshape(*array.shape[:position], *sizes, *array.shape[position + 1 :]), position

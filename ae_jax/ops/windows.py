@@ -1,6 +1,6 @@
 """Convolution geometry: the positions of the kernel's windows on the image, per axis."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any, NamedTuple, TypeAlias
 
@@ -21,10 +21,16 @@ def swap_batch(x: Array) -> Array:
 
 def as_pair(name: str, setting: Any, *, at_least: int) -> Pair:
     """A setting of a convolution per axis; `ValueError` if it is not an integer of that size, or a pair of them."""
-    pair = setting if isinstance(setting, Sequence) else (setting, setting)
+    pair = tuple(setting) if isinstance(setting, Iterable) else (setting, setting)
     if len(pair) != 2 or not all(isinstance(size, Integral) and int(size) >= at_least for size in pair):
         raise ValueError(f"{name} must be an integer of at least {at_least}, or a pair of them, not {setting!r}")
     return int(pair[0]), int(pair[1])
+
+
+def check_size(name: str, size: Any) -> None:
+    """Raise `ValueError` if a size is not an integer of at least 1."""
+    if not isinstance(size, Integral) or int(size) < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, not {size!r}")
 
 
 class Windows(NamedTuple):
@@ -46,6 +52,11 @@ class Windows(NamedTuple):
     def is_whole_image(self) -> bool:
         """Whether the only window is the whole image, so that the layer is fully connected."""
         return self.image == self.kernel and self.padding == (0, 0)
+
+    @property
+    def is_tiling(self) -> bool:
+        """Whether the windows lie side by side and without gaps, as patches do."""
+        return self.stride == self.kernel and self.padding == (0, 0) and self.dilation == (1, 1)
 
     def extent(self, axis: int) -> int:
         """The number of pixels from the first tap of a window to its last."""

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import jax
@@ -58,8 +59,8 @@ def create_train_state(
       tx: a custom optimizer instead of Adam; the optimizer settings above are then ignored.
 
     Raises:
-      ValueError: `weight_decay_mode` is unknown, or a setting is not a finite number of at least 0 (of `betas`, also
-        below 1).
+      ValueError: `weight_decay_mode` is unknown, there are not two `betas`, or a setting is not a finite number of at
+        least 0 (of `betas`, also below 1).
 
     >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
     >>> state.params["encoder_0"]["kernel"].shape
@@ -68,6 +69,8 @@ def create_train_state(
     params = _init_params(model, key) if params is None else params
     if tx is not None:
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
+    if not isinstance(betas, Sequence) or len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, not {betas!r}")
     hyperparams = {
         "learning_rate": _checked("learning_rate", learning_rate),
         "weight_decay": _checked("weight_decay", weight_decay),
@@ -82,6 +85,8 @@ def create_train_state(
 
 def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Scalar:
     """As `f32[]`; `ValueError` unless it is one number in [0, below). The value of a traced one is unknown."""
+    if callable(setting):
+        raise ValueError(f"{name} must be a number; a function of the step is the argument schedule")
     value = jnp.asarray(setting, jnp.float32)
     if value.shape:
         raise ValueError(f"{name} must be one number, not an array of shape {value.shape}; see jax.vmap for several")
@@ -104,7 +109,9 @@ def _adam(weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None) -
             tx = optax.chain(decay, optax.chain(adam, scale))
         return optax.chain(tx, optax.scale_by_schedule(schedule)) if schedule else tx
 
-    return optax.inject_hyperparams(adam)(learning_rate=0.0, weight_decay=0.0, beta1=0.0, beta2=0.0)
+    return optax.inject_hyperparams(adam, hyperparam_dtype=jnp.float32)(
+        learning_rate=0.0, weight_decay=0.0, beta1=0.0, beta2=0.0
+    )
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -53,10 +53,10 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
         A stochastic loss has a fourth parameter named `keys`: `key[batch]`, a different one per image and step.
 
     Returns:
-      `(state, images, weights=None, key=None) → state, {"loss": f32[]}`. `weights: f32[batch]` make it a weighted mean;
-      with 0 for padding, a smaller batch needs no recompilation. `keys` derive from `key` and the state's step, so that
-      one `key` serves all steps. The step raises `ValueError` if `loss_fn` does not return one value per image, or is
-      stochastic and there is no `key`.
+      `(state, images, weights=None, key=None) → state, {"loss": f32[]}`. `weights: f32[batch]`, not all 0, make it a
+      weighted mean; with 0 for padding, a smaller batch needs no recompilation. `keys` derive from `key` and the
+      state's step, so that one `key` serves all steps. The step raises `ValueError` if `loss_fn` does not return one
+      value per image, or is stochastic and there is no `key`.
     """
 
     @jit()
@@ -72,7 +72,7 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
         >>> int(state.step), metrics["loss"].shape
         (1, ())
         """
-        weights = jnp.ones(len(images), jnp.float32) if weights is None else jnp.asarray(weights)
+        weights = jnp.ones(len(images), jnp.float32) if weights is None else jnp.asarray(weights, jnp.float32)
         if weights.shape != images.shape[:1]:
             raise ValueError(f"weights must be one per image, f32[{len(images)}], not of shape {weights.shape}")
         state, loss = _step(loss_fn, state, jnp.asarray(images), weights / jnp.sum(weights), key, axis_name=None)

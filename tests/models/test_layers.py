@@ -42,6 +42,12 @@ def test_dtypes_initialisers_and_a_missing_bias_are_settings(layer_class: type[a
     np.testing.assert_allclose(difference, 1, atol=1e-5)
 
 
+def test_parameters_may_carry_partitioning_metadata() -> None:
+    layer = ae_jax.Conv(2, 3, kernel_init=nn.with_partitioning(nn.initializers.ones, (None, None, None, "model")))
+    y, variables = layer.init_with_output(KEY, X)
+    np.testing.assert_array_equal(layer.apply(variables, X), y)
+
+
 @pytest.mark.parametrize("layer_class", [ae_jax.Conv, ae_jax.ConvTranspose])
 @pytest.mark.usefixtures("unchecked")
 def test_wrong_settings_and_channels_are_named(layer_class: type[ae_jax.Conv]) -> None:
@@ -53,7 +59,7 @@ def test_wrong_settings_and_channels_are_named(layer_class: type[ae_jax.Conv]) -
         layer_class(6, kernel_size=3, stride=0).init(KEY, X)
     with pytest.raises(ValueError, match=r"kernel_size must be an integer of at least 1, .*, not \(3, 0\)"):
         layer_class(6, kernel_size=(3, 0)).init(KEY, X)
-    with pytest.raises(ValueError, match="features must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="features must be an integer of at least 1, not 0"):
         layer_class(0, kernel_size=3).init(KEY, X)
     empty = {ae_jax.Conv: layer_class(6, (1, 10)), ae_jax.ConvTranspose: layer_class(6, 1, padding=6)}
     with pytest.raises(ValueError, match="the result would be empty"):

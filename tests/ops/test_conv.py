@@ -53,6 +53,7 @@ CASES = [  # the models' layers, then unusual ones
     Case((3, 4), (2, 2), (4, 4), (3, 3), (3, 1), (3, 2)),  # windows that lie in the padding
     Case((12, 1), (5, 1), (2, 1), (2, 0), output_padding=(1, 0)),
     Case((7, 7), (4, 4), dilation=(2, 2)),  # the only window, with gaps
+    Case((10, 7), (3, 2), (3, 2), output_padding=(1, 1)),  # patches
 ]
 ATOL = 2e-5  # float32 sums of up to 98 products of numbers around 1
 
@@ -134,7 +135,7 @@ def test_conv_transpose2d_is_the_adjoint_of_conv2d(case: Case) -> None:
     np.testing.assert_allclose(spread, adjoint, atol=ATOL)
 
 
-@pytest.mark.parametrize(("n", "case"), [*zip((7, 7, 7, 1, 1, 3, 5, 1, 2, 3, 0, 4), CASES, strict=True)])
+@pytest.mark.parametrize(("n", "case"), [*zip((7, 7, 7, 1, 1, 3, 5, 1, 2, 3, 0, 4, 2), CASES, strict=True)])
 def test_im2col_and_xla_implementations_agree(n: int, case: Case) -> None:
     windows = case.windows
     arrays = random_arrays((n, *case.image, 3), (*case.kernel, 3, 5), (n, *windows.counts, 5))
@@ -205,6 +206,35 @@ def test_shardings_are_kept_on_a_mesh_with_explicit_axes() -> None:
         assert largest_difference(both(replicated, sharded), expected) <= 1e-6
 
 
+def test_operands_may_share_the_axes_of_an_explicit_mesh() -> None:
+    x, kernel = random_arrays((4, 5, 5, 2), (3, 3, 2, 4))
+    mesh = jax.make_mesh((2, 2), ("a", "b"), axis_types=(AxisType.Explicit, AxisType.Explicit))
+    sharded = jax.device_put(x, NamedSharding(mesh, P(("a", "b"))))
+    y = jax.jit(conv2d)(sharded, jax.device_put(kernel, NamedSharding(mesh, P(None, None, None, "a"))))
+    np.testing.assert_allclose(y, conv2d(x, kernel), atol=ATOL)
+
+
+def test_an_empty_axis_can_be_mapped() -> None:
+    x, kernel = jnp.zeros((0, 4, 6, 6, 2)), jnp.zeros((3, 3, 2, 4))
+    assert jax.vmap(conv2d, (0, None))(x, kernel).shape == (0, 4, 4, 4, 4)
+    assert jax.vmap(ae_jax.max_pool2d)(x)[0].shape == (0, 4, 3, 3, 2)
+
+
+def test_results_without_jit_are_the_same() -> None:
+    x, kernel = random_arrays((2, 6, 6, 2), (3, 3, 2, 4))
+    expected = conv2d(x, kernel, batch_minor=True), *ae_jax.max_pool2d(x)
+    with jax.disable_jit():
+        actual = conv2d(x, kernel, batch_minor=True), *ae_jax.max_pool2d(x)
+    assert largest_difference(actual, expected) <= ATOL
+
+
+def test_strided_transposed_convolution_adds_in_float32() -> None:
+    x = jnp.full((1, 8, 8, 1), 40_000, jnp.float16)  # the sum of two overflows
+    kernel = jnp.array([1, 1, -1, -1], jnp.float16).reshape(4, 1, 1, 1)
+    y = conv_transpose2d(x, kernel)[0, :, 0, 0]
+    np.testing.assert_array_equal(y, [40_000, np.inf, 40_000, *[0] * 5, -40_000, -np.inf, -40_000])
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_shard_map_matches_one_device(check_vma: bool) -> None:
     params, x = make_params()
@@ -273,7 +303,7 @@ def test_wrong_shapes_and_settings_of_conv2d_are_named(
 @pytest.mark.usefixtures("unchecked")
 def test_wrong_shapes_and_settings_of_conv_transpose2d_are_named() -> None:
     x, kernel = jnp.zeros((2, 5, 5, 3)), jnp.zeros((3, 3, 4, 3))
-    with pytest.raises(ValueError, match=r"output_padding must be less than the stride or the dilation, not \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"must be less than the larger of stride and dilation, not \(1, 2\)"):
         conv_transpose2d(x, kernel, stride=2, output_padding=(1, 2))
     with pytest.raises(ValueError, match=r"x has 3 channels, but kernel \(k_h, k_w, c_out, c_in\) is for 4"):
         conv_transpose2d(x, jnp.swapaxes(kernel, 2, 3))

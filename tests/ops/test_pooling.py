@@ -69,6 +69,20 @@ def test_image_size_must_be_a_multiple_of_the_window_size() -> None:
         ae_jax.max_pool2d(jnp.zeros((1, 7, 6, 1)))
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_wrong_arguments_are_named() -> None:
+    x = jnp.zeros((2, 4, 6, 3))
+    y, positions = ae_jax.max_pool2d(x)
+    with pytest.raises(ValueError, match="size must be an integer of at least 1, not 0"):
+        ae_jax.max_pool2d(x, 0)
+    with pytest.raises(ValueError, match=r"x must be floating-point, with the axes .*, got float32\(4, 6, 3\)"):
+        ae_jax.max_pool2d(x[0])
+    with pytest.raises(ValueError, match=r"positions must be integers of the shape \(1, 2, 3, 3\), got int32\(2"):
+        ae_jax.max_unpool2d(y[:1], positions)
+    with pytest.raises(ValueError, match=r"positions must be integers of the shape .*, got float32"):
+        ae_jax.max_unpool2d(y, positions.astype(jnp.float32))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_max_pooling_and_unpooling_match_pytorch(seed: int) -> None:
     torch = pytest.importorskip("torch")

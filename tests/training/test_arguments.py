@@ -58,6 +58,22 @@ def test_optimizer_settings_must_be_in_their_range(name: str, settings: dict[str
         ae_jax.create_train_state(MODEL, jax.random.key(0), **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"betas": (0.9, 0.99, 0.9)}, "betas must be two numbers"),
+        ({"betas": 0.9}, "betas must be two numbers"),
+        (
+            {"learning_rate": lambda step: 1e-3},
+            "learning_rate must be a number; a function of the step is",
+        ),
+    ],
+)
+def test_optimizer_settings_of_another_kind_are_named(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ae_jax.create_train_state(MODEL, jax.random.key(0), **settings)
+
+
 def test_optimizer_settings_may_be_integers_but_not_arrays() -> None:
     integer, number = (ae_jax.create_train_state(MODEL, jax.random.key(0), learning_rate=rate) for rate in (1, 1.0))
     images = jnp.ones(PIXELS.shape)
