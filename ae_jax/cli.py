@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 from ae_jax import __version__
 from ae_jax.config import GROUPS
 from ae_jax.errors import InputError, RunError
+from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
 from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
 
 Config = TypeVar("Config")
@@ -98,15 +99,14 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         _exit_now(1, f"error: {error}.")
     except Interrupted as error:
         _exit_now(128 + error.signum, str(error))
-    ignore_signals()
-    sys.exit(0)
+    _exit_now(0)
 
 
-def _exit_now(code: int, message: str) -> NoReturn:
-    """Exit without Python's shutdown: XLA may be compiling in threads, and other processes may wait for this one."""
+def _exit_now(code: int, message: str = "") -> NoReturn:
+    """Exit without Python's shutdown, which takes 0.4 s: XLA's threads may be busy, and other processes may wait."""
     ignore_signals()
     with contextlib.suppress(OSError):
-        print(message, file=sys.stderr)
+        print(message, end="\n" if message else "", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # nobody reads the stream, or its disk is full
             stream.flush()
@@ -129,6 +129,12 @@ def _make_parser(config_class: Any, description: str) -> tuple[_Parser, dict[str
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("--version", action="version", version=f"ae_jax {__version__}")
+    parser.add_argument(
+        "--no-compilation-cache",
+        action="store_const",
+        const=True,
+        help="compile anew; default: keep compiled programs in ~/.cache/ae_jax",
+    )
     fields = dataclasses.fields(config_class)
     hints = typing.get_type_hints(config_class)
     groups = {name: parser.add_argument_group(name) for name in GROUPS if name in map(_group, fields)}
@@ -143,6 +149,10 @@ def _group(field: dataclasses.Field[Any]) -> Any:
 
 def _read(parser: _Parser, args: Sequence[str] | None) -> dict[str, Any]:
     given = vars(parser.parse_args(args))
+    if given.pop("no_compilation_cache", False):
+        disable_compilation_cache()
+    else:
+        use_compilation_cache()
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 

@@ -24,7 +24,7 @@ from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig, fast
 from ae_jax.data.datasets import find_dataset, load_dataset, open_splits
 from ae_jax.errors import InputError, RunError
-from ae_jax.parallel.mesh import num_cores
+from ae_jax.system.cpu import num_cores
 from benchmarks.config import BenchmarkConfig
 from benchmarks.contenders import BUILDERS, Contender, Task
 from benchmarks.convolutions import measure_convolutions
@@ -39,6 +39,8 @@ _BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 _TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # target test MSE, and the most epochs for PyTorch
 _FIRST_STEP = """
 import time
+from ae_jax.system.compilation_cache import use_compilation_cache
+use_compilation_cache()
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import load_dataset
 from ae_jax.runs.program import make_program
@@ -47,11 +49,7 @@ program, state = make_program(TrainConfig(arch="conv"), load_dataset({dataset!r}
 jax.block_until_ready(program.run_steps(state, program.no_losses(), program.order(1), 0, 1))
 print(time.time())
 """
-_RUN = """
-from ae_jax.config import TrainConfig
-from ae_jax.runs.train import train
-train(TrainConfig(arch="conv", epochs=4, dataset={dataset!r}, run_dir={run_dir!r}))
-"""
+_TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 
 
 def measure(config: BenchmarkConfig) -> dict[str, Any]:
@@ -159,19 +157,28 @@ def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
 
 
 def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
-    """Time whole processes: 4 epochs of conv with figures in ae_jax and PyTorch, and the time to the first step."""
-    times: dict[str, list[float]] = {"ae_jax": [], "PyTorch": [], "first_step": []}
+    """Time whole processes: 4 epochs of conv with figures in ae_jax and PyTorch, and the time to the first step.
+
+    Those of ae_jax also "again", when the programs are in the compilation cache.
+    """
+    times: dict[str, list[float]] = {
+        name: [] for name in ("first_step", "first_step_again", "ae_jax", "ae_jax_again", "PyTorch")
+    }
     with tempfile.TemporaryDirectory() as folder:
         paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
         for path, split in zip(paths, open_splits(dataset), strict=True):
             np.save(path, split.load().images)
         tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
         for i in range(rounds):
-            start = time.time()
-            times["first_step"].append(float(_run("-c", _FIRST_STEP.format(dataset=dataset))) - start)
-            start = time.time()
-            _run("-c", _RUN.format(dataset=dataset, run_dir=f"{folder}/ae_jax-{i}"))
-            times["ae_jax"].append(time.time() - start)
+            for suffix in ("", "_again"):
+                start = time.time()
+                first_step = _run("-c", _FIRST_STEP.format(dataset=dataset), cache=f"{folder}/cache-{i}")
+                times[f"first_step{suffix}"].append(float(first_step) - start)
+            for suffix in ("", "_again"):
+                start = time.time()
+                arguments = ("--epochs", "4", "--dataset", dataset, "--run-dir", f"{folder}/ae_jax-{i}{suffix}")
+                _run(str(_TRAIN), *arguments, cache=f"{folder}/cache-run-{i}")
+                times[f"ae_jax{suffix}"].append(time.time() - start)
             if importlib.util.find_spec("torch"):
                 start = time.time()
                 _run(*tutorial)
@@ -179,9 +186,12 @@ def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
     return {name: {"min": min(runs), "median": statistics.median(runs)} for name, runs in times.items() if runs}
 
 
-def _run(*arguments: str) -> str:
-    """Run a Python process and return its stdout."""
-    result = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+def _run(*arguments: str, cache: str = "") -> str:
+    """Run a Python process, whose user's cache directory is `cache`, and return its stdout."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment |= {"XDG_CACHE_HOME": cache} if cache else {}
+    command = [sys.executable, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if result.returncode:
         raise RunError(f"a timed process failed: {result.stderr.strip()[-500:]}")
     return result.stdout

@@ -3,12 +3,14 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh
 
 from ae_jax.choices import Devices
 from ae_jax.errors import InputError
+from ae_jax.system.cpu import num_cores
 
 AXIS = "devices"
 _NUM_THREADS = 2  # on one core and on two, more are slower: XLA splits each loop and then has to join it
@@ -33,7 +35,7 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     if num_devices == "auto" or num_devices <= batch_size:  # otherwise the request is refused below
         request_cpu_devices(cores if num_devices == "auto" else num_devices)
-    with _fixed_num_threads() if num_devices == 1 else contextlib.nullcontext():
+    with _without_unrolled_loops(), _fixed_num_threads() if num_devices == 1 else contextlib.nullcontext():
         devices_per_host = _devices_per_host()
     present, is_cpu = min(map(len, devices_per_host)), devices_per_host[0][0].platform == "cpu"
     most = cores if is_cpu else batch_size
@@ -50,9 +52,10 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def num_cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
+    """The options of `jax.jit` for all programs of a run: programs that agree to the bit need the same ones."""
+    is_cpu = mesh.devices.flat[0].platform == "cpu"
+    return {"xla_cpu_prefer_vector_width": 512} if is_cpu else {}
 
 
 def request_cpu_devices(num_devices: int) -> None:
@@ -81,8 +84,37 @@ def _fixed_num_threads() -> Iterator[None]:
     if {"PJRT_NPROC", "NPROC"} & os.environ.keys():
         yield
         return
+    _separate_compilation_cache(f"{_NUM_THREADS}-threads")
     os.environ["PJRT_NPROC"] = str(_NUM_THREADS)
     try:
         yield
     finally:
         del os.environ["PJRT_NPROC"]  # XLA reads it once; child processes decide for themselves
+
+
+@contextlib.contextmanager
+def _without_unrolled_loops() -> Iterator[None]:
+    """Create JAX's CPU client such that XLA does not unroll loops; the user's setting wins.
+
+    The batch is the minor axis, and LLVM unrolls loops over the 32 images of a device before it vectorises them: im2col
+    would be scalar code. The option is one of the client, not of a program.
+    """
+    before = os.environ.get("XLA_FLAGS")
+    if before and "xla_backend_extra_options" in before:
+        yield
+        return
+    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_backend_extra_options=xla_cpu_disable_loop_unrolling".strip()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XLA_FLAGS"]
+        else:
+            os.environ["XLA_FLAGS"] = before
+
+
+def _separate_compilation_cache(name: str) -> None:
+    """Programs that XLA splits into another number of threads are other programs, which JAX's cache does not see."""
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
+    if folder and not folder.endswith(name):
+        jax.config.update("jax_compilation_cache_dir", os.path.join(folder, name))

@@ -67,6 +67,7 @@ def join_processes(
         signal.signal(signum, signal.getsignal(signum))
     try:
         yield
+        jax.distributed.shutdown()  # waits for the others
     except jax.errors.JaxRuntimeError as error:
         problem = str(error).splitlines()[0][:200]
         raise RunError(

@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 from jax.stages import Wrapped
 
 from ae_jax.data.batching import ChunkBatches
-from ae_jax.parallel.mesh import AXIS
+from ae_jax.parallel.mesh import AXIS, compiler_options
 from ae_jax.training.losses import LossFn, reconstruction_loss
 from ae_jax.training.steps import mean_loss, run_steps
 
@@ -26,7 +26,8 @@ def make_sharded_steps(
     """
     steps = functools.partial(run_steps, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
     in_specs = (P(), P(), _batches_spec(stream), P(), P(), P())
-    return jax.jit(_on_each_device(mesh, steps, in_specs), donate_argnums=(0, 1))
+    sharded = _on_each_device(mesh, steps, in_specs)
+    return jax.jit(sharded, donate_argnums=(0, 1), compiler_options=compiler_options(mesh))
 
 
 @functools.cache
@@ -36,7 +37,8 @@ def make_mean_loss(
     """Jit `mean_loss` over the devices of `mesh`, with its arguments from `state` to `last`."""
     mean = functools.partial(mean_loss, num_images=num_images, batch_size=batch_size, loss_fn=loss_fn)
     mean = functools.partial(mean, axis_name=_axis_name(mesh))
-    return jax.jit(_on_each_device(mesh, mean, (P(), P(), _batches_spec(stream), P(), P())))
+    sharded = _on_each_device(mesh, mean, (P(), P(), _batches_spec(stream), P(), P()))
+    return jax.jit(sharded, compiler_options=compiler_options(mesh))
 
 
 def _axis_name(mesh: Mesh) -> str | None:

@@ -14,7 +14,7 @@ from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset, find_dataset, open_splits
 from ae_jax.errors import DivergedError, InputError, RunError
-from ae_jax.parallel.mesh import num_cores, request_cpu_devices
+from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
 from ae_jax.runs.checkpoints import (
     RunProgram,
@@ -48,6 +48,7 @@ from ae_jax.runs.run_dir import (
     rewrite_metrics,
     write_metadata,
 )
+from ae_jax.system.cpu import num_cores
 from ae_jax.system.signals import Interrupted
 from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.training.state import TrainState

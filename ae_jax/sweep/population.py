@@ -21,7 +21,7 @@ from ae_jax.config import TrainConfig
 from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.memory import free_bytes
-from ae_jax.parallel.mesh import AXIS, make_mesh
+from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
 from ae_jax.parallel.sharding import replicate
 from ae_jax.runs.setup import initial_state, run_loss
 from ae_jax.training.losses import LossFn
@@ -145,7 +145,7 @@ def make_test_losses(
         return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 
     means = jax.shard_map(local_mean, mesh=population.mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)
-    losses = jax.jit(means)
+    losses = jax.jit(means, compiler_options=compiler_options(population.mesh))
     return lambda states: population.fetch(losses(states, images)).tolist()
 
 
@@ -169,7 +169,7 @@ def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, members_per_device
     sharded, replicated = P(AXIS), P()
     in_specs = (sharded, sharded, replicated, sharded, sharded, replicated, replicated)
     steps = jax.shard_map(run_local, mesh=mesh, in_specs=in_specs, out_specs=sharded, check_vma=False)
-    return jax.jit(steps, donate_argnums=(0, 1))
+    return jax.jit(steps, donate_argnums=(0, 1), compiler_options=compiler_options(mesh))
 
 
 def _compile_within_memory(

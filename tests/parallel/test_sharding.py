@@ -8,10 +8,11 @@ import ae_jax
 from ae_jax.data.batching import ResidentBatches, epoch_order
 from ae_jax.errors import InputError
 from ae_jax.models.autoencoders import MODELS
-from ae_jax.parallel.mesh import make_mesh, num_cores
+from ae_jax.parallel.mesh import make_mesh
 from ae_jax.parallel.sharded_steps import make_sharded_steps
 from ae_jax.parallel.sharding import replicate
 from ae_jax.runs.program import make_test_loss
+from ae_jax.system.cpu import num_cores
 from tests.support.outcomes import largest_difference
 
 BATCH = 64
