@@ -17,7 +17,23 @@ Initializer: TypeAlias = Callable[..., jax.Array]  # (key, shape, dtype), as in 
 _lecun_normal = nn.initializers.lecun_normal()
 
 
-class Conv(nn.Module):
+class _ConvLayer(nn.Module):
+    """The attributes that both layers have."""
+
+    features: int
+    kernel_size: int | Pair
+    stride: int | Pair = 1
+    padding: int | Pair = 0
+    dilation: int | Pair = 1
+    batch_minor: bool = False
+    use_bias: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+    kernel_init: Initializer = _lecun_normal
+    bias_init: Initializer = nn.initializers.zeros
+
+
+class Conv(_ConvLayer):
     """`torch.nn.Conv2d` on NHWC images `f32[n, h, w, c]` of any size, fast on CPUs inside `jax.jit` and loops, too.
 
     Parameters are `kernel f32[k_h, k_w, c, features]` and `bias f32[features]`, initialised as those of flax's
@@ -46,18 +62,6 @@ class Conv(nn.Module):
     ((5, 14, 14, 16), (3, 3, 1, 16))
     """
 
-    features: int
-    kernel_size: int | Pair
-    stride: int | Pair = 1
-    padding: int | Pair = 0
-    dilation: int | Pair = 1
-    batch_minor: bool = False
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    kernel_init: Initializer = _lecun_normal
-    bias_init: Initializer = nn.initializers.zeros
-
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c_in"]) -> Float[Array, "n h_out w_out c_out"]:
         x, kernel, bias = _params(self, x, channel_axis=2)
@@ -66,7 +70,7 @@ class Conv(nn.Module):
         return y if bias is None else add_bias(y, bias)
 
 
-class ConvTranspose(nn.Module):
+class ConvTranspose(_ConvLayer):
     """`torch.nn.ConvTranspose2d` on NHWC images `f32[n, h, w, c]` of any size: the adjoint of `Conv`.
 
     Parameters are `kernel f32[k_h, k_w, features, c]` and `bias f32[features]`, initialised as those of flax's
@@ -89,18 +93,7 @@ class ConvTranspose(nn.Module):
     ((5, 28, 28, 1), (3, 3, 1, 16))
     """
 
-    features: int
-    kernel_size: int | Pair
-    stride: int | Pair = 1
-    padding: int | Pair = 0
     output_padding: int | Pair = 0
-    dilation: int | Pair = 1
-    batch_minor: bool = False
-    use_bias: bool = True
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-    kernel_init: Initializer = _lecun_normal
-    bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "n h w c_in"]) -> Float[Array, "n h_out w_out c_out"]:
@@ -128,9 +121,7 @@ def _is_tanh(output: Output) -> bool:
     return output == "tanh"
 
 
-def _params(
-    layer: Conv | ConvTranspose, x: jax.Array, channel_axis: int
-) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+def _params(layer: _ConvLayer, x: jax.Array, channel_axis: int) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """The images, the kernel, whose `channel_axis` is theirs, and the bias, in the dtype of the computation."""
     size, channels = as_pair("kernel_size", layer.kernel_size, at_least=1), x.shape[-1]
     check_size("features", layer.features)
