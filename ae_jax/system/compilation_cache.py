@@ -23,8 +23,9 @@ def use_compilation_cache() -> None:
         return
     try:
         folder = _cache_dir()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        is_private = _is_private(folder)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        is_private = _is_private(folder.parent) and _is_private(folder)
     except (OSError, RuntimeError):  # the latter without a home directory
         return
     if is_private:
@@ -39,7 +40,7 @@ def disable_compilation_cache() -> None:
 
 
 def _cache_dir() -> Path:
-    """One per type of CPU, number of XLA's threads and version of JAX: a compiled program is for these alone."""
+    """The directory for this type of CPU, number of XLA's threads and version of JAX: a program is for these alone."""
     root = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(root) if Path(root).is_absolute() else Path.home() / ".cache"
     threads = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or num_cores()
