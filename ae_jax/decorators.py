@@ -13,7 +13,7 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 @runtime_checkable
 class Jitted(Protocol[Args, Result_co]):
-    """A function that `jax.jit` has made."""
+    """The result of `jax.jit`, with the signature of its function."""
 
     def __call__(self, *args: Args.args, **kwargs: Args.kwargs) -> Result_co: ...
     def lower(self, *args: Args.args, **kwargs: Args.kwargs) -> jax.stages.Lowered: ...
@@ -30,5 +30,5 @@ def jit(**options: Any) -> Callable[[Callable[Args, Result]], Jitted[Args, Resul
 
 
 def cache(function: Callable[Args, Result]) -> Callable[Args, Result]:
-    """As `functools.cache`."""
+    """Make a function remember its results by its arguments, as `functools.cache` does."""
     return functools.cache(function)  # type: ignore[return-value]

@@ -35,12 +35,12 @@ class Shape(NamedTuple):
 
     @property
     def padding(self) -> int:
-        """Keeps the size, up to the stride."""
+        """The padding that keeps the size of the images, up to the stride."""
         return self.kernel_size // 2
 
     @property
     def output_padding(self) -> int:
-        """Of a transposed convolution: makes it `stride` times as large."""
+        """The output padding with which a transposed convolution makes images `stride` times as large."""
         return self.stride - 1
 
     def __str__(self) -> str:

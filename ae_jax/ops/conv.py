@@ -1,4 +1,4 @@
-"""Convolution and transposed convolution with PyTorch semantics on NHWC arrays, differentiable in every mode.
+"""Convolution and transposed convolution with PyTorch semantics on NHWC arrays, differentiable in both modes.
 
 Convolution is bilinear in image and kernel. `_convolve_transposed` is its adjoint in the image, `_kernel_gradient` its
 adjoint in the kernel, so each one's adjoints are the other two. `conv_im2col` and `conv_xla` are the implementations.
@@ -117,14 +117,14 @@ def add_bias(y: Response, bias: Float[Array, "c_out"]) -> Response:
 
 
 def _convolve_on_cpu(x: Image, kernel: Kernel, windows: Windows) -> Response:
-    """XLA's forward convolution is as fast on CPUs, if there are several channels and nothing has to be transposed."""
+    """Convolve with XLA if that is fast on CPUs: several channels, and no layout to keep."""
     if windows.batch_minor or windows.is_whole_image or x.shape[3] == 1:
         return conv_im2col.convolve(x, kernel, windows)
     return conv_xla.convolve(x, kernel, windows)
 
 
 def _convolve_transposed_on_cpu(y: Response, kernel: Kernel, windows: Windows) -> Image:
-    """With stride 1, the adjoint is the forward convolution with the kernel turned by 180°."""
+    """Apply the adjoint: with stride 1, the forward convolution with the kernel turned by 180°."""
     if windows.batch_minor or windows.is_whole_image or 1 in kernel.shape[2:] or windows.stride != (1, 1):
         return conv_im2col.convolve_transposed(y, kernel, windows)
     padding = (windows.extent(0) - 1 - windows.padding[0], windows.extent(1) - 1 - windows.padding[1])

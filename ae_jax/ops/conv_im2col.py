@@ -88,6 +88,6 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
 
 
 def _matmul(a: Array, b: Array, *, contract: tuple[int, int], exact: bool = False) -> Array:
-    """`exact`: the products are added further, and stay in float32 until then."""
+    """Multiply matrices; `exact` keeps at least float32, for products that are added further."""
     dtype = jnp.promote_types(a.dtype, jnp.float32) if exact else None
     return lax.dot_general(a, b, (((contract[0],), (contract[1],)), ((), ())), preferred_element_type=dtype)

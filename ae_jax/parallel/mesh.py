@@ -114,7 +114,7 @@ def _without_unrolled_loops() -> Iterator[None]:
 
 
 def _separate_compilation_cache(name: str) -> None:
-    """Programs that XLA splits into another number of threads are other programs, which JAX's cache does not see."""
+    """Use a subdirectory of JAX's cache, whose keys do not contain the number of threads that XLA splits loops for."""
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
     if folder and not folder.endswith(name):
         jax.config.update("jax_compilation_cache_dir", os.path.join(folder, name))

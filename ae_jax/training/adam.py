@@ -40,10 +40,10 @@ def scale_by_adam(beta1: float | Scalar, beta2: float | Scalar, eps: float = 1e-
 
 
 def _bias_correction(beta: Scalar, count: Step) -> Scalar:
-    """`1 - beta**count`."""
+    """Compute `1 - beta**count`."""
     return -jnp.expm1(count * jnp.log1p(beta - 1))
 
 
 def _like(moments: optax.Updates, before: optax.Updates) -> optax.Updates:
-    """In the dtype that they had: float32 decay rates promote narrower ones."""
+    """Cast moments to their previous dtypes: float32 decay rates promote narrower ones."""
     return jax.tree.map(lambda moment, old: moment.astype(old.dtype), moments, before)

@@ -84,7 +84,7 @@ def create_train_state(
 
 
 def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Scalar:
-    """As `f32[]`; `ValueError` unless it is one number in [0, below). The value of a traced one is unknown."""
+    """Convert a setting to `f32[]`; `ValueError` unless it is one number in [0, below). Tracers are not compared."""
     if callable(setting):
         raise ValueError(f"{name} must be a number; a function of the step is the argument schedule")
     value = jnp.asarray(setting, jnp.float32)

@@ -31,7 +31,7 @@ _NOISE = 2**31 - 1  # folded into the shuffle key for a stochastic loss; larger 
 
 @runtime_checkable
 class TrainStep(Protocol):
-    """What `make_train_step` returns: a jitted function."""
+    """A jitted train step, as `make_train_step` returns it."""
 
     def __call__(
         self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
