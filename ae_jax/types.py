@@ -4,7 +4,7 @@ import os
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32, Key, UInt8
+from jaxtyping import Array, Float, Int, Int32, Key, UInt8, UInt32
 
 Images: TypeAlias = Float[Array, "batch 28 28 1"]  # NHWC, pixels in [0, 1]
 Latents: TypeAlias = Float[Array, "batch latent"]
@@ -24,6 +24,7 @@ MembersKeys: TypeAlias = Key[Array, "members"]
 PerImageKeys: TypeAlias = Key[Array, "batch"]
 
 Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # images of a dataset, on device or host
+PackedPixels: TypeAlias = UInt32[Array, "n h words 1"] | UInt32[np.ndarray, "n h words 1"]  # four pixels in a number
 HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
 HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 FloatBatch: TypeAlias = Batch | HostBatch

@@ -9,7 +9,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.data.batching import ChunkBatches, ResidentBatches, batch_sizes, chunk_rows
+from ae_jax.data.batching import ChunkBatches, ResidentBatches, batch_sizes, chunk_rows, pack
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.sharding import local_shards, replicate, row_sharding, shard_from_host
 from ae_jax.types import PlacedOrder
@@ -24,7 +24,7 @@ class ResidentLoader:
 
     def __init__(self, mesh: Mesh, images: AnyImages) -> None:
         """Place `u8[n, …]` on the devices of `mesh`."""
-        self._mesh, self._images = mesh, replicate(mesh, np.asarray(images))
+        self._mesh, self._images = mesh, replicate(mesh, pack(np.asarray(images)))
 
     def __len__(self) -> int:
         return len(self._images)

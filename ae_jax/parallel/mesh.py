@@ -13,6 +13,10 @@ from ae_jax.errors import InputError
 from ae_jax.system.cpu import num_cores
 
 AXIS = "devices"
+_CPU_OPTIONS = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_copy_insertion_use_region_analysis": True,  # otherwise each step copies parameters that it updates
+}
 _NUM_THREADS = 2  # on one core and on two, more are slower: XLA splits each loop and then has to join it
 
 
@@ -54,8 +58,7 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """The options of `jax.jit` for all programs of a run: programs that agree to the bit need the same ones."""
-    is_cpu = mesh.devices.flat[0].platform == "cpu"
-    return {"xla_cpu_prefer_vector_width": 512} if is_cpu else {}
+    return _CPU_OPTIONS if mesh.devices.flat[0].platform == "cpu" else {}
 
 
 def request_cpu_devices(num_devices: int) -> None:

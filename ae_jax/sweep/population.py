@@ -18,7 +18,7 @@ from jax.stages import Wrapped
 
 from ae_jax.choices import Devices
 from ae_jax.config import TrainConfig
-from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
+from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order, pack
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.memory import free_bytes
 from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
@@ -27,7 +27,7 @@ from ae_jax.runs.setup import initial_state, run_loss
 from ae_jax.training.losses import LossFn
 from ae_jax.training.state import TrainState
 from ae_jax.training.steps import mean_loss, noise_key, run_steps
-from ae_jax.types import AnyLosses, MembersKeys, MembersStepLosses, Params, Pixels, PlacedOrder, RandomKeys
+from ae_jax.types import AnyLosses, MembersKeys, MembersStepLosses, PackedPixels, Params, PlacedOrder, RandomKeys
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Population:
     """
 
     mesh: Mesh
-    images: Pixels  # u8[n, 28, 28, 1], replicated
+    images: PackedPixels  # u32[n, 28, 7, 1], replicated
     sizes: np.ndarray  # i32[steps], images in each batch of an epoch
     compiled_steps: Wrapped
     members_per_device: int  # trained at a time
@@ -122,7 +122,7 @@ def make_population(
     sizes = batch_sizes(len(images), members[0].batch_size)
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
     make_steps = functools.partial(_make_steps, mesh, int(sizes[0]), run_loss(members[0]))
-    population = Population(mesh, replicate(mesh, np.asarray(images)), sizes, make_steps(1), 1, shuffle_keys)
+    population = Population(mesh, replicate(mesh, pack(np.asarray(images))), sizes, make_steps(1), 1, shuffle_keys)
     state = population.place(initial_states(members, len(images)))
     arguments = (state, population.no_losses(), population.images, population.order(1), population.place(shuffle_keys))
     device = mesh.devices.flat[0]
@@ -137,10 +137,10 @@ def make_test_losses(
     population: Population, images: AnyImages, batch_size: int = 64
 ) -> Callable[[TrainState], list[float]]:
     """The mean loss of each member over all `images`, as a function of the states."""
-    images, sizes = replicate(population.mesh, np.asarray(images)), batch_sizes(len(images), batch_size)
+    images, sizes = replicate(population.mesh, pack(np.asarray(images))), batch_sizes(len(images), batch_size)
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
-    def local_mean(states: TrainState, images: Pixels) -> jax.Array:
+    def local_mean(states: TrainState, images: PackedPixels) -> jax.Array:
         batches = ResidentBatches(images, jnp.arange(len(images), dtype=jnp.int32))
         return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 

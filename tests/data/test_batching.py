@@ -4,6 +4,7 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
+from ae_jax.data.batching import ResidentBatches, pack
 
 
 def indexed_images(n: int) -> np.ndarray:
@@ -45,3 +46,13 @@ def test_shuffle_order_is_determined_by_the_key() -> None:
     assert order(jax.random.key(1)) == order(jax.random.key(1))
     assert order(jax.random.key(1)) != order(jax.random.key(2))
     assert order(None) == list(range(100))
+
+
+def test_packed_images_give_the_same_batches() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
+    order = jnp.asarray(np.random.default_rng(1).permutation(50))
+    for i in range(2):
+        packed, weights = ResidentBatches(pack(images), order).batch(i, 32)
+        batch, expected_weights = ResidentBatches(images, order).batch(i, 32)
+        np.testing.assert_array_equal(packed, batch)
+        np.testing.assert_array_equal(weights, expected_weights)
