@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hint
 
 import numpy as np
 
-from ae_jax.choices import Arch, Devices, Output, Precision, WeightDecayMode
+from ae_jax.choices import Arch, Devices, Optimizer, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
 
 GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
@@ -72,13 +72,17 @@ class SharedConfig:
         "auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file", "everyday"
     )
     epochs: int = setting(10, "passes over the training images", "everyday")
+    steps_per_epoch: int | None = setting(
+        None, "optimizer steps per epoch, at most (default: as many as visit every image)", "everyday"
+    )
     batch_size: int = setting(64, "images per optimizer step", "everyday")
     seed: int = setting(0, "seed of the initialisation and the shuffling, 0 to 2^32 - 1", "everyday")
-    schedule: Literal["constant", "cosine"] = setting(
-        "constant", "learning-rate schedule: constant, or cosine decay to 0", "optimizer"
+    optimizer: Optimizer = setting("adam", "adam, or muon: orthogonal updates for kernels", "optimizer")
+    schedule: Literal["constant", "cosine", "linear"] = setting(
+        "constant", "learning-rate schedule: constant, or cosine or linear decay to 0", "optimizer"
     )
     warmup: float = setting(0.0, "fraction of all steps used for linear warm-up", "optimizer")
-    beta1: float = setting(0.9, "Adam decay rate of the first moment", "optimizer")
+    beta1: float = setting(0.9, "Adam decay rate of the first moment, Muon momentum", "optimizer")
     beta2: float = setting(0.999, "Adam decay rate of the second moment", "optimizer")
     weight_decay_mode: WeightDecayMode = setting(
         "decoupled", "decoupled as in AdamW, or l2: added to the gradient", "optimizer"
@@ -119,6 +123,7 @@ class SharedConfig:
         self._require("latent_dim", self.latent_dim is None or 1 <= self.latent_dim <= 784, "between 1 and 784")
         self._require("noise", 0 <= self.noise <= 10, "between 0 and 10")
         self._require("epochs", self.epochs >= 1, "at least 1")
+        self._require("steps_per_epoch", self.steps_per_epoch is None or self.steps_per_epoch >= 1, "at least 1")
         self._require("batch_size", self.batch_size >= 1, "at least 1")
         self._require("keep", self.keep >= 1, "at least 1")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
@@ -188,11 +193,11 @@ def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
     return TrainConfig(arch=arch, **_FAST[arch] | settings)
 
 
-_COSINE: dict[str, Any] = {"schedule": "cosine", "warmup": 0.25, "beta2": 0.95}
+_MUON: dict[str, Any] = {"optimizer": "muon", "schedule": "linear", "beta2": 0.95}
 _FAST: dict[str, dict[str, Any]] = {
-    "conv": _COSINE | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
-    "conv-pool": _COSINE | {"epochs": 1, "batch_size": 20, "learning_rate": 1e-2, "beta1": 0.8},
-    "linear": _COSINE | {"epochs": 3, "batch_size": 160, "learning_rate": 2e-2, "beta1": 0.85},
+    "conv": _MUON | {"epochs": 1, "steps_per_epoch": 540, "learning_rate": 2e-2},
+    "conv-pool": _MUON | {"epochs": 1, "steps_per_epoch": 400, "learning_rate": 2e-2},
+    "linear": _MUON | {"epochs": 2, "steps_per_epoch": 375, "batch_size": 128, "learning_rate": 3.5e-2, "warmup": 0.1},
 }
 
 

@@ -32,7 +32,8 @@ BAD_ARGUMENTS = {
     "rate that is no number": (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
     "rate beyond float32": (["--learning-rate", "1e39"], "--learning-rate must be a finite number above 0, not 1e+39"),
     "negative decay": (["--weight-decay", "-1"], "--weight-decay must be a finite number, 0 or above, not -1.0"),
-    "schedule": (["--schedule", "linear"], "argument --schedule: invalid choice: 'linear'"),
+    "schedule": (["--schedule", "stepwise"], "argument --schedule: invalid choice: 'stepwise'"),
+    "steps per epoch": (["--steps-per-epoch", "0"], "--steps-per-epoch must be at least 1, not 0"),
     "warm-up": (["--warmup", "1.5"], "--warmup must be between 0 and 1, not 1.5"),
     "beta1": (["--beta1", "0.99999999"], "--beta1 must be 0 or above and, rounded to float32, below 1, not 0.99999999"),
     "beta2": (["--beta2", "-0.1"], "--beta2 must be 0 or above and, rounded to float32, below 1, not -0.1"),
@@ -122,7 +123,7 @@ def test_a_recipe_gives_the_defaults_and_flags_override_it(arch: str) -> None:
     asked = parse_training(RECIPES, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
     assert asked.config == dataclasses.replace(fast(arch), epochs=7, seed=3)
     assert parse_training(RECIPES, "", ["--arch", arch]).given == {"arch": arch}  # a resumed run has to agree with it
-    assert asked.given | {"epochs": 7, "seed": 3, "schedule": "cosine", "beta2": 0.95} == asked.given
+    assert asked.given | {"epochs": 7, "seed": 3, "schedule": "linear", "beta2": 0.95} == asked.given
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.memory import free_bytes
 from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
 from ae_jax.parallel.sharding import replicate
-from ae_jax.runs.setup import initial_state, run_loss
+from ae_jax.runs.setup import initial_state, run_loss, step_sizes
 from ae_jax.training.losses import LossFn
 from ae_jax.training.state import TrainState
 from ae_jax.training.steps import mean_loss, noise_key, run_steps
@@ -52,7 +52,7 @@ class Population:
     @property
     def num_images(self) -> int:
         """Images per epoch, summed over the members."""
-        return self.num_members * len(self.images)
+        return self.num_members * int(self.sizes.sum())
 
     def check(self, losses: np.ndarray, step: int) -> None:
         """Check nothing: a member that diverges does not end the sweep."""
@@ -98,7 +98,7 @@ def population_mesh(devices: Devices, num_members: int) -> Mesh:
 
 def initial_states(members: Sequence[TrainConfig], num_images: int) -> TrainState:
     """The initial states of the members, stacked."""
-    num_steps = members[0].epochs * len(batch_sizes(num_images, members[0].batch_size))
+    num_steps = members[0].epochs * len(step_sizes(members[0], num_images))
     states = [initial_state(member, _keys(member)[0], num_steps) for member in members]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(states))
 
@@ -119,7 +119,7 @@ def make_population(
       members_per_device: most members that a device trains at a time. None: 1 on a CPU, the fastest there, else all.
       memory: limit for temporary buffers in bytes, met by fewer members at a time. None: the free memory of a device.
     """
-    sizes = batch_sizes(len(images), members[0].batch_size)
+    sizes = step_sizes(members[0], len(images))
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
     make_steps = functools.partial(_make_steps, mesh, int(sizes[0]), run_loss(members[0]))
     population = Population(mesh, replicate(mesh, pack(np.asarray(images))), sizes, make_steps(1), 1, shuffle_keys)

@@ -11,8 +11,9 @@ from flax import linen as nn
 from flax import struct
 from jax import numpy as jnp
 
-from ae_jax.choices import WeightDecayMode
+from ae_jax.choices import Optimizer, WeightDecayMode
 from ae_jax.training.adam import scale_by_adam
+from ae_jax.training.muon import scale_by_muon
 from ae_jax.types import Params, RandomKey, Scalar, Step
 
 
@@ -20,7 +21,7 @@ class TrainState(struct.PyTreeNode):
     """Frozen pytree of everything that training updates; model and optimizer are static fields.
 
     States with equal `model` and `tx` share compiled functions. Models compare by their fields; `create_train_state`
-    returns the same `tx` for equal `weight_decay_mode` and `schedule`.
+    returns the same `tx` for equal `optimizer`, `weight_decay_mode` and `schedule`.
     """
 
     step: Step  # i32[], optimizer steps taken
@@ -34,6 +35,7 @@ def create_train_state(
     model: nn.Module,
     key: RandomKey,
     *,
+    optimizer: Optimizer = "adam",
     learning_rate: float | Scalar = 1e-3,
     schedule: optax.Schedule | None = None,
     weight_decay: float | Scalar = 1e-5,
@@ -47,20 +49,22 @@ def create_train_state(
     Args:
       model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
       key: for the initial parameters; unused if `params` are given.
-      learning_rate: Adam's learning rate. It, `weight_decay` and `betas` are leaves of the state: they may be traced,
+      optimizer: "adam", or "muon": orthogonal updates for kernels that have a side of at most 64, as matrices with one
+        column per feature, and Adam's for all other parameters (Jordan et al. 2024, Liu et al. 2025).
+      learning_rate: the learning rate. It, `weight_decay` and `betas` are leaves of the state: they may be traced,
         and new values do not recompile.
       schedule: maps the step to the fraction of `learning_rate` to use; each schedule object compiles separately.
       weight_decay: the weight decay coefficient.
       weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
         arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
         (`torch.optim.Adam(weight_decay=…)`).
-      betas: Adam's decay rates of the first and second moments.
+      betas: Adam's decay rates of the first and second moments; the first is also Muon's momentum.
       params: initial parameters in place of random ones.
-      tx: a custom optimizer instead of Adam; the optimizer settings above are then ignored.
+      tx: a custom optimizer instead; the optimizer settings above are then ignored.
 
     Raises:
-      ValueError: `weight_decay_mode` is unknown, there are not two `betas`, or a setting is not a finite number of at
-        least 0 (of `betas`, also below 1).
+      ValueError: `optimizer` or `weight_decay_mode` is unknown, there are not two `betas`, or a setting is not a finite
+        number of at least 0 (of `betas`, also below 1).
 
     >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
     >>> state.params["encoder_0"]["kernel"].shape
@@ -77,7 +81,7 @@ def create_train_state(
         "beta1": _checked("betas[0]", betas[0], below=1),
         "beta2": _checked("betas[1]", betas[1], below=1),
     }
-    tx = _adam(weight_decay_mode, schedule)
+    tx = _optimizer(optimizer, weight_decay_mode, schedule)
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
@@ -96,22 +100,29 @@ def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Sca
 
 
 @functools.cache
-def _adam(weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None) -> optax.GradientTransformation:
-    """Adam with PyTorch's eps, 1e-8, and with its settings as leaves of the optimizer state."""
-    if weight_decay_mode not in get_args(WeightDecayMode):
-        raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
+def _optimizer(
+    optimizer: Optimizer, weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None
+) -> optax.GradientTransformation:
+    """An optimizer with PyTorch's eps, 1e-8, and with its settings as leaves of its state."""
+    _check_choice("optimizer", optimizer, get_args(Optimizer))
+    _check_choice("weight_decay_mode", weight_decay_mode, get_args(WeightDecayMode))
 
-    def adam(learning_rate: Scalar, weight_decay: Scalar, beta1: Scalar, beta2: Scalar) -> optax.GradientTransformation:
+    def make(learning_rate: Scalar, weight_decay: Scalar, beta1: Scalar, beta2: Scalar) -> optax.GradientTransformation:
         decay, scale = optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
-        adam = scale_by_adam(beta1, beta2)
-        tx = optax.chain(adam, decay, scale)
+        update = scale_by_adam(beta1, beta2) if optimizer == "adam" else scale_by_muon(beta1, beta2)
+        tx = optax.chain(update, decay, scale)
         if weight_decay_mode == "l2":
-            tx = optax.chain(decay, optax.chain(adam, scale))
+            tx = optax.chain(decay, optax.chain(update, scale))
         return optax.chain(tx, optax.scale_by_schedule(schedule)) if schedule else tx
 
-    return optax.inject_hyperparams(adam, hyperparam_dtype=jnp.float32)(
+    return optax.inject_hyperparams(make, hyperparam_dtype=jnp.float32)(
         learning_rate=0.0, weight_decay=0.0, beta1=0.0, beta2=0.0
     )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {name} {value!r}; choose {choices}")
 
 
 @functools.partial(jax.jit, static_argnums=0)

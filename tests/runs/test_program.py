@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import numpy as np
 import optax
@@ -16,7 +18,7 @@ def rates(num_steps: int, **settings: object) -> list[float]:
     return [0.5 * float(factor(step)) if factor else 0.5 for step in range(num_steps + 1)]
 
 
-def test_learning_rate_follows_warmup_and_cosine_decay() -> None:
+def test_learning_rate_follows_warmup_and_decay() -> None:
     assert rates(100) == [0.5] * 101
     rising = rates(100, warmup=0.2)
     np.testing.assert_allclose(rising[:21], np.linspace(0, 0.5, 21), rtol=1e-6)
@@ -26,6 +28,9 @@ def test_learning_rate_follows_warmup_and_cosine_decay() -> None:
     both = rates(100, schedule="cosine", warmup=0.2)
     np.testing.assert_allclose(both[:21], np.linspace(0, 0.5, 21), rtol=1e-6)
     np.testing.assert_allclose(both[20:], 0.25 * (1 + np.cos(np.linspace(0, np.pi, 81))), atol=1e-7)
+    linear = rates(100, schedule="linear", warmup=0.2)
+    np.testing.assert_allclose(linear, np.interp(range(101), [0, 20, 100], [0, 0.5, 0]), atol=1e-7)
+    np.testing.assert_allclose(rates(100, schedule="linear"), np.linspace(0.5, 0, 101), atol=1e-7)
     assert rates(3, warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0.5])
     assert rates(3, schedule="cosine", warmup=1.0) == pytest.approx([0, 0.25, 0.5, 0])
     assert rates(1, schedule="cosine", warmup=1.0)[0] == 0.5  # a single step is not spent at a rate of 0
@@ -55,6 +60,9 @@ def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "weight_decay_mode": "l2"},
         {"schedule": "cosine"},
+        {"schedule": "linear"},
+        {"optimizer": "muon"},
+        {"steps_per_epoch": 2},
         {"warmup": 0.5},
         {"beta1": 0.5},
         {"beta2": 0.9},
@@ -65,3 +73,14 @@ def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
         state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, len(program.sizes))
         losses.add(float(ae_jax.evaluate(state, digits)["loss"]))
     assert len(losses) == len(options)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, digits: np.ndarray) -> None:
+    config = TrainConfig(arch="linear", epochs=1, batch_size=32)
+    whole, state = make_program(config, digits)
+    expected, _ = whole.run_steps(state, whole.no_losses(), whole.order(1), 0, 3)
+    program, state = make_program(dataclasses.replace(config, steps_per_epoch=3), digits, stream=stream)
+    assert (len(program.sizes), program.num_images) == (3, 96)
+    state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, 3)
+    assert largest_difference(state.params, expected.params) <= (1e-6 if stream else 0)

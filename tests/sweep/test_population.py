@@ -44,7 +44,7 @@ def trained_together(
 @pytest.mark.parametrize(
     ("arch", "settings", "layouts"),
     [
-        ("linear", {"noise": 0.2, "schedule": "cosine", "warmup": 0.3}, [(1, 1), (1, 2)]),
+        ("linear", {"noise": 0.2, "schedule": "linear", "warmup": 0.3, "optimizer": "muon"}, [(1, 1), (1, 2)]),
         ("conv", {"weight_decay_mode": "l2", "weight_decay": 0.01}, [(2, 1)]),  # 3 members do not fill 2 devices
     ],
 )
