@@ -87,7 +87,9 @@ class SharedConfig:
     weight_decay_mode: WeightDecayMode = setting(
         "decoupled", "decoupled as in AdamW, or l2: added to the gradient", "optimizer"
     )
-    init: Literal["flax", "torch"] = setting("flax", "parameter initialisation: flax or PyTorch defaults", "optimizer")
+    init: Literal["flax", "torch", "mean"] = setting(
+        "flax", "parameter initialisation: flax or PyTorch defaults; mean: flax, output at the mean pixel", "optimizer"
+    )
     precision: Precision = setting(
         "float32", "dtype of the arithmetic; parameters and loss stay float32", "machine and data"
     )
@@ -195,9 +197,9 @@ def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
 
 _MUON: dict[str, Any] = {"optimizer": "muon", "schedule": "linear", "beta2": 0.95}
 _FAST: dict[str, dict[str, Any]] = {
-    "conv": _MUON | {"epochs": 1, "steps_per_epoch": 540, "learning_rate": 2e-2},
-    "conv-pool": _MUON | {"epochs": 1, "steps_per_epoch": 400, "learning_rate": 2e-2},
-    "linear": _MUON | {"epochs": 2, "steps_per_epoch": 375, "batch_size": 128, "learning_rate": 3.5e-2, "warmup": 0.1},
+    "conv": _MUON | {"epochs": 1, "steps_per_epoch": 450, "learning_rate": 2e-2, "init": "mean"},
+    "conv-pool": _MUON | {"epochs": 1, "steps_per_epoch": 350, "learning_rate": 2e-2, "init": "mean"},
+    "linear": _MUON | {"epochs": 2, "steps_per_epoch": 400, "batch_size": 128, "learning_rate": 3.5e-2, "warmup": 0.1},
 }
 
 

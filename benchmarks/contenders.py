@@ -118,6 +118,8 @@ class AeJaxTrainer:
         _join(config)
         self._program, self._state = make_program(config, images, stream=config.stream)
         self._epoch = self._first = 0
+        no_steps = self._program.no_losses(), self._program.order(1), 0, 0
+        self._state, _ = self._program.run_steps(self._state, *no_steps)  # compiles what `train` calls
 
     def train(self, num_steps: int) -> None:
         steps_per_epoch = len(self._program.sizes)

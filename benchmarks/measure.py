@@ -24,6 +24,7 @@ from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig, fast
 from ae_jax.data.datasets import find_dataset, load_dataset, open_splits
 from ae_jax.errors import InputError, RunError
+from ae_jax.runs.setup import step_sizes
 from ae_jax.system.cpu import num_cores
 from benchmarks.config import BenchmarkConfig
 from benchmarks.contenders import BUILDERS, Contender, Task
@@ -37,6 +38,7 @@ _TIMED_SECONDS = 0.3  # per measurement, so that the overhead of starting and st
 _PROCESS_ROUNDS = 3
 _BATCH_SIZES = (32, 64, 128, 256, 512, 1024)
 _TARGETS = {"conv": (0.0028, 15), "linear": (0.0335, 30)}  # target test MSE, and the most epochs for PyTorch
+_SEEDS = range(10)  # of the recipe
 _FIRST_STEP = """
 import time
 from ae_jax.system.compilation_cache import use_compilation_cache
@@ -138,22 +140,30 @@ def measure_growth(arch: Arch, dataset: str, num_images: int) -> dict[str, Any]:
 
 
 def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
-    """Measure training time to the target test MSE: `--recipe fast` against PyTorch with the tutorial's settings."""
+    """Measure training time to the target test MSE: `--recipe fast` against PyTorch with the tutorial's settings.
+
+    The recipe's time is the minimum over `_SEEDS`, its test MSE the largest; PyTorch's time is its shortest epoch times
+    the epochs that it needs.
+    """
     target, max_epochs = _TARGETS[arch]
-    recipe = fast(arch)
-    torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
-    tasks = {"fast": ("ae_jax", Task(recipe, dataset)), "torch": (torch_name, Task(TrainConfig(arch=arch), dataset))}
     num_images = len(load_dataset(dataset, "train").images)
-    with _contenders(tasks) as (running, missing):
-        seconds = running["fast"].train(recipe.epochs * -(-num_images // recipe.batch_size))
-        result = {"target": target, "fast": {"seconds": seconds, "test_mse": running["fast"].test_loss()}}
-        if "torch" in missing:
+    times, errors = [], []
+    for seed in _SEEDS:
+        recipe = fast(arch, seed=seed)
+        with _contenders({"fast": ("ae_jax", Task(recipe, dataset))}) as (running, _):
+            times.append(running["fast"].train(recipe.epochs * len(step_sizes(recipe, num_images))))
+            errors.append(running["fast"].test_loss())
+    result = {"target": target, "fast": {"seconds": min(times), "test_mse": max(errors)}}
+    torch_name = "PyTorch channels-last" if arch == "conv" else "PyTorch eager"
+    with _contenders({"torch": (torch_name, Task(TrainConfig(arch=arch), dataset))}) as (running, missing):
+        if missing:
             return result
-        epochs, seconds, mse = 0, 0.0, math.inf
-        while mse > target and epochs < max_epochs:
-            seconds += running["torch"].train(-(-num_images // 64))
-            epochs, mse = epochs + 1, running["torch"].test_loss()
-    return result | {"torch": {"name": torch_name, "seconds": seconds, "epochs": epochs, "test_mse": mse}}
+        times, mse = [], math.inf
+        while mse > target and len(times) < max_epochs:
+            times.append(running["torch"].train(-(-num_images // 64)))
+            mse = running["torch"].test_loss()
+    torch = {"name": torch_name, "seconds": len(times) * min(times), "epochs": len(times), "test_mse": mse}
+    return result | {"torch": torch}
 
 
 def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:

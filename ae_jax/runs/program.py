@@ -19,7 +19,7 @@ from ae_jax.parallel.memory import release_freed_memory
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.parallel.sharded_steps import make_mean_loss, make_sharded_steps
 from ae_jax.parallel.sharding import replicate
-from ae_jax.runs.setup import initial_state, run_loss, run_mesh, step_sizes
+from ae_jax.runs.setup import initial_state, mean_pixel, run_loss, run_mesh, step_sizes
 from ae_jax.training.state import TrainState
 from ae_jax.training.steps import noise_key
 from ae_jax.types import AnyLosses, Params, PlacedOrder, RandomKey, StepLosses
@@ -94,7 +94,8 @@ def make_program(
     mesh = mesh or run_mesh(config)
     sizes = step_sizes(config, len(images))
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
-    state = broadcast_arrays(initial_state(config, init_key, config.epochs * len(sizes)))
+    mean = mean_pixel(images)
+    state = broadcast_arrays(initial_state(config, init_key, config.epochs * len(sizes), mean_pixel=mean))
     steps = make_sharded_steps(mesh, int(sizes[0]), run_loss(config), stream=stream)
     loader = make_loader(mesh, images, config.batch_size, stream=stream)
     program = Program(mesh, loader, sizes, steps, shuffle_key)

@@ -6,18 +6,20 @@ from typing import Any
 import jax
 import numpy as np
 import optax
+from jax import numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Int32
 
-from ae_jax.choices import Arch, Optimizer, WeightDecayMode
+from ae_jax.choices import Arch, Output
 from ae_jax.config import TrainConfig
 from ae_jax.data.batching import batch_sizes
+from ae_jax.data.stored_images import AnyImages
 from ae_jax.models.autoencoders import Autoencoder, make_model
 from ae_jax.models.torch_weights import torch_init
 from ae_jax.parallel.mesh import make_mesh
 from ae_jax.training.losses import LossFn, denoising_loss, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
-from ae_jax.types import Params, RandomKey
+from ae_jax.types import Params, RandomKey, Scalar
 
 # `--devices auto` on a CPU: the smallest shard of a batch for which another core pays off as a JAX device, measured on
 # two cores. Two devices train the convolutional model 1.7 times as fast at 8 images per device, 2.0 times at 16, and
@@ -44,45 +46,60 @@ def run_mesh(config: TrainConfig) -> Mesh:
     return make_mesh(config.devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
 
 
-def initial_state(config: TrainConfig, key: RandomKey, num_steps: int, params: Params | None = None) -> TrainState:
-    """The initial state of a run of `num_steps` steps, with fresh parameters unless `params` are given."""
+def initial_state(
+    config: TrainConfig, key: RandomKey, num_steps: int, *, mean_pixel: float = 0.5, params: Params | None = None
+) -> TrainState:
+    """The initial state of a run of `num_steps` steps, with fresh parameters unless `params` are given.
+
+    `mean_pixel` in [0, 1] is that of the training images, for `--init mean`.
+    """
     settings = {
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay,
         "betas": (config.beta1, config.beta2),
     }
-    model, schedule_fn = run_model(config), schedule(config, num_steps)
+    choices = {"optimizer": config.optimizer, "weight_decay_mode": config.weight_decay_mode}
+    schedule_fn = schedule(config, num_steps)
     return _initial_state(
-        key, params, settings, model, schedule_fn, config.optimizer, config.weight_decay_mode, config.init
+        key, params, mean_pixel, settings, run_model(config), config.init, schedule=schedule_fn, **choices
     )
 
 
 @functools.partial(
     jax.jit,
-    static_argnames=("model", "schedule_fn", "optimizer", "weight_decay_mode", "init"),
+    static_argnames=("model", "init", "schedule", "optimizer", "weight_decay_mode"),
     compiler_options={"xla_backend_optimization_level": 1},  # it runs once; the same bits, compiled in half the time
 )
 def _initial_state(
     key: RandomKey,
     params: Params | None,
+    mean_pixel: float | Scalar,
     settings: dict[str, Any],
     model: Autoencoder,
-    schedule_fn: optax.Schedule | None,
-    optimizer: Optimizer,
-    weight_decay_mode: WeightDecayMode,
     init: str,
+    **choices: Any,
 ) -> TrainState:
-    if params is None and init == "torch":
+    is_fresh = params is None
+    if is_fresh and init == "torch":
         params = torch_init(model, key)
-    return create_train_state(
-        model,
-        key,
-        params=params,
-        optimizer=optimizer,
-        schedule=schedule_fn,
-        weight_decay_mode=weight_decay_mode,
-        **settings,
-    )
+    state = create_train_state(model, key, params=params, **settings, **choices)
+    if is_fresh and init == "mean":
+        state = state.replace(params=_with_output_at(mean_pixel, state.params, model.output))
+    return state
+
+
+def _with_output_at(pixel: float | Scalar, params: Params, output: Output) -> Params:
+    """`params` with the output layer's bias at which the activation gives `pixel`."""
+    pixel = jnp.clip(pixel, 1e-3, 1 - 1e-3)
+    logit = jnp.log(pixel / (1 - pixel))
+    name = max(name for name in params if name.startswith("decoder"))
+    bias = jnp.full_like(params[name]["bias"], logit / 2 if output == "tanh" else logit)  # tanh(x/2) = 2 sigmoid(x) - 1
+    return {**params, name: {**params[name], "bias": bias}}
+
+
+def mean_pixel(images: AnyImages) -> float:
+    """The mean pixel of the first 1,000 images, in [0, 1]."""
+    return float(np.mean(images[:1000])) / 255
 
 
 def step_sizes(config: TrainConfig, num_images: int) -> Int32[np.ndarray, "steps"]:

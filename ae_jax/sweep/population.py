@@ -23,7 +23,7 @@ from ae_jax.data.stored_images import AnyImages
 from ae_jax.parallel.memory import free_bytes
 from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
 from ae_jax.parallel.sharding import replicate
-from ae_jax.runs.setup import initial_state, run_loss, step_sizes
+from ae_jax.runs.setup import initial_state, mean_pixel, run_loss, step_sizes
 from ae_jax.training.losses import LossFn
 from ae_jax.training.state import TrainState
 from ae_jax.training.steps import mean_loss, noise_key, run_steps
@@ -96,10 +96,10 @@ def population_mesh(devices: Devices, num_members: int) -> Mesh:
     return make_mesh(num_devices, batch_size=num_members, images_per_core=1)
 
 
-def initial_states(members: Sequence[TrainConfig], num_images: int) -> TrainState:
+def initial_states(members: Sequence[TrainConfig], images: AnyImages) -> TrainState:
     """The initial states of the members, stacked."""
-    num_steps = members[0].epochs * len(step_sizes(members[0], num_images))
-    states = [initial_state(member, _keys(member)[0], num_steps) for member in members]
+    num_steps, mean = members[0].epochs * len(step_sizes(members[0], len(images))), mean_pixel(images)
+    states = [initial_state(member, _keys(member)[0], num_steps, mean_pixel=mean) for member in members]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *jax.device_get(states))
 
 
@@ -123,7 +123,7 @@ def make_population(
     shuffle_keys = jnp.stack([_keys(member)[1] for member in members])
     make_steps = functools.partial(_make_steps, mesh, int(sizes[0]), run_loss(members[0]))
     population = Population(mesh, replicate(mesh, pack(np.asarray(images))), sizes, make_steps(1), 1, shuffle_keys)
-    state = population.place(initial_states(members, len(images)))
+    state = population.place(initial_states(members, images))
     arguments = (state, population.no_losses(), population.images, population.order(1), population.place(shuffle_keys))
     device = mesh.devices.flat[0]
     if members_per_device is None:

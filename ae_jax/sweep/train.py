@@ -90,7 +90,7 @@ def _summary(sweep: Run[SweepConfig]) -> str:
 def _conclude(sweep: Run[SweepConfig], history: tuple[EpochMetricsOf[list[float]], ...]) -> None:
     path = latest_checkpoint(sweep.run_dir)
     assert path, "the last checkpoint has just been saved"
-    like = jax.device_get(initial_states(sweep.config.members, len(sweep.train_set.images)))
+    like = jax.device_get(initial_states(sweep.config.members, sweep.train_set.images))
     progress, keys = read_progress(path, checkpoint_info(path), like)
     conclude_sweep(sweep, dataclasses.replace(progress, state=jax.device_get(progress.state)), keys)
 

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import optax
 import pytest
+from jax import numpy as jnp
 
 import ae_jax
 from ae_jax.config import TrainConfig
@@ -57,6 +58,7 @@ def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
         {},
         {"seed": 1},
         {"init": "torch"},
+        {"init": "mean"},
         {"weight_decay": 0.1},
         {"weight_decay": 0.1, "weight_decay_mode": "l2"},
         {"schedule": "cosine"},
@@ -84,3 +86,12 @@ def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, digi
     assert (len(program.sizes), program.num_images) == (3, 96)
     state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, 3)
     assert largest_difference(state.params, expected.params) <= (1e-6 if stream else 0)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh"])
+def test_init_mean_centres_the_output_on_the_mean_pixel(output: str, digits: np.ndarray) -> None:
+    means = {}
+    for init in ("flax", "mean"):
+        _, state = make_program(TrainConfig(arch="linear", output=output, init=init), digits)
+        means[init] = float(jnp.mean(ae_jax.reconstruct(state, digits)))
+    assert abs(means["mean"] - digits.mean() / 255) < 0.03 < abs(means["flax"] - digits.mean() / 255)
