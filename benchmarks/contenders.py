@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import jax
 import numpy as np
+from jax import numpy as jnp
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.config import TrainConfig
@@ -118,8 +119,8 @@ class AeJaxTrainer:
         _join(config)
         self._program, self._state = make_program(config, images, stream=config.stream)
         self._epoch = self._first = 0
-        no_steps = self._program.no_losses(), self._program.order(1), 0, 0
-        self._state, _ = self._program.run_steps(self._state, *no_steps)  # compiles what `train` calls
+        copy = jax.tree.map(jnp.copy, self._state)  # warm-up steps on the state itself would shift its schedule
+        self._program.run_steps(copy, self._program.no_losses(), self._program.order(1), 0, 3)
 
     def train(self, num_steps: int) -> None:
         steps_per_epoch = len(self._program.sizes)
