@@ -102,7 +102,7 @@ class SharedConfig:
         "output",
         _parse_interval,
     )
-    keep: int = setting(3, "newest checkpoints to keep, besides the one with the lowest test loss", "output")
+    keep: int = setting(3, "newest checkpoints to keep, besides the one with the lowest validation loss", "output")
     run_dir: str | None = setting(None, "run directory (default: runs/<arch>, runs/<arch>-2, …)", "output")
     data_dir: str | None = setting(
         None, "TFDS data directory (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)", "machine and data"
@@ -152,6 +152,7 @@ class TrainConfig(SharedConfig):
 
     learning_rate: float = setting(1e-3, "peak learning rate", "everyday")
     weight_decay: float = setting(1e-5, "weight decay coefficient", "optimizer")
+    validation: int = setting(0, "training images to hold out, the last ones, for validation", "machine and data")
     stream: bool = setting(
         False, "stream images in chunks (automatic if they do not fit in device memory)", "machine and data"
     )
@@ -172,6 +173,7 @@ class TrainConfig(SharedConfig):
         super().__post_init__()
         self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
         self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
+        self._require("validation", self.validation >= 0, "at least 0")
         self._require("figure_every", self.figure_every >= 0, "at least 0")
         by_hand = (self.coordinator, self.num_processes, self.process_id)
         if by_hand.count(None) not in (0, 3):

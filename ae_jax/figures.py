@@ -1,7 +1,7 @@
 """Figures of a run, from arrays to a matplotlib `Figure`. Import lazily: importing matplotlib takes a second."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -42,18 +42,15 @@ def reconstruction_figure(
     return figure
 
 
-def loss_figure(
-    train_losses: Sequence[float], test_losses: Sequence[float], *, baseline: float, baseline_name: str, title: str
-) -> Figure:
-    """Plot training and test loss per epoch, with the baseline's error as a horizontal line."""
-    epochs = range(1, len(train_losses) + 1)
+def loss_figure(losses: Mapping[str, Sequence[float]], *, baseline: float, baseline_name: str, title: str) -> Figure:
+    """Plot losses per epoch by name, with the baseline's error as a horizontal line."""
     figure = Figure(figsize=(6.4, 4), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    axes.plot(epochs, train_losses, "o-", markersize=4, label="training loss (epoch mean)")
-    axes.plot(epochs, test_losses, "s-", markersize=4, label="test loss")
+    for (name, values), marker in zip(losses.items(), "os^", strict=False):
+        axes.plot(range(1, len(values) + 1), values, f"{marker}-", markersize=4, label=name)
     axes.axhline(baseline, color="gray", linestyle="--", label=baseline_name)
     axes.set(title=title, ylabel="mean squared error per pixel")
-    scale_for_errors(axes, len(train_losses))
+    scale_for_errors(axes, max(map(len, losses.values())))
     axes.legend()
     return figure
 

@@ -39,7 +39,12 @@ def test_reconstruction_figure_wraps_many_images_and_accepts_a_single_one(digits
 
 
 def test_loss_figure_shows_both_losses_and_the_baseline() -> None:
-    figure = loss_figure([0.3, 0.2], [0.25, 0.15], baseline=0.05, baseline_name="PCA", title="conv on mnist")
+    figure = loss_figure(
+        {"training loss": [0.3, 0.2], "test loss": [0.25, 0.15]},
+        baseline=0.05,
+        baseline_name="PCA",
+        title="conv on mnist",
+    )
     (axes,) = figure.axes
     train, test, baseline = axes.get_lines()
     assert train.get_xydata().tolist() == [[1, 0.3], [2, 0.2]]

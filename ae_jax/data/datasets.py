@@ -14,7 +14,7 @@ import numpy as np
 
 from ae_jax.data.array_files import read_array_file
 from ae_jax.data.glyphs import draw_glyphs
-from ae_jax.data.stored_images import AnyImages
+from ae_jax.data.stored_images import AnyImages, part
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.system.atomic import ABANDONED_SECONDS, remove_temporaries
 from ae_jax.system.tensorfile import read_tensors, write_tensors
@@ -95,6 +95,24 @@ def open_splits(
     name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
     folders = {"data_dir": data_dir, "manual_dir": manual_dir}
     return open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
+
+
+def hold_out(dataset: OpenDataset, num_images: int) -> tuple[OpenDataset, OpenDataset | None]:
+    """Split off the last `num_images`: the rest, and the images held out, or None if there are none.
+
+    Raises:
+      InputError: nothing would be left.
+    """
+    if num_images == 0:
+        return dataset, None
+    n = len(dataset.images)
+    if num_images >= n:
+        raise InputError(f"--validation must be less than the {n:,} training images, not {num_images}.")
+    rest, held_out = (
+        OpenDataset(dataset.name, part(dataset.images, rows), None if dataset.labels is None else dataset.labels[rows])
+        for rows in (slice(n - num_images), slice(n - num_images, n))
+    )
+    return rest, held_out
 
 
 def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:

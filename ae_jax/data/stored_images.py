@@ -63,11 +63,20 @@ class StoredImages:
                 images[places] = np.frombuffer(block, np.uint8).reshape(-1, _IMAGE_BYTES)[rows[places] - first]
         return images.reshape(-1, *_SHAPE)
 
+    def part(self, rows: slice) -> "StoredImages":
+        """A view of some of the images; nothing is read."""
+        return StoredImages(self._path, self._offset, self._rows[rows])
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self[:], dtype)
 
 
 AnyImages: TypeAlias = UInt8[np.ndarray, "_ 28 28 1"] | StoredImages
+
+
+def part(images: AnyImages, rows: slice) -> AnyImages:
+    """A view of some of the images; nothing is read or copied."""
+    return images.part(rows) if isinstance(images, StoredImages) else images[rows]
 
 
 def segments(images: AnyImages, size: int) -> Iterator[HostImages]:

@@ -205,11 +205,11 @@ def quarantine(checkpoints: Iterable[Path]) -> None:
 
 
 def remove_old_checkpoints(run_dir: Path, history: Iterable[EpochMetricsOf[Any]], keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints and a run's best by test loss; step 0 when there is another."""
+    """Delete all but the newest `keep` checkpoints and a run's best by validation; step 0 when there is another."""
     paths = list_checkpoints(run_dir)
-    test_losses = {metrics.step: metrics.test_loss for metrics in history if isinstance(metrics.test_loss, float)}
-    measured = [path for path in paths if checkpoint_step(path) in test_losses]
-    best = min(measured, key=lambda path: test_losses[checkpoint_step(path)], default=None)
+    losses = {each.step: each.validation_loss for each in history if isinstance(each.validation_loss, float)}
+    measured = [path for path in paths if checkpoint_step(path) in losses]
+    best = min(measured, key=lambda path: losses[checkpoint_step(path)], default=None)
     for path in paths[:-1]:
         if (path not in paths[-keep:] and path != best) or checkpoint_step(path) == 0:
             path.unlink()

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import OpenDataset, find_dataset, open_splits
+from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, open_splits
 from ae_jax.errors import DivergedError, InputError, RunError
 from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
@@ -67,6 +67,7 @@ class Kind(Generic[Config, Loss]):
     config_class: type[Config]
     name: Callable[[Arch], str]  # of the default directory in runs/
     make_mesh: Callable[[Config], Mesh]
+    num_validation: Callable[[Config, int], int]  # to hold out of so many training images
     make_program: Callable[[Config, Mesh, OpenDataset, OpenDataset], tuple[RunProgram, TrainState]]
     make_test_loss: Callable[[Any, OpenDataset, TrainState], Callable[[TrainState], Loss]]
     reporter: Callable[[Run[Config], int], AbstractContextManager[Report[Loss]]]  # for a run after so many steps
@@ -86,11 +87,12 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
         if config.run_dir and is_process_0():
             check_run_dir_is_free(Path(config.run_dir))
         train_set, test_set = _open_datasets(config, config.dataset)
-        program, state = kind.make_program(config, mesh, train_set, test_set)
         metadata = _check_same_dataset(new_metadata(config, (train_set, test_set), mesh.devices.flat))
+        train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
+        program, state = kind.make_program(config, mesh, train_set, test_set)
         new_dir = _dir_of_process_0(lambda: new_run_dir(config.run_dir, kind.name(config.arch)))
         with new_dir as run_dir, _add_resume_hint(kind.script, run_dir):
-            run = Run(run_dir, config, metadata, train_set, test_set)
+            run = Run(run_dir, config, metadata, train_set, test_set, validation_set)
             progress = ProgressOf[Loss](state, program.no_losses())
             _save(kind, run, program, progress)
             _print(f"Training {run.title}: {kind.summary(run)}, into {run_dir}")
@@ -114,7 +116,9 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         config = resumed_config(metadata, settings, kind.config_class)
         mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
         train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
-        run = Run(folder, config, with_dataset(metadata, train_set, test_set, folder), train_set, test_set)
+        metadata = with_dataset(metadata, train_set, test_set, folder)
+        train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
+        run = Run(folder, config, metadata, train_set, test_set, validation_set)
         with _add_resume_hint(kind.script, folder):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
@@ -149,7 +153,11 @@ def _train(
     kind: Kind[Config, Loss], run: Run[Config], program: RunProgram, progress: ProgressOf[Loss]
 ) -> tuple[EpochMetricsOf[Loss], ...]:
     """Train to the end, with reports and checkpoints, and return the metrics of all epochs."""
-    test_loss = kind.make_test_loss(program, run.test_set, progress.state)
+    sets = {"test_loss": run.test_set, "validation_loss": run.validation_set}
+    losses = {name: kind.make_test_loss(program, each, progress.state) for name, each in sets.items() if each}
+
+    def evaluate(state: TrainState) -> dict[str, Loss]:
+        return {name: loss(state) for name, loss in losses.items()}
 
     def save(progress: ProgressOf[Loss]) -> None:
         save_progress(run.run_dir, program, progress, {kind.metadata_key: run.metadata})
@@ -157,7 +165,7 @@ def _train(
 
     save_every = run.config.checkpoint_every.in_steps(len(program.sizes))
     with kind.reporter(run, progress.step) as report:
-        return train_loop(program, progress, run.config.epochs, test_loss, save_every, save, report)
+        return train_loop(program, progress, run.config.epochs, evaluate, save_every, save, report)
 
 
 def _save(kind: Kind[Config, Loss], run: Run[Config], program: RunProgram, progress: ProgressOf[Loss]) -> None:

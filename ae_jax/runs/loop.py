@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -49,7 +49,7 @@ def train_loop(
     program: Trainable,
     start: ProgressOf[Loss],
     num_epochs: int,
-    test_loss: Callable[[TrainState], Loss],
+    evaluate: Callable[[TrainState], Mapping[str, Loss]],
     save_every: int,
     save: Callable[[ProgressOf[Loss]], None],
     report: Callable[[ProgressOf[Loss]], None],
@@ -60,7 +60,7 @@ def train_loop(
       program: runs the steps.
       start: where to start, possibly in the middle of an epoch.
       num_epochs: the last epoch.
-      test_loss: the mean loss over all test images.
+      evaluate: the mean losses over the images held out: `{"test_loss": …}`, with "validation_loss" if there are any.
       save_every: optimizer steps between two calls of `save`, 0 for none; it is also called at the end and on a signal.
       save: writes a checkpoint.
       report: called when an epoch has ended, before `save`.
@@ -71,7 +71,7 @@ def train_loop(
     """
     last_step, progress = num_epochs * len(program.sizes), start
     with deferred() as pending_signal, _bar(num_epochs * program.num_images, _images_seen(program, start)) as bar:
-        for progress in train_segments(program, start, num_epochs, test_loss, save_every):
+        for progress in train_segments(program, start, num_epochs, evaluate, save_every):
             signum = max_over_processes(pending_signal() or 0)  # received by one process, it ends all
             if is_process_0():
                 _update_bar(bar, program, progress, num_epochs)
@@ -88,7 +88,7 @@ def train_segments(
     program: Trainable,
     progress: ProgressOf[Loss],
     num_epochs: int,
-    test_loss: Callable[[TrainState], Loss],
+    evaluate: Callable[[TrainState], Mapping[str, Loss]],
     stop_every: int,
 ) -> Iterator[ProgressOf[Loss]]:
     """Train in segments of about `_SEGMENT_SECONDS`, none of which crosses the end of an epoch.
@@ -97,7 +97,7 @@ def train_segments(
       program: runs the steps.
       progress: where to start, possibly in the middle of an epoch.
       num_epochs: the last epoch.
-      test_loss: the mean loss over all test images, called after each epoch.
+      evaluate: called after each epoch, see `train_loop`.
       stop_every: a segment also ends after every so many steps of the run; 0: no such limit.
 
     Yields:
@@ -122,16 +122,21 @@ def train_segments(
                 progress, state=state, losses=losses, step=progress.step + length, seconds=progress.seconds + seconds
             )
             if progress.step == epoch * num_steps:
-                progress = _end_epoch(program, progress, epoch, test_loss(state))
+                progress = _end_epoch(program, progress, epoch, evaluate(state))
             yield progress
             start = time.perf_counter()
 
 
-def _end_epoch(program: Trainable, progress: ProgressOf[Loss], number: int, test_loss: Loss) -> ProgressOf[Loss]:
-    program.check(np.asarray(test_loss), progress.step - 1)
+def _end_epoch(
+    program: Trainable, progress: ProgressOf[Loss], number: int, losses: Mapping[str, Loss]
+) -> ProgressOf[Loss]:
+    for loss in losses.values():
+        program.check(np.asarray(loss), progress.step - 1)
     train_loss = np.average(np.asarray(progress.losses), axis=-1, weights=program.sizes).tolist()
     rate = program.num_images / progress.seconds
-    epoch = EpochMetricsOf[Loss](number, progress.step, train_loss, test_loss, progress.seconds, rate)
+    epoch = EpochMetricsOf[Loss](
+        number, progress.step, train_loss, seconds=progress.seconds, images_per_second=rate, **losses
+    )
     history: tuple[EpochMetricsOf[Loss], ...] = (*progress.history, epoch)
     return ProgressOf[Loss](progress.state, program.no_losses(), progress.step, 0.0, history)
 

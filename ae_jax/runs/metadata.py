@@ -74,7 +74,7 @@ def config_from_metadata(metadata: Metadata, kind: type[Config]) -> Config:
       InputError: this version of the package does not know them.
     """
     try:
-        return kind(**metadata["config"])
+        return kind(**{"validation": 0, **metadata["config"]})  # the first versions held no images out
     except TypeError as error:
         raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
 

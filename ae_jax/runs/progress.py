@@ -19,6 +19,7 @@ class EpochMetricsOf(Generic[Loss]):
     test_loss: Loss  # mean over all test images, after the epoch
     seconds: float  # training alone: neither evaluation nor compilation
     images_per_second: float
+    validation_loss: Loss | None = None  # mean over all validation images, if there are any
 
 
 @dataclasses.dataclass(frozen=True)

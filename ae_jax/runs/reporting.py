@@ -51,11 +51,15 @@ def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     latent_dim = run_model(run.config).latent_dim
     pca = pca_mse(run.train_set.images, run.test_set.images, latent_dim)
     pca_name = f"PCA with {latent_dim} components"
-    train_losses, test_losses = zip(*((metrics.train_loss, metrics.test_loss) for metrics in history), strict=True)
-    name = f"{pca_name}, test images"
-    figure = loss_figure(train_losses, test_losses, baseline=pca, baseline_name=name, title=run.title)
+    losses = {
+        "training loss (epoch mean)": [metrics.train_loss for metrics in history],
+        "validation loss": [metrics.validation_loss for metrics in history if metrics.validation_loss is not None],
+        "test loss": [metrics.test_loss for metrics in history],
+    }
+    curves = {name: values for name, values in losses.items() if values}
+    figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
     save_figure(run.run_dir, "loss", figure_bytes(figure, ".png"))
-    test_mse = test_losses[-1]
+    test_mse = history[-1].test_loss
     comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
     result = f"test MSE {test_mse:.5f}, {comparison} than {pca_name} ({pca:.5f})"
     print(f"{run.title}: {result}. Everything is in {run.run_dir}")
@@ -63,7 +67,7 @@ def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
 
 def _report(run: Run[TrainConfig], progress: Progress, write: Callable[..., None] | None = None) -> None:
     metrics = progress.history[-1]
-    losses = f"train loss {metrics.train_loss:.5f}   test loss {metrics.test_loss:.5f}"
+    losses = "   ".join(f"{name} loss {loss:.5f}" for name, loss in _losses(metrics).items())
     speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
     tqdm.write(f"epoch {metrics.epoch:3d}   {losses}   {speed}")
     append_metrics(run.run_dir, metrics)
@@ -71,8 +75,13 @@ def _report(run: Run[TrainConfig], progress: Progress, write: Callable[..., None
     if metrics.epoch == run.config.epochs or (every and metrics.epoch % every == 0):
         figures["reconstructions"] = save_reconstructions(run, progress)
     if write:
-        scalars = {"loss/train": metrics.train_loss, "loss/test": metrics.test_loss}
+        scalars = {f"loss/{name}": loss for name, loss in _losses(metrics).items()}
         write(metrics.step, {**scalars, "images_per_second": metrics.images_per_second}, figures)
+
+
+def _losses(metrics: EpochMetrics) -> dict[str, float]:
+    losses = {"train": metrics.train_loss, "validation": metrics.validation_loss, "test": metrics.test_loss}
+    return {name: loss for name, loss in losses.items() if loss is not None}
 
 
 def save_reconstructions(run: Run[TrainConfig], progress: Progress) -> bytes:

@@ -17,6 +17,7 @@ class Run(Generic[Config]):
     metadata: Metadata
     train_set: OpenDataset
     test_set: OpenDataset
+    validation_set: OpenDataset | None = None  # held out of the training set
 
     @property
     def title(self) -> str:

@@ -130,7 +130,8 @@ def save_figure(run_dir: Path, name: str, png: bytes) -> None:
 
 
 def _line(metrics: EpochMetricsOf[Any]) -> str:
-    return json.dumps({name: _finite_or_null(value) for name, value in dataclasses.asdict(metrics).items()})
+    fields = dataclasses.asdict(metrics).items()
+    return json.dumps({name: _finite_or_null(value) for name, value in fields if value is not None})
 
 
 def _finite_or_null(value: Any) -> Any:

@@ -63,9 +63,19 @@ def _make_test_loss(program: Program, test_set: OpenDataset, state: TrainState) 
 
 
 def _summary(run: Run[TrainConfig]) -> str:
-    return f"{len(run.train_set.images):,} images, {len(run.test_set.images):,} for testing"
+    validation = f", {len(run.validation_set.images):,} for validation" if run.validation_set else ""
+    return f"{len(run.train_set.images):,} images{validation}, {len(run.test_set.images):,} for testing"
 
 
 _RUN = lifecycle.Kind(
-    "record", TrainConfig, str, run_mesh, _make_program, _make_test_loss, reporter, _summary, conclude
+    "record",
+    TrainConfig,
+    str,
+    run_mesh,
+    lambda config, num_images: config.validation,
+    _make_program,
+    _make_test_loss,
+    reporter,
+    _summary,
+    conclude,
 )

@@ -19,6 +19,12 @@ class SweepConfig(SharedConfig):
     weight_decay: tuple[float, ...] = setting((1e-5,), "weight decay coefficients", "everyday")
     seed: int = shared_setting("seed", help="first of the seeds")
     devices: Devices = shared_setting("devices", help="devices that share the members; auto: all")
+    validation: int | None = setting(
+        None,
+        "training images to hold out, the last ones, for the choice of the best member (default: 5000, or a tenth if "
+        "there are fewer than 50,000)",
+        "machine and data",
+    )
     at_once: int | None = setting(
         None, "most members that a device trains at a time (default: 1 on CPUs, otherwise all)", "machine and data"
     )
@@ -34,6 +40,7 @@ class SweepConfig(SharedConfig):
         num_members = self.seeds * len(self.settings)
         if self.seeds < 1 or num_members > _MAX_MEMBERS:
             raise InputError(f"--seeds must be at least 1 and make at most {_MAX_MEMBERS:,} runs, not {num_members:,}.")
+        self._require("validation", self.validation is None or self.validation >= 0, "at least 0")
         self._require("at_once", self.at_once is None or self.at_once >= 1, "at least 1")
         for seed, (learning_rate, weight_decay) in itertools.product((0, self.seeds - 1), self.settings):
             self._member(self.seed + seed, learning_rate, weight_decay)  # for its validation

@@ -38,21 +38,27 @@ def conclude_sweep(sweep: Run[SweepConfig], progress: MembersProgress, keys: Mem
     from ae_jax.figures import figure_bytes  # here: matplotlib takes a second to import
     from ae_jax.sweep.figure import curves_figure
 
-    test_losses = np.array([metrics.test_loss for metrics in progress.history], np.float64)
-    table = as_markdown(rows(sweep.config, test_losses[-1].tolist()))
+    last = progress.history[-1]
+    table = as_markdown(rows(sweep.config, last.validation_loss, last.test_loss))
     print(table, end="")
     write_atomic(sweep.run_dir / "table.md", table.encode())
-    finite = np.flatnonzero(np.isfinite(test_losses[-1])).tolist()
+    finite = np.flatnonzero(np.isfinite(last.test_loss)).tolist()
     if not finite:
         raise RunError(f"all members diverged; use smaller values of --learning-rate. Results: {sweep.run_dir}")
-    save_figure(sweep.run_dir, "curves", figure_bytes(curves_figure(test_losses, sweep.config, sweep.title), ".png"))
+    save_figure(
+        sweep.run_dir, "curves", figure_bytes(curves_figure(progress.history, sweep.config, sweep.title), ".png")
+    )
     members = sweep.config.members
     for i in finite:
         member, metadata = _member_run(sweep, progress, i)
         path = sweep.run_dir / "members" / f"{member_name(members[i])}.safetensors"
         write_progress(path, member, keys[i], {"record": metadata})
-    best = min(finite, key=lambda i: test_losses[-1][i])
-    print(f"Best of {len(members)} members: {member_name(members[best])}")
+    if last.validation_loss is None:
+        print("Without validation images, no member is chosen as the best.")
+        return
+    validation = np.array(last.validation_loss)
+    best = finite[int(np.nanargmin(validation[finite]))]
+    print(f"Best of {len(members)} members by validation: {member_name(members[best])}")
     _write_best(sweep, *_member_run(sweep, progress, best), keys[best])
 
 
@@ -65,11 +71,20 @@ def _member_run(sweep: Run[SweepConfig], progress: MembersProgress, i: int) -> t
     """Progress and metadata of member `i` as a single run; the training time is divided equally among the members."""
     num_members = len(progress.state.step)
     history = tuple(
-        EpochMetrics(m.epoch, m.step, m.train_loss[i], m.test_loss[i], m.seconds / num_members, m.images_per_second)
+        EpochMetrics(
+            m.epoch,
+            m.step,
+            m.train_loss[i],
+            m.test_loss[i],
+            m.seconds / num_members,
+            m.images_per_second,
+            m.validation_loss[i] if m.validation_loss is not None else None,
+        )
         for m in progress.history
     )
     state = jax.tree.map(lambda leaf: jnp.asarray(leaf[i]), progress.state)
-    config = dataclasses.replace(sweep.config.members[i], devices=1).as_json()
+    held_out = len(sweep.validation_set.images) if sweep.validation_set else 0
+    config = dataclasses.replace(sweep.config.members[i], devices=1, validation=held_out).as_json()
     metadata = {**sweep.metadata, "config": config, "devices_used": [str(jax.local_devices()[0])], "resumed": []}
     return Progress(state, jnp.zeros(progress.losses.shape[-1], jnp.float32), progress.step, 0.0, history), metadata
 
@@ -79,7 +94,9 @@ def _write_best(sweep: Run[SweepConfig], progress: Progress, metadata: Metadata,
     existing = (folder for folder in sorted(sweep.run_dir.glob("best*")) if _holds_member(folder, progress, metadata))
     folder = next(existing, None) or make_unique_dir(sweep.run_dir, "best")
     metadata = {**metadata, "config": {**metadata["config"], "run_dir": str(folder)}}
-    run = Run(folder, TrainConfig(**metadata["config"]), metadata, sweep.train_set, sweep.test_set)
+    run = Run(
+        folder, TrainConfig(**metadata["config"]), metadata, sweep.train_set, sweep.test_set, sweep.validation_set
+    )
     with lock(folder):
         write_progress(checkpoint_path(folder, progress.step), progress, key, {"record": metadata})
         write_metadata(folder, metadata)

@@ -1,4 +1,4 @@
-"""Summary table of a sweep: test error of each setting over its seeds."""
+"""Summary table of a sweep: validation and test error of each setting over its seeds."""
 
 import dataclasses
 import math
@@ -9,45 +9,74 @@ from ae_jax.sweep.config import SweepConfig
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
-    """Test errors of one setting over its seeds."""
+class Errors:
+    """Errors of one setting over its seeds that did not diverge."""
 
-    learning_rate: float
-    weight_decay: float
-    losses: tuple[float, ...]  # of the seeds that did not diverge
-    diverged: int
+    values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
         """The mean; NaN if all seeds diverged."""
-        return float(np.mean(self.losses)) if self.losses else math.nan
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
     def std(self) -> float:
-        """The sample standard deviation; NaN for fewer than two losses."""
-        return float(np.std(self.losses, ddof=1)) if len(self.losses) > 1 else math.nan
+        """The sample standard deviation; NaN for fewer than two values."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
 
-    def line(self, is_best: bool) -> str:
-        """The row in Markdown; in bold if `is_best`."""
-        spread = f" ± {self.std:.5f}" if len(self.losses) > 1 else ""
-        mean = f"{self.mean:.5f}{spread}" if self.losses else "–"
-        mean = f"**{mean}**" if is_best else mean
-        best = f"{min(self.losses):.5f}" if self.losses else "–"
-        seeds = f"{len(self.losses)}" + (f" ({self.diverged} more diverged)" if self.diverged else "")
-        return f"| {self.learning_rate:g} | {self.weight_decay:g} | {seeds} | {mean} | {best} |"
+    def __str__(self) -> str:
+        spread = f" ± {self.std:.5f}" if len(self.values) > 1 else ""
+        return f"{self.mean:.5f}{spread}" if self.values else "–"
 
 
-def rows(config: SweepConfig, test_losses: list[float]) -> list[Row]:
-    """One row per setting, from the test loss of each member."""
-    by_setting = np.reshape(test_losses, (-1, config.seeds))
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The results of one setting."""
+
+    learning_rate: float
+    weight_decay: float
+    validation: Errors | None  # None without validation images
+    test: Errors
+    diverged: int
+
+    def cells(self, is_best: bool) -> list[str]:
+        """The row's cells in Markdown; its errors in bold if `is_best`."""
+        errors = [str(each) for each in (self.validation, self.test) if each]
+        seeds = f"{len(self.test.values)}" + (f" ({self.diverged} more diverged)" if self.diverged else "")
+        return [
+            f"{self.learning_rate:g}",
+            f"{self.weight_decay:g}",
+            seeds,
+            *(f"**{text}**" if is_best else text for text in errors),
+        ]
+
+
+def rows(config: SweepConfig, validation_losses: list[float] | None, test_losses: list[float]) -> list[Row]:
+    """One row per setting, from the losses of each member."""
+    test = np.reshape(test_losses, (-1, config.seeds))
+    validation = None if validation_losses is None else np.reshape(validation_losses, (-1, config.seeds))
     return [
-        Row(*setting, tuple(losses[np.isfinite(losses)].tolist()), int((~np.isfinite(losses)).sum()))
-        for setting, losses in zip(config.settings, by_setting, strict=True)
+        Row(
+            *setting,
+            None if validation is None else _finite(validation[i]),
+            _finite(test[i]),
+            int((~np.isfinite(test[i])).sum()),
+        )
+        for i, setting in enumerate(config.settings)
     ]
 
 
 def as_markdown(table: list[Row]) -> str:
-    """The table in Markdown, with the lowest mean in bold."""
-    finite = [row.mean for row in table if row.losses]
-    head = ("| learning rate | weight decay | seeds | test MSE, mean ± std | best |", "|---|---|---|---|---|")
-    return "\n".join([*head, *(row.line(bool(finite) and row.mean == min(finite)) for row in table)]) + "\n"
+    """The table in Markdown, with the lowest mean validation error in bold; none without validation."""
+    kinds = ["validation", "test"] if table[0].validation else ["test"]
+    head = ["learning rate", "weight decay", "seeds", *(f"{kind} MSE, mean ± std" for kind in kinds)]
+    means = [row.validation.mean for row in table if row.validation and row.validation.values]
+    body = [
+        row.cells(bool(means) and row.validation is not None and row.validation.mean == min(means)) for row in table
+    ]
+    lines = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---").replace("|--- |", "|---|")
+
+
+def _finite(losses: np.ndarray) -> Errors:
+    return Errors(tuple(losses[np.isfinite(losses)].tolist()))

@@ -55,6 +55,12 @@ def _make_mesh(config: SweepConfig) -> Mesh:
     return population_mesh(config.devices, len(config.members))
 
 
+def _num_validation(config: SweepConfig, num_images: int) -> int:
+    if config.validation is not None:
+        return config.validation
+    return 5000 if num_images >= 50_000 else num_images // 10
+
+
 def _make_program(
     config: SweepConfig, mesh: Mesh, train_set: OpenDataset, test_set: OpenDataset
 ) -> tuple[Population, TrainState]:
@@ -71,10 +77,11 @@ def _make_test_loss(
 def _reporter(sweep: Run[SweepConfig], step: int) -> Iterator[Callable[[MembersProgress], None]]:
     def report(progress: MembersProgress) -> None:
         metrics = progress.history[-1]
-        losses = np.array(metrics.test_loss)
+        name = "test" if metrics.validation_loss is None else "validation"
+        losses = np.array(metrics.test_loss if metrics.validation_loss is None else metrics.validation_loss)
         best = f"best {np.nanmin(losses):.5f}" if np.isfinite(losses).any() else "all diverged"
         speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
-        tqdm.write(f"epoch {metrics.epoch:3d}   test loss of {len(losses)}: {best}   {speed}")
+        tqdm.write(f"epoch {metrics.epoch:3d}   {name} loss of {len(losses)}: {best}   {speed}")
         append_metrics(sweep.run_dir, metrics)
 
     yield report
@@ -96,5 +103,14 @@ def _conclude(sweep: Run[SweepConfig], history: tuple[EpochMetricsOf[list[float]
 
 
 _SWEEP = lifecycle.Kind(
-    "sweep", SweepConfig, "sweep-{}".format, _make_mesh, _make_program, _make_test_loss, _reporter, _summary, _conclude
+    "sweep",
+    SweepConfig,
+    "sweep-{}".format,
+    _make_mesh,
+    _num_validation,
+    _make_program,
+    _make_test_loss,
+    _reporter,
+    _summary,
+    _conclude,
 )

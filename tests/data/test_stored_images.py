@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ae_jax.data.datasets import open_dataset
+from ae_jax.data.datasets import hold_out, open_dataset
 from ae_jax.data.stored_images import StoredImages
 from ae_jax.errors import RunError
 
@@ -19,6 +19,15 @@ def test_stored_images_indexing_matches_the_array_file(stored: StoredImages, dig
     for size in (0, 1, 3, 200, 1000):  # distant, adjacent and repeated rows
         rows = np.random.default_rng(size).integers(0, len(expected), size)
         np.testing.assert_array_equal(stored[rows], expected[rows])
+
+
+def test_images_held_out_are_the_last_ones_and_are_read_when_indexed(own_images: Path, digits: np.ndarray) -> None:
+    rest, held_out = hold_out(open_dataset(str(own_images), "train"), 20)
+    assert isinstance(rest.images, StoredImages)
+    assert isinstance(held_out.images, StoredImages)
+    expected = digits[np.arange(300) % 10 != 0]
+    np.testing.assert_array_equal(np.asarray(rest.images), expected[:-20])
+    np.testing.assert_array_equal(held_out.images[5:9], expected[-20:][5:9])
 
 
 def test_stored_images_read_distant_rows_of_a_large_file(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Resuming runs: bit for bit, from the newest valid checkpoint, with the settings of the run."""
 
 import json
+import operator
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError, RunError
+from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume, train
 from ae_jax.system.tensorfile import read_tensors
 from faults.outcomes import run_outcome
@@ -166,13 +168,28 @@ def test_resume_without_a_valid_checkpoint_raises_an_error(copy: Path) -> None:
 
 
 def test_newest_checkpoints_and_the_best_one_are_kept(start: Callable[..., Path], tmp_path: Path) -> None:
-    run_dir = start(tmp_path / "run", epochs=9, learning_rate=0.3, keep=2)
-    _, lines = run_outcome(run_dir)
-    best = min(lines, key=lambda line: line[3])[1]
+    settings = {"epochs": 9, "learning_rate": 0.3, "keep": 2}
+    run_dir = start(tmp_path / "run", **settings, validation=13)
+    best = min(metrics_lines(run_dir), key=operator.itemgetter("validation_loss"))["step"]
     assert checkpoints(run_dir) == sorted({step(best), step(8 * STEPS), step(9 * STEPS)})
     assert best < 8 * STEPS  # at this learning rate, the loss increases again
+    without = start(tmp_path / "without", **settings)
+    assert checkpoints(without) == [step(8 * STEPS), step(9 * STEPS)]  # nothing is chosen by test error
     never = start(tmp_path / "never", epochs=2, checkpoint_every="0")
     assert checkpoints(never) == [step(2 * STEPS)]
+
+
+def test_validation_images_are_in_no_batch(digits: np.ndarray, tmp_path: Path) -> None:
+    params = []
+    for name, train_images, validation in (("all", digits, 40), ("fewer", digits[:-40], 0)):
+        np.savez(tmp_path / f"{name}.npz", x_train=train_images, x_test=digits[:10])
+        run_dir = start_run(tmp_path / name, tmp_path / f"{name}.npz", epochs=1, validation=validation)
+        params.append(ae_jax.load_model(run_dir).params)
+    assert jax.tree.all(jax.tree.map(np.array_equal, *params))
+    losses = [set(metrics_lines(tmp_path / name)[0]) for name in ("all", "fewer")]
+    assert losses[0] - losses[1] == {"validation_loss"}
+    with pytest.raises(InputError, match="--validation must be less than the 300 training images, not 300"):
+        start_run(tmp_path / "none", tmp_path / "all.npz", validation=300)
 
 
 def test_resume_removes_temporary_files_of_a_killed_process(copy: Path) -> None:

@@ -37,7 +37,7 @@ def begin() -> tuple[Program, Progress]:
 
 def train(program: Program, progress: Progress, num_steps: int) -> tuple[Program, Progress]:
     """Continue training until step `num_steps`."""
-    for current in train_segments(program, progress, 3, lambda state: 0.25, stop_every=1):
+    for current in train_segments(program, progress, 3, lambda state: {"test_loss": 0.25}, stop_every=1):
         if current.step == num_steps:
             return program, current
     raise AssertionError("the run has only 15 steps")

@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
 
 def test_sweep_writes_table_curves_member_weights_and_the_best_run(whole: Path) -> None:
     table = (whole / "table.md").read_text().splitlines()
-    assert table[0] == "| learning rate | weight decay | seeds | test MSE, mean ± std | best |"
+    assert table[0] == "| learning rate | weight decay | seeds | validation MSE, mean ± std | test MSE, mean ± std |"
     assert len(table) == 4
     assert (whole / "figures" / "curves.png").stat().st_size > 10_000
     last = metrics_lines(whole)[-1]["test_loss"]
@@ -52,13 +52,16 @@ def test_sweep_writes_table_curves_member_weights_and_the_best_run(whole: Path) 
         test_set = ae_jax.load_dataset(trained.config.dataset, "test")
         assert float(ae_jax.evaluate(state, test_set.images)["loss"]) == pytest.approx(loss, rel=1e-5)
     best = ae_jax.load_model(whole / "best").config
-    assert (best.learning_rate, best.seed) == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)][int(np.argmin(last))]
+    assert best.validation == 27  # a tenth of 270
+    lowest = int(np.argmin(metrics_lines(whole)[-1]["validation_loss"]))
+    assert (best.learning_rate, best.seed) == [(1e-3, 0), (1e-3, 1), (1e-2, 0), (1e-2, 1)][lowest]
 
 
 def test_best_run_matches_a_single_run_also_after_resuming(whole: Path, tmp_path: Path) -> None:
     best = shutil.copytree(whole / "best", tmp_path / "best")
     config = ae_jax.load_model(best).config
     settings = {"arch": "linear", "seed": config.seed, "learning_rate": config.learning_rate, "devices": "1"}
+    settings["validation"] = config.validation
     alone = train(TrainConfig(**settings, dataset=config.dataset, epochs=2, run_dir=str(tmp_path / "alone")))
 
     np.testing.assert_allclose(
@@ -126,12 +129,39 @@ def test_diverged_members_are_reported_and_excluded(own_images: Path, tmp_path: 
         sweep(SweepConfig(**settings, learning_rate=(1e38,), run_dir=str(tmp_path / "all")))
 
 
+def test_the_best_member_is_chosen_without_the_test_images(digits: np.ndarray, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (30, 28, 28, 1), np.uint8)
+    best = []
+    for name, test_images in {"digits": digits[:30], "noise": noise}.items():
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, x_train=digits[30:], x_test=test_images)
+        folder = sweep(SweepConfig(**SETTINGS, dataset=str(path), run_dir=str(tmp_path / name)))
+        config = ae_jax.load_model(folder / "best").config
+        best.append((config.learning_rate, config.seed))
+    assert best[0] == best[1]
+
+
+def test_without_validation_no_member_is_chosen(whole: Path, tmp_path: Path, capsys) -> None:
+    dataset = ae_jax.load_model(whole / "best").config.dataset
+    settings = SETTINGS | {"epochs": 1, "validation": 0}
+    folder = sweep(SweepConfig(**settings, dataset=dataset, run_dir=str(tmp_path / "run")))
+    assert "no member is chosen" in capsys.readouterr().out
+    assert not (folder / "best").exists()
+    assert "**" not in (folder / "table.md").read_text()
+
+
 def test_table_averages_only_members_that_did_not_diverge() -> None:
     config = SweepConfig(seeds=3, learning_rate=(1.0, 2.0), weight_decay=(0.0,))
-    table = rows(config, [0.1, 0.2, 0.3, 0.05, float("nan"), 0.07])
-    assert as_markdown(table).splitlines()[2:] == [
-        "| 1 | 0 | 3 | 0.20000 ± 0.10000 | 0.10000 |",
-        "| 2 | 0 | 2 (1 more diverged) | **0.06000 ± 0.01414** | 0.05000 |",
+    validation, test = [0.1, 0.2, 0.3, 0.05, float("nan"), 0.07], [0.01, 0.02, 0.03, 0.5, float("nan"), 0.7]
+    assert as_markdown(rows(config, validation, test)).splitlines() == [
+        "| learning rate | weight decay | seeds | validation MSE, mean ± std | test MSE, mean ± std |",
+        "|---|---|---|---|---|",
+        "| 1 | 0 | 3 | 0.20000 ± 0.10000 | 0.02000 ± 0.01000 |",
+        "| 2 | 0 | 2 (1 more diverged) | **0.06000 ± 0.01414** | **0.60000 ± 0.14142** |",
+    ]
+    assert as_markdown(rows(config, None, test)).splitlines()[2:] == [
+        "| 1 | 0 | 3 | 0.02000 ± 0.01000 |",
+        "| 2 | 0 | 2 (1 more diverged) | 0.60000 ± 0.14142 |",
     ]
 
 
@@ -144,6 +174,7 @@ def test_table_averages_only_members_that_did_not_diverge() -> None:
         ({"learning_rate": (-1.0,)}, "--learning-rate must be a finite number above 0, not -1.0"),
         ({"seed": 2**32 - 1, "seeds": 2}, r"--seed must be between 0 and 2\^32 - 1"),
         ({"at_once": 0}, "--at-once must be at least 1"),
+        ({"validation": -1}, "--validation must be at least 0"),
     ],
 )
 def test_invalid_sweep_settings_raise_an_error(settings: dict[str, object], message: str) -> None:
