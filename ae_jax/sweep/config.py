@@ -21,8 +21,7 @@ class SweepConfig(SharedConfig):
     devices: Devices = shared_setting("devices", help="devices that share the members; auto: all")
     validation: int | None = setting(
         None,
-        "training images to hold out, the last ones, for the choice of the best member (default: 5000, or a tenth if "
-        "there are fewer than 50,000)",
+        "training images to hold out, the last ones (default: 5000, or a tenth of fewer than 50,000)",
         "machine and data",
     )
     at_once: int | None = setting(
