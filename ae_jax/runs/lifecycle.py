@@ -116,9 +116,9 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         config = resumed_config(metadata, settings, kind.config_class)
         mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
         train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
-        metadata = with_dataset(metadata, train_set, test_set, folder)
+        now = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
-        run = Run(folder, config, metadata, train_set, test_set, validation_set)
+        run = Run(folder, config, now, train_set, test_set, validation_set)
         with _add_resume_hint(kind.script, folder):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
