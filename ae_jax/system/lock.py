@@ -55,7 +55,7 @@ def check_not_locked(folder: Path) -> None:
 
 
 def _open(folder: Path, mode: int) -> int:
-    """Open the lock file without following a symlink, whose target would be truncated, and without waiting at a FIFO."""
+    """Open the lock file; do not follow a symlink, whose target would be truncated, and do not wait at a FIFO."""
     path = folder / LOCK_FILE
     _check_regular(path)
     return os.open(path, mode | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0), 0o666)

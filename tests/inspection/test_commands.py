@@ -249,6 +249,16 @@ def test_unwritable_or_conflicting_output_paths_are_rejected_up_front(
     run_dir = str(untrained_run("linear"))
     with pytest.raises(ae_jax.InputError, match=r"there\.npy is not a writable directory"):
         visualize_run(VisualizeConfig(run_dir, out=str(tmp_path / "there.npy")))
+    with pytest.raises(ae_jax.InputError, match=r"--json and --figure are both a\.png"):
+        EvaluateConfig("runs/conv", json="a.png", figure="a.png")
+    (tmp_path / "there.png").touch()
+    for name in ("json", "figure"):
+        with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
+            EvaluateConfig("runs/conv", **{name: str(tmp_path / "there.png")})
+    (tmp_path / "map.png").write_bytes(b"kept")
+    with pytest.raises(ae_jax.InputError, match=r"map\.png already exists, and nothing is overwritten"):
+        visualize_run(VisualizeConfig(run_dir, out=str(tmp_path)))
+    assert {path.name for path in tmp_path.iterdir()} == {"there.npy", "there.png", "map.png"}
     with pytest.raises(ae_jax.InputError, match=r"--figure must end in \.png"):
         EvaluateConfig("runs/conv", figure="figure.txt")
     with pytest.raises(ae_jax.InputError, match="cannot be written"):
