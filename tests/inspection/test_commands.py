@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.system.tensorfile import write_tensors
 from ae_jax.training.losses import with_fixed_noise
+from tests.conftest import Script
 from tests.support.bad_array_files import bad_array_files
 from tests.support.commands import bad_input
 
@@ -280,6 +283,21 @@ def test_missing_run_directory_is_a_one_line_error(script: str, arguments: list[
     error = bad_input(script, *arguments)
     assert error == "error: none does not exist; give a run directory or one of its checkpoints.\n"
     assert not list(Path().iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files have to be Unicode here")
+def test_undecodable_names_of_run_and_data_are_printed_and_drawn_in_any_encoding(
+    run_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, data = (os.fsdecode(name) for name in (b"run\xff", b"own\xff.npy"))
+    own_images.rename(data)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    trained = run_script("train.py", "--arch", "linear", "--epochs", 1, "--dataset", data, "--run-dir", run_dir)
+    evaluated = run_script("evaluate.py", run_dir)
+    for result in (trained, evaluated):
+        assert (result.returncode, result.stderr) == (0, "")
+        assert r"run\udcff" in result.stdout
+    assert len(list(Path(run_dir, "figures").iterdir())) == 3
 
 
 def test_evaluate_writes_json_and_figure_and_prints_the_figure_path(
