@@ -70,10 +70,11 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 @contextlib.contextmanager
 def _path_in_errors(path: Path) -> Iterator[None]:
-    """Make every `OSError` name `path`: a failed write names no file, a failed rename names two."""
+    """Make every `OSError` of the system name `path`: a failed write names no file, a failed rename names two."""
     try:
         yield
     except OSError as error:
-        error.filename = str(path)
-        del error.filename2  # None would be part of the message: 'path' -> None
+        if error.errno is not None:  # else a file name would hide the message
+            error.filename = str(path)
+            del error.filename2  # None would be part of the message: 'path' -> None
         raise

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, reason
 from ae_jax.system.atomic import NO_FOLLOW
 
 try:
@@ -33,7 +33,7 @@ def lock(folder: Path) -> Iterator[None]:
     try:
         descriptor = _open(folder, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror}).") from error
+        raise InputError(f"{folder} cannot be written to ({reason(error)}); choose another directory.") from error
     try:
         _try_to_lock(descriptor, folder)
         with contextlib.suppress(OSError):  # the name is only for error messages, and the disk may be full
@@ -76,4 +76,4 @@ def _try_to_lock(descriptor: int, folder: Path) -> None:
         owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
         raise InputError(f"{folder} is in use by {owner}; wait until it ends, or choose another --run-dir.") from None
     except OSError as error:
-        _log.warning("%s cannot be locked (%s): make sure that no other process uses it.", folder, error.strerror)
+        _log.warning("%s cannot be locked (%s): make sure that no other process uses it.", folder, reason(error))

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ae_jax.errors import InputError, RunError
+from ae_jax.errors import InputError, RunError, reason
 from ae_jax.system.atomic import write_atomic
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
@@ -75,7 +75,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def _write_error(path: str | Path, error: OSError) -> RunError:
-    return RunError(f"{path} cannot be written ({error.strerror}); choose another file")
+    return RunError(f"{path} cannot be written ({reason(error)}); choose another file.")
 
 
 def _is_stream(path: str | Path) -> bool:

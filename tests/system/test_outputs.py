@@ -23,6 +23,20 @@ def test_a_new_file_is_written_and_an_existing_one_refused_before_and_after_the_
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("error", "words"), [(OSError("words alone"), "words alone"), (OSError(28, "No space", "a", None, "b"), "No space")]
+)
+def test_a_failed_write_says_why(error: OSError, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "replace", fail)
+    for write in (write_output, replace_output):
+        with pytest.raises(RunError, match=rf"new\.json cannot be written \({words}\); choose another file\.$"):
+            write(tmp_path / "new.json", b"content")
+    assert not list(tmp_path.iterdir())
+
+
 @posix
 def test_the_target_of_a_symlink_is_created_once_and_the_link_stays(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
