@@ -15,6 +15,7 @@ from ae_jax import __version__
 from ae_jax.config import GROUPS
 from ae_jax.errors import InputError, RunError
 from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
+from ae_jax.system.home import matplotlib_dir
 from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
 from ae_jax.system.terminal import make_streams_safe, one_line
 
@@ -90,7 +91,8 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     log.setLevel(logging.INFO)
     log.propagate = False  # TFDS's absl gives the root logger a handler of its own
     try:
-        command()
+        with matplotlib_dir():
+            command()
         sys.stdout.flush()
     except InputError as error:
         _exit_now(2, f"error: {error}")
