@@ -15,7 +15,9 @@ from ae_jax import __version__
 from ae_jax.config import GROUPS
 from ae_jax.errors import InputError, RunError
 from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
+from ae_jax.system.home import matplotlib_dir
 from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
+from ae_jax.system.terminal import make_streams_safe, one_line
 
 Config = TypeVar("Config")
 
@@ -82,14 +84,15 @@ def parse_training(
 
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    make_streams_safe()
     raise_on_signals()
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a log shows each epoch as it ends
     log = logging.getLogger("ae_jax")
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)
     log.propagate = False  # TFDS's absl gives the root logger a handler of its own
     try:
-        command()
+        with matplotlib_dir():
+            command()
         sys.stdout.flush()
     except InputError as error:
         _exit_now(2, f"error: {error}")
@@ -106,7 +109,7 @@ def _exit_now(code: int, message: str = "") -> NoReturn:
     """Exit without Python's shutdown, which takes 0.4 s: XLA's threads may be busy, and other processes may wait."""
     ignore_signals()
     with contextlib.suppress(OSError):
-        print(message, end="\n" if message else "", file=sys.stderr)
+        print(one_line(message), end="\n" if message else "", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # nobody reads the stream, or its disk is full
             stream.flush()
@@ -117,7 +120,7 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser with one-line errors, without the usage above them."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}. Try --help.\n")
+        self.exit(2, f"error: {one_line(message)}. Try --help.\n")
 
 
 def _make_parser(config_class: Any, description: str) -> tuple[_Parser, dict[str, argparse._ArgumentGroup]]:

@@ -15,3 +15,8 @@ class RunError(RuntimeError):
 
 class DivergedError(RunError):
     """A non-finite loss or parameter."""
+
+
+def reason(error: OSError) -> str:
+    """The system's words for an error, or, where a library has raised it with words alone, those."""
+    return error.strerror or str(error)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]
@@ -18,9 +19,19 @@ _MAX_COLUMNS = 10
 
 def figure_bytes(figure: Figure, suffix: str) -> bytes:
     """Encode a figure in the file format of `suffix`, such as `.png`."""
+    _draw_text_literally(figure)
     content = io.BytesIO()
     figure.savefig(content, format=suffix.removeprefix("."))
     return content.getvalue()
+
+
+def _draw_text_literally(figure: Figure) -> None:
+    """Escape what is not printable, and start no formula at a dollar sign: titles contain names of files."""
+    for text in figure.findobj(Text):
+        content = text.get_text()
+        text.set_text("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in content))
+        if "$" in content and "mathdefault" not in content:  # tick labels are formulas of matplotlib's
+            text.set_parse_math(False)
 
 
 def reconstruction_figure(

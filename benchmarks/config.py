@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from ae_jax.config import setting
 from ae_jax.errors import InputError
-from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
+from ae_jax.system.outputs import FIGURE_SUFFIXES, check_distinct, check_output
 
 Part: TypeAlias = Literal["all", "steps", "growth", "quality", "scaling", "process", "convolutions"]
 
@@ -30,3 +30,4 @@ class BenchmarkConfig:
             check_output(self.json, "--json")
         if self.figure:
             check_output(self.figure, "--figure", FIGURE_SUFFIXES)
+        check_distinct({"--json": self.json, "--figure": self.figure})

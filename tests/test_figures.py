@@ -3,7 +3,7 @@ import io
 import numpy as np
 from matplotlib.figure import Figure
 
-from ae_jax.figures import loss_figure, reconstruction_figure
+from ae_jax.figures import figure_bytes, loss_figure, reconstruction_figure
 
 
 def texts(figure: Figure) -> str:
@@ -25,6 +25,18 @@ def test_reconstruction_figure_shows_originals_above_reconstructions(digits: np.
     np.testing.assert_array_equal(shown(figure, row=1), recons[..., 0])
     assert figure.axes[0].get_images()[0].get_clim() == (0, 1)
     assert texts(figure).split() == ["conv", "on", "glyphs", "original", "reconstruction"]
+
+
+def test_a_title_with_characters_that_no_font_has_and_with_dollar_signs_is_drawn(digits: np.ndarray) -> None:
+    images = (digits[:1] / 255).astype(np.float32)
+    for title, drawn in {
+        "own\udcff.npy": "own\\udcff.npy",
+        "\x1b[2J": "\\x1b[2J",
+        r"$\no_such$": r"$\no_such$",
+    }.items():
+        figure = reconstruction_figure(images, images, title)
+        assert figure_bytes(figure, ".png").startswith(b"\x89PNG")
+        assert figure.get_suptitle() == drawn
 
 
 def test_reconstruction_figure_wraps_many_images_and_accepts_a_single_one(digits: np.ndarray) -> None:

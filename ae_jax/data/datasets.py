@@ -80,10 +80,10 @@ def open_dataset(
     """Open a split as `load_dataset` does, but read the images of a `.npy` file only when they are indexed."""
     if split not in get_args(Split):
         raise InputError(f"unknown split {split!r}; choose train or test.")
-    folder, manual = _folders(data_dir, manual_dir)
-    name = find_dataset(name, data_dir=folder, manual_dir=manual)
+    name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
     if _is_array_file(name):
-        return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
+        return OpenDataset(name, *read_array_file(_expanded(name, "--dataset"), split))
+    folder, manual = _folders(data_dir, manual_dir)
     make = _draw if name == "glyphs" else functools.partial(_read_tfds, name, folder, manual)
     return OpenDataset(name, *_load_cached(_cache_file(folder, name, split), functools.partial(make, split)))
 
@@ -139,7 +139,12 @@ def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: Pat
 
 def is_prepared(name: str, *, data_dir: PathLike | None = None) -> bool:
     """Whether a dataset of `TFDS_DATASETS` is prepared or cached in `data_dir`."""
-    folder, _ = _folders(data_dir, None)
+    try:
+        folder, _ = _folders(data_dir, None)
+    except InputError:
+        if data_dir:
+            raise
+        return False  # there is no home directory for the default
     if all(_cache_file(folder, name, split).exists() for split in get_args(Split)):
         return True
     if not (folder / name).is_dir():  # avoids importing TFDS
@@ -201,4 +206,11 @@ def _is_array_file(name: str) -> bool:
 def _folders(data_dir: PathLike | None, manual_dir: PathLike | None) -> tuple[Path, Path | None]:
     data = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     manual = manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
-    return Path(data).expanduser(), Path(manual).expanduser() if manual else None
+    return _expanded(data, "--data-dir"), _expanded(manual, "--manual-dir") if manual else None
+
+
+def _expanded(path: PathLike, flag: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} is in a home directory that does not exist; pass another {flag}.") from error

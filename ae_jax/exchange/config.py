@@ -22,7 +22,7 @@ class ConvertConfig:
 
     def __post_init__(self) -> None:
         if self.direction == "to-torch":
-            check_output(self.target, "the output file", (".safetensors",), replace=False)
+            check_output(self.target, "the output file", (".safetensors",))
 
 
 @dataclasses.dataclass(frozen=True)

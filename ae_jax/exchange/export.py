@@ -12,7 +12,7 @@ from jax import export as jax_export
 from jax import lax
 from jax import numpy as jnp
 
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, reason
 from ae_jax.exchange.config import ExportConfig
 from ae_jax.models.autoencoders import PooledCode
 from ae_jax.runs.load import TrainedModel, load_model
@@ -33,7 +33,7 @@ def export_run(config: ExportConfig) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be created ({error.strerror}); choose another directory.") from error
+        raise InputError(f"{folder} cannot be created ({reason(error)}); choose another directory.") from error
     for name, exported in export_model(trained).items():
         write_output(folder / f"{name}.stablehlo", bytes(exported.serialize()))
         arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))

@@ -1,12 +1,11 @@
 """Settings of the commands that inspect a trained model."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from ae_jax.config import argument, setting, shared_setting
 from ae_jax.errors import InputError
-from ae_jax.system.outputs import FIGURE_SUFFIXES, check_output
+from ae_jax.system.outputs import FIGURE_SUFFIXES, check_distinct, check_output
 
 _ARRAYS = (".npy", ".npz")
 _RUN = "run directory (its newest valid checkpoint) or a checkpoint"
@@ -32,6 +31,7 @@ class EvaluateConfig:
             check_output(self.json, "--json")
         if self.figure:
             check_output(self.figure, "--figure", FIGURE_SUFFIXES)
+        check_distinct({"--json": self.json, "--figure": self.figure})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,8 +60,7 @@ class ReconstructConfig:
         if not self.out and not self.codes:
             raise InputError("nothing to write; give --out, --codes or both.")
         if self.out:
-            check_output(self.out, "--out", (*_ARRAYS, *FIGURE_SUFFIXES), replace=False)
+            check_output(self.out, "--out", (*_ARRAYS, *FIGURE_SUFFIXES))
         if self.codes:
-            check_output(self.codes, "--codes", _ARRAYS, replace=False)
-        if self.out and self.codes and Path(self.out).absolute() == Path(self.codes).absolute():
-            raise InputError(f"--out and --codes are both {self.out}; give two different files.")
+            check_output(self.codes, "--codes", _ARRAYS)
+        check_distinct({"--out": self.out, "--codes": self.codes})

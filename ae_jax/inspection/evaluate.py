@@ -10,7 +10,7 @@ from ae_jax.inspection.config import EvaluateConfig
 from ae_jax.inspection.evaluation import evaluate_model
 from ae_jax.inspection.evaluation_figure import evaluation_figure
 from ae_jax.runs.load import load_model
-from ae_jax.system.outputs import check_output_dir, write_output
+from ae_jax.system.outputs import check_output_dir, replace_output, write_output
 
 _METRICS = {  # key in the summary -> title in the tables, format
     "mse": ("MSE", ".5f"),
@@ -36,7 +36,8 @@ def evaluate_run(config: EvaluateConfig) -> None:
     print(f"{trained.checkpoint}, step {trained.step:,}\n\n{evaluation_table(summary)}\n")
     if config.json:
         write_output(config.json, (json.dumps(summary, indent=2) + "\n").encode())
-    write_output(path, figure_bytes(evaluation_figure(evaluation), path.suffix))
+    write = write_output if config.figure else replace_output
+    write(path, figure_bytes(evaluation_figure(evaluation), path.suffix))
     print(f"Figure: {path}")
 
 

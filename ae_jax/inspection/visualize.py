@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from ae_jax.inspection.latent_figures import code_images_figure, principal_axes,
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
 from ae_jax.runs.load import TrainedModel, load_model
-from ae_jax.system.outputs import check_output_dir, write_output
+from ae_jax.system.outputs import check_output, check_output_dir, replace_output, write_output
 from ae_jax.types import HostImages, HostLabels
 
 _NUM_POINTS = 4000  # in the scatter plot
@@ -38,11 +39,14 @@ def visualize_run(config: VisualizeConfig) -> None:
     """Draw every figure and print its path.
 
     Raises:
-      InputError: the run or the data cannot be read.
+      InputError: the run or the data cannot be read, or `config.out` already has a figure.
       RunError: a figure cannot be written.
     """
     trained = load_model(config.run)
     check_output_dir(Path(config.out) if config.out else trained.figure_path("").parent)
+    if config.out and os.path.isdir(config.out):
+        for name in _FIGURES:
+            check_output(Path(config.out) / f"{name}.png", "--out")
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
     name = trained.find_dataset(config.dataset, **folders)
     test_set = load_dataset(name, "test", **folders)
@@ -50,7 +54,8 @@ def visualize_run(config: VisualizeConfig) -> None:
         raise InputError(f"{name} has only one test image; give a dataset with at least two.")
     for name, figure in figures(trained, test_set):
         path = Path(config.out) / f"{name}.png" if config.out else trained.figure_path(name)
-        write_output(path, figure_bytes(figure, ".png"))
+        write = write_output if config.out else replace_output
+        write(path, figure_bytes(figure, ".png"))
         print(path)
 
 

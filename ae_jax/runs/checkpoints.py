@@ -12,7 +12,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
@@ -68,7 +68,7 @@ def latest_checkpoint(folder: PathLike) -> Path | None:
         except DamagedFileError as error:
             _log.warning("%s It is skipped.", error)
         except OSError as error:
-            _log.warning("%s cannot be read (%s). It is skipped.", path, error.strerror)
+            _log.warning("%s cannot be read (%s). It is skipped.", path, reason(error))
     if paths:
         raise InputError(f"no checkpoint in {paths[0].parent} is valid; start a new run.")
     return None

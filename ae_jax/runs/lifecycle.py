@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, open_splits
-from ae_jax.errors import DivergedError, InputError, RunError
+from ae_jax.errors import DivergedError, InputError, RunError, reason
 from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
 from ae_jax.runs.checkpoints import (
@@ -245,7 +245,7 @@ def _add_resume_hint(script: str, run_dir: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         what = error.filename or "the output"
-        raise RunError(f"{what} cannot be written ({error.strerror}). {_resume_hint(script, run_dir)}") from error
+        raise RunError(f"{what} cannot be written ({reason(error)}). {_resume_hint(script, run_dir)}") from error
 
 
 def _resume_hint(script: str, run_dir: Path) -> str:

@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import dataset_title, find_dataset
-from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models.autoencoders import Autoencoder
 from ae_jax.runs.checkpoints import latest_checkpoint
 from ae_jax.runs.metadata import Metadata, config_from_metadata
@@ -65,7 +65,7 @@ def load_model(path: PathLike) -> TrainedModel:
     except DamagedFileError as error:
         raise DamagedFileError(f"{error} Give a run directory or one of its checkpoints.") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a run directory or a checkpoint.") from error
+        raise InputError(f"{path} cannot be read ({reason(error)}); give a run directory or a checkpoint.") from error
     if "sweep" in info:
         raise InputError(f"{path} is a sweep; give its directory best, or one of the files in its directory members.")
     if "record" not in info:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, reason
 from ae_jax.runs.progress import EpochMetricsOf
 from ae_jax.system.atomic import append_line, remove_temporaries, sync_directory, write_atomic
 from ae_jax.system.lock import LOCK_FILE, check_not_locked, lock
@@ -33,7 +33,7 @@ def check_run_dir_is_free(path: Path) -> None:
     except NotADirectoryError:
         raise InputError(f"{path} is not a directory; choose another --run-dir.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); choose another --run-dir.") from error
+        raise InputError(f"{path} cannot be read ({reason(error)}); choose another --run-dir.") from error
     if holds_run(path):
         check_not_locked(path)
         raise InputError(f"{path} already holds a run, and nothing is overwritten; use --resume or another --run-dir.")

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 ABANDONED_SECONDS = 3600.0  # age of the last write after which no process can still be writing a temporary file
 
 
@@ -14,11 +16,11 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
       OSError: the write failed; `path` is unchanged and the temporary file removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with _path_in_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(temporary, content, os.O_TRUNC)
+            _write(temporary, content, os.O_CREAT | os.O_EXCL | NO_FOLLOW)
             os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -30,7 +32,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 def append_line(path: Path, line: str) -> None:
     """Append a line to a file and fsync it; an interrupted write may leave part of the line."""
     with _path_in_errors(path):
-        _write(path, (line + "\n").encode(), os.O_APPEND)
+        _write(path, (line + "\n").encode(), os.O_CREAT | os.O_APPEND)
 
 
 def remove_temporaries(folder: Path, *, older_than: float = float("inf")) -> None:
@@ -40,7 +42,7 @@ def remove_temporaries(folder: Path, *, older_than: float = float("inf")) -> Non
     """
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
-            if path.stat().st_mtime < older_than:
+            if path.lstat().st_mtime < older_than:
                 path.unlink()
 
 
@@ -56,7 +58,7 @@ def sync_directory(folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | mode | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(path, os.O_WRONLY | mode | getattr(os, "O_BINARY", 0), 0o666)
     try:
         remaining = memoryview(content)
         while remaining:
@@ -68,9 +70,11 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 @contextlib.contextmanager
 def _path_in_errors(path: Path) -> Iterator[None]:
-    """Make every `OSError` name `path`: a failed write names no file, a failed rename names two."""
+    """Make every `OSError` of the system name `path`: a failed write names no file, a failed rename names two."""
     try:
         yield
     except OSError as error:
-        error.filename, error.filename2 = str(path), None
+        if error.errno is not None:  # else a file name would hide the message
+            error.filename = str(path)
+            del error.filename2  # None would be part of the message: 'path' -> None
         raise

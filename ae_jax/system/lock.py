@@ -4,10 +4,12 @@ import contextlib
 import logging
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, reason
+from ae_jax.system.atomic import NO_FOLLOW
 
 try:
     import fcntl
@@ -25,12 +27,13 @@ def lock(folder: Path) -> Iterator[None]:
     """Lock `folder` for the duration of the block; the OS releases the lock if the process dies.
 
     Raises:
-      InputError: another process, named in the message, holds the lock, or `folder` is not writable.
+      InputError: another process, named in the message, holds the lock, `folder` is not writable, or the lock file is
+        a symlink or another special file.
     """
     try:
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = _open(folder, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written to ({error.strerror}).") from error
+        raise InputError(f"{folder} cannot be written to ({reason(error)}); choose another directory.") from error
     try:
         _try_to_lock(descriptor, folder)
         with contextlib.suppress(OSError):  # the name is only for error messages, and the disk may be full
@@ -44,11 +47,24 @@ def lock(folder: Path) -> Iterator[None]:
 def check_not_locked(folder: Path) -> None:
     """Raise `InputError` if another process holds the lock on `folder`."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDONLY)
+        descriptor = _open(folder, os.O_RDONLY)
         try:
             _try_to_lock(descriptor, folder)
         finally:
             os.close(descriptor)
+
+
+def _open(folder: Path, mode: int) -> int:
+    """Open the lock file; do not follow a symlink, whose target would be truncated, and do not wait at a FIFO."""
+    path = folder / LOCK_FILE
+    _check_regular(path)
+    return os.open(path, mode | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
+def _check_regular(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise InputError(f"{path} is not a regular file; delete it or choose another --run-dir.")
 
 
 def _try_to_lock(descriptor: int, folder: Path) -> None:
@@ -60,4 +76,4 @@ def _try_to_lock(descriptor: int, folder: Path) -> None:
         owner = os.read(descriptor, 1000).decode(errors="replace") or "another process"
         raise InputError(f"{folder} is in use by {owner}; wait until it ends, or choose another --run-dir.") from None
     except OSError as error:
-        _log.warning("%s cannot be locked (%s): make sure that no other process uses it.", folder, error.strerror)
+        _log.warning("%s cannot be locked (%s): make sure that no other process uses it.", folder, reason(error))

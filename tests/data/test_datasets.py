@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ae_jax
+from ae_jax.data.datasets import is_prepared
 from tests.conftest import use_proxy
 
 
@@ -64,6 +65,36 @@ def test_unwritable_data_directory_raises_an_error_naming_it(tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("environment", "offline")
+def test_without_a_home_directory_only_paths_in_it_are_refused(
+    own_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwd = pytest.importorskip("pwd", reason="needs the user database of Unix")
+
+    def unknown(user: object) -> None:
+        raise KeyError
+
+    for name in ("HOME", "TFDS_DATA_DIR", "AE_JAX_MANUAL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(pwd, "getpwnam", unknown)
+    assert len(ae_jax.load_dataset(str(own_images)).images) > 0
+    assert not is_prepared("fashion_mnist")
+    for message, arguments in {
+        "~/own.npy is in a home directory that does not exist; pass another --dataset": ("~/own.npy", {}),
+        "~/tensorflow_datasets is in a home .*; pass another --data-dir": ("auto", {}),
+        "~x/data is in a home .*; pass another --data-dir": ("glyphs", {"data_dir": "~x/data"}),
+        "~x/files is in a home .*; pass another --manual-dir": (
+            "mnist",
+            {"data_dir": tmp_path, "manual_dir": "~x/files"},
+        ),
+    }.items():
+        name, folders = arguments
+        with pytest.raises(ae_jax.InputError, match=message):
+            ae_jax.load_dataset(name, **folders)
+    with pytest.raises(ae_jax.InputError, match="~x is in a home"):
+        is_prepared("mnist", data_dir="~x")
+
+
 def test_auto_falls_back_to_glyphs_offline_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
     assert "using the built-in GLYPHS" in caplog.text

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
 from ae_jax.system.tensorfile import write_tensors
 from ae_jax.training.losses import with_fixed_noise
+from tests.conftest import Script
 from tests.support.bad_array_files import bad_array_files
 from tests.support.commands import bad_input
 
@@ -249,6 +252,16 @@ def test_unwritable_or_conflicting_output_paths_are_rejected_up_front(
     run_dir = str(untrained_run("linear"))
     with pytest.raises(ae_jax.InputError, match=r"there\.npy is not a writable directory"):
         visualize_run(VisualizeConfig(run_dir, out=str(tmp_path / "there.npy")))
+    with pytest.raises(ae_jax.InputError, match=r"--json and --figure are both a\.png"):
+        EvaluateConfig("runs/conv", json="a.png", figure="a.png")
+    (tmp_path / "there.png").touch()
+    for name in ("json", "figure"):
+        with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
+            EvaluateConfig("runs/conv", **{name: str(tmp_path / "there.png")})
+    (tmp_path / "map.png").write_bytes(b"kept")
+    with pytest.raises(ae_jax.InputError, match=r"map\.png already exists, and nothing is overwritten"):
+        visualize_run(VisualizeConfig(run_dir, out=str(tmp_path)))
+    assert {path.name for path in tmp_path.iterdir()} == {"there.npy", "there.png", "map.png"}
     with pytest.raises(ae_jax.InputError, match=r"--figure must end in \.png"):
         EvaluateConfig("runs/conv", figure="figure.txt")
     with pytest.raises(ae_jax.InputError, match="cannot be written"):
@@ -270,6 +283,21 @@ def test_missing_run_directory_is_a_one_line_error(script: str, arguments: list[
     error = bad_input(script, *arguments)
     assert error == "error: none does not exist; give a run directory or one of its checkpoints.\n"
     assert not list(Path().iterdir())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files have to be Unicode here")
+def test_undecodable_names_of_run_and_data_are_printed_and_drawn_in_any_encoding(
+    run_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, data = (os.fsdecode(name) for name in (b"run\xff", b"own\xff.npy"))
+    own_images.rename(data)
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    trained = run_script("train.py", "--arch", "linear", "--epochs", 1, "--dataset", data, "--run-dir", run_dir)
+    evaluated = run_script("evaluate.py", run_dir)
+    for result in (trained, evaluated):
+        assert (result.returncode, result.stderr) == (0, "")
+        assert r"run\udcff" in result.stdout
+    assert len(list(Path(run_dir, "figures").iterdir())) == 3
 
 
 def test_evaluate_writes_json_and_figure_and_prints_the_figure_path(

@@ -116,6 +116,7 @@ def test_small_benchmark_prints_a_table_and_writes_json_and_figure(benchmark_scr
     assert 0 < ours["min_ms"] <= ours["median_ms"]
     assert f"| plain flax | {plain['min_ms']:.2f} |" in result.stdout
     assert image.imread("out.png").ndim == 3
+    assert "out.json already exists, and nothing is overwritten" in bad_input("benchmark.py", "--json", "out.json")
 
 
 BAD_ARGUMENTS = {

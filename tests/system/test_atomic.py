@@ -25,8 +25,24 @@ def test_failed_write_keeps_the_old_file_and_names_it(tmp_path: Path, monkeypatc
     with pytest.raises(OSError, match="No space left") as error:
         write_atomic(path, b"second")
     assert error.value.filename == str(path)
+    assert str(error.value) == f"[Errno 28] No space left on device: {str(path)!r}"
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_files_have_names_that_cannot_be_guessed_and_follow_no_symlink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "victim").write_bytes(b"kept")
+    monkeypatch.setattr("secrets.token_hex", lambda n: "guess")
+    (tmp_path / ".file.guess.tmp").symlink_to("victim")
+    with pytest.raises(FileExistsError):
+        write_atomic(tmp_path / "file", b"content")
+    monkeypatch.undo()
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to("victim")
+    write_atomic(tmp_path / "file", b"content")
+    assert (tmp_path / "victim").read_bytes() == b"kept"
+    assert not (tmp_path / "file").is_symlink()
 
 
 def test_lines_are_appended(tmp_path: Path) -> None:

@@ -31,3 +31,20 @@ def test_missing_directory_is_not_locked_and_cannot_be(tmp_path: Path) -> None:
     check_not_locked(tmp_path / "missing")
     with pytest.raises(InputError, match="missing cannot be written"), lock(tmp_path / "missing"):
         pass
+
+
+@pytest.mark.parametrize("kind", ["symlink", "dangling", "fifo", "directory"])
+def test_a_lock_file_that_is_not_a_regular_file_is_refused_and_left_alone(kind: str, tmp_path: Path) -> None:
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    folder.mkdir()
+    if kind == "symlink":
+        victim.write_bytes(b"kept")
+    make = {"fifo": os.mkfifo, "directory": os.mkdir}.get(kind, lambda path: os.symlink(victim, path))
+    make(folder / ".lock")
+    message = r"run/\.lock is not a regular file; delete it or choose another --run-dir\."
+    with pytest.raises(InputError, match=message), lock(folder):
+        pass
+    with pytest.raises(InputError, match=message):
+        check_not_locked(folder)
+    assert victim.exists() == (kind == "symlink")
+    assert not victim.exists() or victim.read_bytes() == b"kept"

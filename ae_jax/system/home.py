@@ -1,0 +1,26 @@
+"""Commands without a home directory."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def matplotlib_dir() -> Iterator[None]:
+    """Without a home directory, give matplotlib a temporary one for the block: some versions do not start without."""
+    if "MPLCONFIGDIR" in os.environ or _has_home():
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MPLCONFIGDIR"] = folder
+        yield
+
+
+def _has_home() -> bool:
+    try:
+        Path.home()
+    except RuntimeError:
+        return False
+    return True

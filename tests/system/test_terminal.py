@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.usefixtures("environment")
+ENCODINGS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+posix = pytest.mark.skipif(os.name != "posix", reason="closes descriptors with a shell")
+
+
+def run(body: str, redirections: str = "", **environment: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command with this body."""
+    program = (
+        "import logging, sys\n"
+        "from ae_jax.cli import run_command\n"
+        "from ae_jax.errors import InputError\n"
+        f"def main():\n    {body}\n"
+        "run_command(main)"
+    )
+    command = ["sh", "-c", f'exec "$0" "$@" {redirections}'] if redirections else []
+    return _outcome([*command, sys.executable, "-c", program], environment)
+
+
+def _outcome(command: list[str], environment: dict[str, str]) -> tuple[int, str, str]:
+    result = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **environment})
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_characters_that_the_encoding_lacks_are_escaped(encoding: str) -> None:
+    outcome = run(r"print('5 \u2192 6, \xe9, \udcff')", **ENCODINGS[encoding])
+    assert outcome == (0, "5 \\u2192 6, \\xe9, \\udcff\n", "")
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.py")))
+def test_help_is_printed_in_any_encoding(script: str, encoding: str) -> None:
+    code, output, errors = _outcome([sys.executable, str(ROOT / "scripts" / script), "--help"], ENCODINGS[encoding])
+    assert (code, errors) == (0, "")
+    assert "--help" in output
+
+
+def test_undecodable_names_are_printed_and_other_text_is_left_as_it_is() -> None:
+    body = r"print('5 \u2192 6\t\xe9 \udcff'); raise InputError('\udcff')"
+    assert run(body, PYTHONIOENCODING="utf-8") == (2, "5 \u2192 6\t\xe9 \\udcff\n", "error: \\udcff\n")
+
+
+def test_control_characters_never_reach_the_terminal() -> None:
+    evil = r"'a\x1b[2J\x9b1m\x07\rb'"
+    body = f"print({evil}); logging.getLogger('ae_jax').warning({evil}); raise InputError({evil} + '\\nc')"
+    shown = "a\\x1b[2J\\x9b1m\\x07\\x0db"
+    assert run(body) == (2, f"{shown}\n", f"{shown}\nerror: {shown}\\nc\n")
+
+
+def test_progress_bars_still_return_to_the_start_of_the_line() -> None:
+    code, output, errors = run("from tqdm import tqdm; list(tqdm(range(3))); tqdm.write('done')")
+    assert (code, output) == (0, "done\n")
+    assert errors.startswith("\r")
+    assert "\\x" not in errors
+
+
+@posix
+@pytest.mark.parametrize(
+    ("redirections", "output", "errors"),
+    [(">&-", "", "error: bad.\n"), ("2>&-", "started\n", ""), (">&- 2>&-", "", ""), ("<&- >&- 2>&-", "", "")],
+)
+def test_closed_streams_do_not_change_the_exit_code(redirections: str, output: str, errors: str) -> None:
+    assert run("print('started')", redirections) == (0, output, "")
+    assert run("print('started'); raise InputError('bad.')", redirections) == (2, output, errors)
+
+
+@posix
+def test_a_file_never_gets_the_descriptor_of_a_closed_stream(tmp_path: Path) -> None:
+    body = (
+        f"sys.stdin = open({str(tmp_path / 'file')!r}, 'w'); raise InputError() if sys.stdin.fileno() > 2 else KeyError"
+    )
+    assert run(body, "<&- >&- 2>&-")[0] == 2
