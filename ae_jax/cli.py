@@ -16,7 +16,7 @@ from ae_jax.config import GROUPS
 from ae_jax.errors import InputError, RunError
 from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
 from ae_jax.system.home import matplotlib_dir
-from ae_jax.system.signals import Interrupted, ignore_signals, raise_on_signals
+from ae_jax.system.signals import Interrupted, exit_on_signals, ignore_signals
 from ae_jax.system.terminal import make_streams_safe, one_line
 
 Config = TypeVar("Config")
@@ -85,7 +85,7 @@ def parse_training(
 def run_command(command: Callable[[], object]) -> NoReturn:
     """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     make_streams_safe()
-    raise_on_signals()
+    exit_on_signals()
     log = logging.getLogger("ae_jax")
     log.addHandler(logging.StreamHandler(sys.stderr))
     log.setLevel(logging.INFO)

@@ -1,5 +1,10 @@
 """Compare the training speed with plain flax and PyTorch: python scripts/benchmark.py --figure benchmark.png."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 import sys
 from pathlib import Path
 

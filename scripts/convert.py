@@ -1,5 +1,10 @@
 """Convert weights to PyTorch and back: python scripts/convert.py to-torch runs/conv conv.safetensors."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse, run_command
 from ae_jax.exchange.config import ConvertConfig
 

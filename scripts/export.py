@@ -4,6 +4,11 @@ python -c "import jax, numpy as np; from jax import export
 print(export.deserialize(open('exported/encode.stablehlo', 'rb').read()).call(np.zeros((5, 28, 28, 1), 'float32')))"
 """
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse, run_command
 from ae_jax.exchange.config import ExportConfig
 

@@ -1,5 +1,10 @@
 """Inject faults into training runs and check the outcome: python scripts/faults.py."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 import sys
 from pathlib import Path
 

@@ -1,5 +1,10 @@
 """Encode and decode your own images: python scripts/reconstruct.py runs/conv digits.npy --out digits.png."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse, run_command
 from ae_jax.inspection.config import ReconstructConfig
 

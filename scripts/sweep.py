@@ -1,5 +1,10 @@
 """Train a sweep over seeds and hyperparameters: python scripts/sweep.py --seeds 8 --learning-rate 1e-3 3e-3 1e-2."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse_training, run_command
 from ae_jax.sweep.config import SweepConfig
 

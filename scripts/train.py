@@ -1,5 +1,10 @@
 """Train an autoencoder: python scripts/train.py --arch conv."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse_training, run_command
 from ae_jax.config import TrainConfig, fast
 

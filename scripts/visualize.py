@@ -1,5 +1,10 @@
 """Draw the latent space of a run: python scripts/visualize.py runs/conv."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 from ae_jax.cli import parse, run_command
 from ae_jax.inspection.config import VisualizeConfig
 

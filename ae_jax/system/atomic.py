@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from ae_jax.system.signals import uninterrupted
+
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # Windows has no such flag
 ABANDONED_SECONDS = 3600.0  # age of the last write after which no process can still be writing a temporary file
 
@@ -17,7 +19,7 @@ def write_atomic(path: Path, content: bytes) -> None:
       OSError: the write failed; `path` is unchanged and the temporary file removed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    with _path_in_errors(path):
+    with uninterrupted(), _path_in_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(temporary, content, os.O_CREAT | os.O_EXCL | NO_FOLLOW)
@@ -31,7 +33,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 def append_line(path: Path, line: str) -> None:
     """Append a line to a file and fsync it; an interrupted write may leave part of the line."""
-    with _path_in_errors(path):
+    with uninterrupted(), _path_in_errors(path):
         _write(path, (line + "\n").encode(), os.O_CREAT | os.O_APPEND)
 
 

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HANDLER_TIMEOUT_SECONDS = 1.0  # Python runs its handlers only after a call into compiled code returns
@@ -22,7 +22,10 @@ class Interrupted(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Defer the first signal in this block; a second one raises `Interrupted` immediately.
+    """Defer the first signal in this block.
+
+    A second one raises `Interrupted`. In scripts it ends the process, as does a first one that the block did not obey
+    by an exception, at its end.
 
     Yields:
       A function that returns the pending signal or None; outside the main thread, which alone receives signals, None.
@@ -31,6 +34,8 @@ def deferred() -> Iterator[Callable[[], int | None]]:
 
     def defer(signum: int, frame: types.FrameType | None) -> None:
         _handler_ran.set()
+        if pending and previous[signum] is _exit:
+            _exit_now(signum)
         if pending:
             raise Interrupted(signum)
         pending.append(signum)
@@ -38,7 +43,7 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    previous = {signum: signal.signal(signum, defer) for signum in HANDLED_SIGNALS}
+    previous: dict[int, Any] = {signum: signal.signal(signum, defer) for signum in HANDLED_SIGNALS}
     _is_deferring.set()
     try:
         yield lambda: pending[0] if pending else None
@@ -46,21 +51,38 @@ def deferred() -> Iterator[Callable[[], int | None]]:
         _is_deferring.clear()
         for signum, handler in previous.items():
             signal.signal(signum, handler)
+    if pending and previous[pending[0]] is _exit:
+        _exit_now(pending[0])
 
 
-def raise_on_signals() -> None:
-    """Make signals raise `Interrupted` outside `deferred`; during a long compilation they end the process.
+def exit_on_signals() -> None:
+    """Make signals end the process, except within `deferred`; within `uninterrupted`, at its end.
 
-    For scripts only: this installs process-wide signal handlers and starts a watchdog thread.
+    For scripts only: this installs process-wide signal handlers and starts a watchdog thread. Handlers that raise are
+    not enough: Python ignores exceptions in callbacks, such as JAX's in garbage collections, and the signal is lost.
     """
+    if signal.getsignal(signal.SIGTERM) is _exit:
+        return
     for signum in HANDLED_SIGNALS:  # SIGINT too: background jobs of a shell inherit that it is ignored
-        signal.signal(signum, _raise)
+        signal.signal(signum, _exit)
     if os.name == "nt":  # Windows needs a socket as wakeup descriptor
         return
     read, write = os.pipe()
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     threading.Thread(target=_exit_if_not_handled, args=(read,), daemon=True).start()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay the exit on a first signal to the end of this short block, such as the writing of a file."""
+    _blocks.append(None)
+    try:
+        yield
+    finally:
+        _blocks.pop()
+        if _delayed and not _blocks:
+            _exit_now(_delayed[0])
 
 
 def ignore_signals() -> None:
@@ -71,11 +93,15 @@ def ignore_signals() -> None:
 
 _handler_ran = threading.Event()
 _is_deferring = threading.Event()  # within `deferred`
+_blocks: list[None] = []  # one entry for each `uninterrupted` block that the process is in
+_delayed: list[int] = []  # the signal that came within them
 
 
-def _raise(signum: int, frame: types.FrameType | None) -> None:
+def _exit(signum: int, frame: types.FrameType | None) -> None:
     _handler_ran.set()
-    raise Interrupted(signum)
+    if not _blocks or _delayed:
+        _exit_now(signum)
+    _delayed.append(signum)
 
 
 def _exit_if_not_handled(descriptor: int) -> None:
@@ -83,5 +109,11 @@ def _exit_if_not_handled(descriptor: int) -> None:
     while True:
         signum = os.read(descriptor, 1)[0]
         if signum in HANDLED_SIGNALS and not _handler_ran.wait(_HANDLER_TIMEOUT_SECONDS) and not _is_deferring.is_set():
-            print(Interrupted(signum), file=sys.stderr, flush=True)
-            os._exit(128 + signum)
+            _exit_now(signum)
+
+
+def _exit_now(signum: int) -> NoReturn:
+    """Exit without Python's streams, which the interrupted code may be using."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{Interrupted(signum)}\n".encode())
+    os._exit(128 + signum)

@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -19,3 +21,25 @@ def test_first_signal_is_deferred_and_a_second_one_interrupts_at_once(signum: si
             os.kill(os.getpid(), signum)
     assert error.value.signum == signum
     assert signal.getsignal(signum) is handler
+
+
+@pytest.mark.parametrize(
+    ("body", "output"),
+    [
+        (
+            "gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGTERM)); gc.collect()",
+            "",
+        ),  # swallows exceptions
+        ("try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(9)\nexcept BaseException:\n    pass", ""),
+        ("with deferred():\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('in', flush=True)", "in\n"),
+        ("with uninterrupted():\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('in', flush=True)", "in\n"),
+    ],
+)
+def test_no_signal_to_a_script_is_lost(body: str, output: str) -> None:
+    program = (
+        "import gc, os, signal, time\n"
+        "from ae_jax.system.signals import deferred, exit_on_signals, uninterrupted\n"
+        f"exit_on_signals()\n{body}\nprint('out')"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (143, output, "Terminated.\n")
