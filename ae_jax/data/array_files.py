@@ -52,7 +52,7 @@ def read_images(path: Path) -> HostImages:
 
 def _read_png(path: Path) -> HostImages:
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("PNG",)) as image:  # Pillow gives EPS to Ghostscript, whatever the name's suffix
             if image.size != (28, 28) or image.mode not in _PNG_MODES:
                 width, height = image.size
                 found = f"{width}×{height} pixels of mode {image.mode}"
