@@ -56,7 +56,11 @@ def dataset_title(name: str) -> str:
 
 
 def load_dataset(
-    name: str = "auto", split: Split = "train", *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike = "auto",
+    split: Split = "train",
+    *,
+    data_dir: PathLike | None = None,
+    manual_dir: PathLike | None = None,
 ) -> Dataset:
     """Load a split into host memory; prepare and cache the dataset on first use.
 
@@ -75,7 +79,7 @@ def load_dataset(
 
 
 def open_dataset(
-    name: str, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> OpenDataset:
     """Open a split as `load_dataset` does, but read the images of a `.npy` file only when they are indexed."""
     if split not in get_args(Split):
@@ -83,13 +87,13 @@ def open_dataset(
     folder, manual = _folders(data_dir, manual_dir)
     name = find_dataset(name, data_dir=folder, manual_dir=manual)
     if _is_array_file(name):
-        return OpenDataset(name, *read_array_file(Path(name).expanduser(), split))
+        return OpenDataset(name, *read_array_file(_expand(name), split))
     make = _draw if name == "glyphs" else functools.partial(_read_tfds, name, folder, manual)
     return OpenDataset(name, *_load_cached(_cache_file(folder, name, split), functools.partial(make, split)))
 
 
 def open_splits(
-    name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> tuple[OpenDataset, OpenDataset]:
     """Open the training and the test split; errors as for `load_dataset`."""
     name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
@@ -97,12 +101,13 @@ def open_splits(
     return open_dataset(name, "train", **folders), open_dataset(name, "test", **folders)
 
 
-def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
+def find_dataset(name: PathLike, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
     """Validate a dataset name and resolve "auto", within ten seconds.
 
     Raises:
       InputError: the name is unknown, `manual_dir` lacks official files, or `data_dir` holds an unreadable dataset.
     """
+    name = os.fspath(name)
     if name != "auto":
         if name not in {*TFDS_DATASETS, "glyphs"} and not _is_array_file(name):
             known = ", ".join(("auto", *TFDS_DATASETS, "glyphs"))
@@ -183,4 +188,11 @@ def _is_array_file(name: str) -> bool:
 def _folders(data_dir: PathLike | None, manual_dir: PathLike | None) -> tuple[Path, Path | None]:
     data = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     manual = manual_dir or os.environ.get("AE_JAX_MANUAL_DIR")
-    return Path(data).expanduser(), Path(manual).expanduser() if manual else None
+    return _expand(data), _expand(manual) if manual else None
+
+
+def _expand(path: PathLike) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} names no user of this machine; write the whole path.") from error
