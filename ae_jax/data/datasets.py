@@ -17,7 +17,7 @@ from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.data.stored_images import AnyImages
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.system.atomic import ABANDONED_SECONDS, remove_temporaries
-from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.system.tensorfile import Tensors, read_tensors, write_tensors
 from ae_jax.types import HostImages, HostLabels, PathLike
 
 Split: TypeAlias = Literal["train", "test"]
@@ -161,7 +161,7 @@ def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
     """Read images and labels from the cache file `path`; regenerate it if it is missing or corrupt."""
     try:
         tensors, _ = read_tensors(path)
-        return tensors["images"], tensors["labels"]
+        return _check_cached(path, tensors)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except DamagedFileError as error:
@@ -174,6 +174,15 @@ def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
         write_tensors(path, {"images": images, "labels": labels}, {})
     except OSError as error:
         raise InputError(f"{path.parent} cannot be written ({error}); choose another --data-dir.") from error
+    return images, labels
+
+
+def _check_cached(path: Path, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a cache file, or `DamagedFileError`: the data folder may be a stranger's."""
+    images, labels = (tensors.get(name, np.zeros(())) for name in ("images", "labels"))
+    is_image = images.dtype == np.uint8 and images.shape[1:] == (28, 28, 1) and images.size > 0
+    if not is_image or labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+        raise DamagedFileError(f"{path} does not hold images and labels.")
     return images, labels
 
 
