@@ -15,11 +15,11 @@ from jax.sharding import Mesh
 
 from ae_jax.config import MAX_STEPS
 from ae_jax.errors import DamagedFileError, DivergedError, InputError
-from ae_jax.json_types import conforms
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
+from ae_jax.schema import conforms
 from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint, shapes
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses, MembersKeys, Params, PathLike, RandomKey

@@ -14,7 +14,7 @@ from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset
 from ae_jax.data.stored_images import segments
 from ae_jax.errors import InputError
-from ae_jax.json_types import conforms, type_name
+from ae_jax.schema import conforms, type_name
 
 # JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; "versions"; "devices_used";
 # "resumed", for each time that the run was resumed the step, versions and devices.

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,3 +94,12 @@ def test_folders_in_a_checkpoint_are_ignored(copy: Path, tmp_path: Path) -> None
     assert not (tmp_path / "elsewhere").exists()
     config = json.loads((copy / "config.json").read_text())
     assert (config["data_dir"], config["manual_dir"], config["run_dir"]) == (None, None, str(copy))
+
+
+def test_a_fifo_is_no_checkpoint_and_never_waited_for(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fifo = copy / "checkpoints" / "step_99999999.safetensors"
+    os.mkfifo(fifo)
+    with pytest.raises(InputError, match=r"cannot be read .it is not a regular file"):
+        ae_jax.load_model(fifo)
+    assert newest(copy) != fifo
+    assert f"{fifo} cannot be read (it is not a regular file). It is skipped." in caplog.text
