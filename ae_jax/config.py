@@ -10,7 +10,10 @@ import numpy as np
 
 from ae_jax.choices import Arch, Devices, Optimizer, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
+from ae_jax.schema import conforms, type_name
 
+MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
+_MAX_QUOTED = 100  # characters of a value in a message
 GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
 
 
@@ -120,14 +123,15 @@ class SharedConfig:
                 except ValueError as error:
                     self._require(field.name, False, str(error))
         for name, hint in get_type_hints(type(self)).items():
-            if get_origin(hint) is Literal:
-                self._require(name, getattr(self, name) in get_args(hint), f"one of {', '.join(get_args(hint))}")
+            is_choice = get_origin(hint) is Literal
+            rule = f"one of {', '.join(get_args(hint))}" if is_choice else f"of type {type_name(hint)}"
+            self._require(name, conforms(getattr(self, name), hint), rule)
         self._require("latent_dim", self.latent_dim is None or 1 <= self.latent_dim <= 784, "between 1 and 784")
         self._require("noise", 0 <= self.noise <= 10, "between 0 and 10")
-        self._require("epochs", self.epochs >= 1, "at least 1")
-        self._require("steps_per_epoch", self.steps_per_epoch is None or self.steps_per_epoch >= 1, "at least 1")
-        self._require("batch_size", self.batch_size >= 1, "at least 1")
-        self._require("keep", self.keep >= 1, "at least 1")
+        for name in ("epochs", "steps_per_epoch", "batch_size", "keep"):
+            count = getattr(self, name)
+            self._require(name, count is None or count >= 1, "at least 1")
+            self._require(name, count is None or count <= MAX_STEPS, "below 2^31")
         self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
         self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
         for name in ("beta1", "beta2"):
@@ -143,7 +147,9 @@ class SharedConfig:
 
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
-            raise InputError(f"--{name.replace('_', '-')} must be {rule}, not {getattr(self, name)}.")
+            raise InputError(
+                f"--{name.replace('_', '-')} must be {rule}, not {str(getattr(self, name))[:_MAX_QUOTED]}."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,16 @@
 """Exceptions that commands report as one-line errors."""
 
+_MAX_LENGTH = 4000  # characters of a message: what a file claims may be of any length
+
 
 class InputError(ValueError):
-    """Invalid user input; the message says what is wrong and what to do. Scripts exit with code 2."""
+    """Invalid user input; the message says what is wrong and what to do. Scripts exit with code 2.
+
+    The message is one line: it may quote files, whose control characters are escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(map(_printable, message[:_MAX_LENGTH])))
 
 
 class DamagedFileError(InputError):
@@ -15,6 +23,10 @@ class RunError(RuntimeError):
 
 class DivergedError(RunError):
     """A non-finite loss or parameter."""
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def reason(error: OSError) -> str:

@@ -1,18 +1,19 @@
 """User-supplied images from `.npy`, `.npz` and `.png` files."""
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ae_jax.data.numpy_files import array_names, open_array
 from ae_jax.data.stored_images import AnyImages, StoredImages
 from ae_jax.errors import InputError
+from ae_jax.system.regular_file import check_regular_file
 from ae_jax.types import HostImages, HostLabels
 
-_NPY_MAGIC = np.lib.format.MAGIC_PREFIX
 _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_INT32 = np.iinfo(np.int32)
+_MAX_LISTED = 10  # names in a message
 
 
 def read_array_file(path: Path, split: str) -> tuple[AnyImages, HostLabels | None]:
@@ -25,13 +26,13 @@ def read_array_file(path: Path, split: str) -> tuple[AnyImages, HostLabels | Non
     Raises:
       InputError: the file is missing or corrupt, needs pickle, or does not hold images.
     """
-    arrays = _load(path)
-    if {"x_train", "x_test"} <= arrays.keys():
-        images = _check_images(path, arrays[f"x_{split}"])
-        return images, _check_labels(path, arrays.get(f"y_{split}"), len(images))
+    names = _names(path)
+    if {"x_train", "x_test"} <= set(names):
+        images = _read_images(path, f"x_{split}")
+        return images, _read_labels(path, f"y_{split}", names, len(images))
 
-    images = _check_images(path, _select_images(path, arrays))
-    labels = _check_labels(path, arrays.get("labels"), len(images))
+    images = _read_images(path, _image_name(path, names))
+    labels = _read_labels(path, "labels", names, len(images))
     if len(images) < 2:
         raise InputError(f"{path} holds one image; at least two are needed, one of them for testing.")
     rows = np.flatnonzero((np.arange(len(images)) % 10 == 0) == (split == "test"))
@@ -46,13 +47,14 @@ def read_images(path: Path) -> HostImages:
         return _read_png(path)
     if path.suffix not in (".npy", ".npz"):
         raise InputError(f"{path} is not a .npy, .npz or .png file; save the images as one.")
-    arrays = _load(path)
-    return np.array(_check_images(path, arrays["x_test"] if "x_test" in arrays else _select_images(path, arrays)))
+    names = _names(path)
+    return np.array(_read_images(path, "x_test" if "x_test" in names else _image_name(path, names)))
 
 
 def _read_png(path: Path) -> HostImages:
     try:
-        with Image.open(path) as image:
+        check_regular_file(path)
+        with Image.open(path, formats=("PNG",)) as image:  # Pillow gives EPS to Ghostscript, whatever the name's suffix
             if image.size != (28, 28) or image.mode not in _PNG_MODES:
                 width, height = image.size
                 found = f"{width}×{height} pixels of mode {image.mode}"
@@ -62,46 +64,43 @@ def _read_png(path: Path) -> HostImages:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a .npy, .npz or .png file.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} cannot be read as an image: {str(error).splitlines()[0]}.") from error
+    except Exception as error:  # Pillow and zlib raise many types for malformed files
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise InputError(f"{path} cannot be read as an image: {reason}.") from error
 
 
-def _load(path: Path) -> Mapping[str, np.ndarray]:
+def _names(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
-            if file.read(len(_NPY_MAGIC)) == _NPY_MAGIC:
-                return {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
-            file.seek(0)
-            return dict(np.load(file, allow_pickle=False))
+        return array_names(path)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give the path of a .npy or .npz file.") from error
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        reason = "it is empty" if isinstance(error, EOFError) else str(error).split("\n")[0].rstrip(".")
-        raise InputError(
-            f"{path} cannot be read as arrays without pickle: {reason}. Save it with numpy.save or numpy.savez."
-        ) from error
 
 
-def _select_images(path: Path, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-    if "images" in arrays:
-        return arrays["images"]
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    found = ", ".join(arrays) or "nothing"
+def _image_name(path: Path, names: list[str]) -> str:
+    if "images" in names:
+        return "images"
+    if len(names) == 1:
+        return names[0]
+    found = ", ".join(names[:_MAX_LISTED]) or "no array"
     raise InputError(f"{path} holds {found}; name the image array 'images', or 'x_train' and 'x_test'.")
 
 
-def _check_images(path: Path, images: np.ndarray) -> HostImages:
-    if images.dtype != np.uint8 or images.shape[1:] not in {(28, 28), (28, 28, 1)} or images.size == 0:
-        raise InputError(
-            f"{path} holds {images.dtype}{list(images.shape)}; images must be uint8[n, 28, 28] or uint8[n, 28, 28, 1]."
-        )
-    return images.reshape(-1, 28, 28, 1)
+def _read_images(path: Path, name: str) -> HostImages:
+    stored = open_array(path, name)
+    if stored.dtype != np.uint8 or stored.shape[1:] not in {(28, 28), (28, 28, 1)} or stored.shape[0] == 0:
+        found = f"{stored.dtype}{list(stored.shape)}"
+        raise InputError(f"{path} holds {found}; images must be uint8[n, 28, 28] or uint8[n, 28, 28, 1].")
+    return stored.read().reshape(-1, 28, 28, 1)
 
 
-def _check_labels(path: Path, labels: np.ndarray | None, n: int) -> HostLabels | None:
-    if labels is None:
+def _read_labels(path: Path, name: str, names: list[str], n: int) -> HostLabels | None:
+    if name not in names:
         return None
-    if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise InputError(f"{path} has labels {labels.dtype}{list(labels.shape)}; for {n} images they must be int[{n}].")
+    stored = open_array(path, name)
+    if stored.shape != (n,) or stored.dtype.kind not in "iu":
+        found = f"{stored.dtype}{list(stored.shape)}"
+        raise InputError(f"{path} has labels {found}; for {n} images they must be int[{n}].")
+    labels = stored.read()
+    if labels.min() < _INT32.min or labels.max() > _INT32.max:
+        raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}; they must fit into 32 bits.")
     return labels.astype(np.int32)

@@ -17,7 +17,7 @@ from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.data.stored_images import AnyImages, part
 from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.system.atomic import ABANDONED_SECONDS, remove_temporaries
-from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.system.tensorfile import Tensors, read_tensors, write_tensors
 from ae_jax.types import HostImages, HostLabels, PathLike
 
 Split: TypeAlias = Literal["train", "test"]
@@ -56,7 +56,11 @@ def dataset_title(name: str) -> str:
 
 
 def load_dataset(
-    name: str = "auto", split: Split = "train", *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike = "auto",
+    split: Split = "train",
+    *,
+    data_dir: PathLike | None = None,
+    manual_dir: PathLike | None = None,
 ) -> Dataset:
     """Load a split into host memory; prepare and cache the dataset on first use.
 
@@ -75,7 +79,7 @@ def load_dataset(
 
 
 def open_dataset(
-    name: str, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike, split: Split, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> OpenDataset:
     """Open a split as `load_dataset` does, but read the images of a `.npy` file only when they are indexed."""
     if split not in get_args(Split):
@@ -89,7 +93,7 @@ def open_dataset(
 
 
 def open_splits(
-    name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
+    name: PathLike, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None
 ) -> tuple[OpenDataset, OpenDataset]:
     """Open the training and the test split; errors as for `load_dataset`."""
     name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
@@ -115,12 +119,13 @@ def hold_out(dataset: OpenDataset, num_images: int) -> tuple[OpenDataset, OpenDa
     return rest, held_out
 
 
-def find_dataset(name: str, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
+def find_dataset(name: PathLike, *, data_dir: PathLike | None = None, manual_dir: PathLike | None = None) -> str:
     """Validate a dataset name and resolve "auto", within ten seconds.
 
     Raises:
       InputError: the name is unknown, `manual_dir` lacks official files, or `data_dir` holds an unreadable dataset.
     """
+    name = os.fspath(name)
     if name != "auto":
         if name not in {*TFDS_DATASETS, "glyphs"} and not _is_array_file(name):
             known = ", ".join(("auto", *TFDS_DATASETS, "glyphs"))
@@ -179,7 +184,7 @@ def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
     """Read images and labels from the cache file `path`; regenerate it if it is missing or corrupt."""
     try:
         tensors, _ = read_tensors(path)
-        return tensors["images"], tensors["labels"]
+        return _check_cached(path, tensors)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except DamagedFileError as error:
@@ -192,6 +197,15 @@ def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
         write_tensors(path, {"images": images, "labels": labels}, {})
     except OSError as error:
         raise InputError(f"{path.parent} cannot be written ({error}); choose another --data-dir.") from error
+    return images, labels
+
+
+def _check_cached(path: Path, tensors: Tensors) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels of a cache file, or `DamagedFileError`: the data folder may be a stranger's."""
+    images, labels = (tensors.get(name, np.zeros(())) for name in ("images", "labels"))
+    is_image = images.dtype == np.uint8 and images.shape[1:] == (28, 28, 1) and images.size > 0
+    if not is_image or labels.dtype != np.int32 or labels.shape != images.shape[:1]:
+        raise DamagedFileError(f"{path} does not hold images and labels.")
     return images, labels
 
 

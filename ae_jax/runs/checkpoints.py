@@ -2,25 +2,29 @@
 
 import dataclasses
 import logging
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.errors import DamagedFileError, InputError, reason
+from ae_jax.config import MAX_STEPS
+from ae_jax.errors import DamagedFileError, DivergedError, InputError, reason
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
-from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint
+from ae_jax.schema import conforms
+from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint, shapes
 from ae_jax.training.state import TrainState
-from ae_jax.types import MembersKeys, Params, PathLike, RandomKey
+from ae_jax.types import AnyLosses, MembersKeys, Params, PathLike, RandomKey
 
+_POSITION_TYPES = {"epochs": int, "steps_in_epoch": int, "seconds_in_epoch": float, "shuffle_key_impl": str}
 _NAME = re.compile(r"step_(\d+)\.safetensors")
 _log = logging.getLogger(__name__)
 
@@ -150,6 +154,7 @@ def load_progress(
     key_data = np.asarray(jax.random.key_data(program.shuffle_key))
     if path:
         progress, key = read_progress(path, info, state)
+        _check_progress(path, progress, key, losses, program)
         state, losses, key_data = progress.state, progress.losses, np.asarray(jax.random.key_data(key))
     state, losses, key_data = broadcast_arrays((state, losses, key_data))
     key = jax.random.wrap_key_data(jnp.asarray(key_data), impl=info["shuffle_key_impl"])
@@ -177,8 +182,34 @@ def read_progress(
         raise
     except ValueError as error:
         raise InputError(f"{error}; the run's config.json has the versions that it was started with.") from error
-    key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
-    return _progress(state, jnp.asarray(arrays["losses"]), info), key
+    if not all(conforms(info.get(name), hint) for name, hint in _POSITION_TYPES.items()):
+        raise _invalid(path, "position")
+    try:
+        key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
+        return _progress(state, jnp.asarray(arrays["losses"]), info), key
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise _invalid(path, "shuffle key or losses") from error
+
+
+def parse_history(info: dict[str, Any], loss_type: Any, source: Path) -> tuple[EpochMetricsOf[Any], ...]:
+    """The metrics in a checkpoint's info, with losses of a type; raises `InputError` if they are not such metrics."""
+    losses = {"train_loss": loss_type, "test_loss": loss_type, "validation_loss": loss_type | None}
+    hints = {**get_type_hints(EpochMetricsOf), **losses}
+    history = info.get("history")
+    if not isinstance(history, list):
+        raise _invalid(source, "history")
+    optional = {"validation_loss": None}  # the first versions had no validation
+    history = [optional | metrics if isinstance(metrics, dict) else metrics for metrics in history]
+    for number, metrics in enumerate(history, 1):
+        is_valid = isinstance(metrics, dict) and metrics.keys() == hints.keys()
+        if not is_valid or not all(conforms(metrics[name], hint) for name, hint in hints.items()):
+            raise _invalid(source, f"history of epoch {number}")
+        is_loss = loss_type is not float or all(
+            0 <= metrics[name] < math.inf for name in losses if metrics[name] is not None
+        )
+        if metrics["epoch"] != number or not 0 <= metrics["step"] <= MAX_STEPS or not is_loss:
+            raise _invalid(source, f"history of epoch {number}")
+    return tuple(EpochMetricsOf(**metrics) for metrics in history)
 
 
 def save_imported(run_dir: Path, state: TrainState, metadata: Metadata) -> None:
@@ -193,7 +224,10 @@ def load_imported(
 
     Arguments as for `load_progress`.
     """
-    params = read_params(path)[0] if path else program.fetch(state.params)
+    expected = program.fetch(state.params)
+    params = read_params(path)[0] if path else expected
+    if path and shapes(params) != shapes(expected):
+        raise _invalid(path, "set of parameters")
     params = program.place(broadcast_arrays(params))
     return program, ProgressOf(state.replace(params=params), program.no_losses())
 
@@ -219,3 +253,34 @@ def _progress(state: TrainState, losses: jax.Array, info: dict[str, Any]) -> Pro
     step = info["epochs"] * losses.shape[-1] + info["steps_in_epoch"]
     history = tuple(EpochMetricsOf(**metrics) for metrics in info["history"])
     return ProgressOf(state, losses, step, info["seconds_in_epoch"], history)
+
+
+def _check_progress(
+    path: Path, progress: ProgressOf[Any], key: RandomKey | MembersKeys, losses: AnyLosses, program: RunProgram
+) -> None:
+    """Raise `InputError` unless the progress from `path` is one of `program`, whose losses are like `losses`."""
+    if (progress.losses.shape, progress.losses.dtype) != (losses.shape, losses.dtype):
+        raise _invalid(path, "losses")
+    if key.shape != program.shuffle_key.shape:
+        raise _invalid(path, "shuffle key")
+    epochs, steps = divmod(progress.step, losses.shape[-1])
+    if not np.all(np.asarray(progress.state.step) == progress.step) or len(progress.history) != epochs:
+        raise _invalid(path, f"position: step {steps} of epoch {epochs + 1}")
+    sizes = {
+        np.shape(loss)
+        for metrics in progress.history
+        for loss in (metrics.train_loss, metrics.test_loss, metrics.validation_loss)
+        if loss is not None
+    }
+    if sizes - {losses.shape[:-1]}:
+        raise _invalid(path, "history")
+    try:
+        program.check_params(progress.state.params, progress.step)
+    except DivergedError as error:
+        raise InputError(f"{path}: {error}; delete it to resume from an earlier checkpoint.") from error
+
+
+def _invalid(path: Path, what: str) -> InputError:
+    return InputError(
+        f"{path} has an invalid {what}; delete it to resume from an earlier checkpoint, or start a new run."
+    )

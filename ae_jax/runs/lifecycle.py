@@ -11,7 +11,7 @@ from typing import Any, Generic
 from jax.sharding import Mesh
 
 from ae_jax.choices import Arch
-from ae_jax.config import TrainConfig
+from ae_jax.config import SharedConfig, TrainConfig
 from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, open_splits
 from ae_jax.errors import DivergedError, InputError, RunError, reason
 from ae_jax.parallel.mesh import request_cpu_devices
@@ -23,6 +23,7 @@ from ae_jax.runs.checkpoints import (
     list_checkpoints,
     load_imported,
     load_progress,
+    parse_history,
     quarantine,
     remove_old_checkpoints,
     save_progress,
@@ -31,6 +32,8 @@ from ae_jax.runs.loop import train_loop
 from ae_jax.runs.metadata import (
     Config,
     Metadata,
+    check_metadata,
+    config_from_metadata,
     environment_changes,
     is_untrained,
     new_metadata,
@@ -65,6 +68,7 @@ class Kind(Generic[Config, Loss]):
 
     metadata_key: str  # of the metadata in a checkpoint: "record" or "sweep"
     config_class: type[Config]
+    loss_type: Any  # `Loss` as a type
     name: Callable[[Arch], str]  # of the default directory in runs/
     make_mesh: Callable[[Config], Mesh]
     num_validation: Callable[[Config, int], int]  # to hold out of so many training images
@@ -91,7 +95,7 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         program, state = kind.make_program(config, mesh, train_set, test_set)
         new_dir = _dir_of_process_0(lambda: new_run_dir(config.run_dir, kind.name(config.arch)))
-        with new_dir as run_dir, _add_resume_hint(kind.script, run_dir):
+        with new_dir as run_dir, _add_resume_hint(kind.script, run_dir, config):
             run = Run(run_dir, config, metadata, train_set, test_set, validation_set)
             progress = ProgressOf[Loss](state, program.no_losses())
             _save(kind, run, program, progress)
@@ -111,22 +115,23 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
             for found, script in (_KINDS[key] for key in _KINDS.keys() & info.keys()):
                 raise InputError(f"{folder} holds {found}; resume it with python {script}.")
             raise InputError(f"{folder} holds a state without a run's settings; read it with ae_jax.load_checkpoint.")
-        metadata = info[kind.metadata_key]
-        history = tuple(EpochMetricsOf[Loss](**metrics) for metrics in info["history"])
-        config = resumed_config(metadata, settings, kind.config_class)
+        metadata = check_metadata(info[kind.metadata_key], folder)
+        history = parse_history(info, kind.loss_type, folder)
+        config = dataclasses.replace(resumed_config(metadata, settings, kind.config_class), run_dir=str(folder))
         mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
         train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
         now = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         run = Run(folder, config, now, train_set, test_set, validation_set)
-        with _add_resume_hint(kind.script, folder):
+        with _add_resume_hint(kind.script, folder, config):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
                 rewrite_metrics(folder, history)
             if mesh:
                 load = load_imported if is_untrained(metadata) else load_progress
                 program, progress = load(path, info, *kind.make_program(config, mesh, train_set, test_set))
-                history = _resume_training(kind, run, program, progress, metadata["config"]["epochs"])
+                planned_epochs = config_from_metadata(metadata, kind.config_class).epochs
+                history = _resume_training(kind, run, program, progress, planned_epochs)
             else:
                 _print(f"{folder} already finished its {config.epochs} epochs; pass a larger --epochs to extend it.")
             _conclude(kind, run, history)
@@ -232,12 +237,12 @@ def _print(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _add_resume_hint(script: str, run_dir: Path) -> Iterator[None]:
+def _add_resume_hint(script: str, run_dir: Path, config: SharedConfig) -> Iterator[None]:
     """Add a resume hint to an error that ends a training."""
     try:
         yield
     except Interrupted as error:
-        raise Interrupted(error.signum, f" {_resume_hint(script, run_dir)}") from error
+        raise Interrupted(error.signum, f" {_resume_hint(script, run_dir, config)}") from error
     except DivergedError as error:
         last = next(reversed(list_checkpoints(run_dir)), "none")
         raise RunError(
@@ -245,10 +250,14 @@ def _add_resume_hint(script: str, run_dir: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         what = error.filename or "the output"
-        raise RunError(f"{what} cannot be written ({reason(error)}). {_resume_hint(script, run_dir)}") from error
+        raise RunError(
+            f"{what} cannot be written ({reason(error)}). {_resume_hint(script, run_dir, config)}"
+        ) from error
 
 
-def _resume_hint(script: str, run_dir: Path) -> str:
+def _resume_hint(script: str, run_dir: Path, config: SharedConfig) -> str:
     if not list_checkpoints(run_dir):
         return "The run had not started; start it again."
-    return f"Resume with: python {script} --run-dir {shlex.quote(str(run_dir))} --resume"
+    folders = {"--run-dir": str(run_dir), "--data-dir": config.data_dir, "--manual-dir": config.manual_dir}
+    flags = " ".join(f"{flag} {shlex.quote(folder)}" for flag, folder in folders.items() if folder)
+    return f"Resume with: python {script} {flags} --resume"

@@ -11,9 +11,9 @@ from ae_jax.data.datasets import dataset_title, find_dataset
 from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models.autoencoders import Autoencoder
 from ae_jax.runs.checkpoints import latest_checkpoint
-from ae_jax.runs.metadata import Metadata, config_from_metadata
+from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata
 from ae_jax.runs.setup import run_model
-from ae_jax.training.checkpoint import read_params
+from ae_jax.training.checkpoint import read_params, shapes
 from ae_jax.types import Params, PathLike
 
 
@@ -70,12 +70,15 @@ def load_model(path: PathLike) -> TrainedModel:
         raise InputError(f"{path} is a sweep; give its directory best, or one of the files in its directory members.")
     if "record" not in info:
         raise InputError(f"{checkpoint} is a state without its run's settings; read it with ae_jax.load_checkpoint.")
-    config = config_from_metadata(info["record"], TrainConfig)
+    metadata = check_metadata(info["record"], checkpoint)
+    config = config_from_metadata(metadata, TrainConfig)
     model = run_model(config)
     expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
-    if _shapes(params) != _shapes(expected):
+    if shapes(params) != shapes(expected):
         raise InputError(f"{checkpoint} does not hold the parameters of its model, {config.arch}; give another one.")
-    return TrainedModel(model, params, step, config, info["record"], checkpoint)
+    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise InputError(f"{checkpoint} holds parameters that are not finite; give another one.")
+    return TrainedModel(model, params, step, config, metadata, checkpoint)
 
 
 def _find_checkpoint(path: Path) -> Path:
@@ -86,8 +89,3 @@ def _find_checkpoint(path: Path) -> Path:
     if (checkpoint := latest_checkpoint(path)) is None:
         raise InputError(f"{path} holds no checkpoint; give a run directory or one of its checkpoints.")
     return checkpoint
-
-
-def _shapes(params: Params) -> dict[str, tuple[tuple[int, ...], str]]:
-    leaves, _ = jax.tree.flatten_with_path(params)
-    return {jax.tree_util.keystr(path): (leaf.shape, str(leaf.dtype)) for path, leaf in leaves}

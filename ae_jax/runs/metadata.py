@@ -14,6 +14,7 @@ from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset
 from ae_jax.data.stored_images import segments
 from ae_jax.errors import InputError
+from ae_jax.schema import conforms, type_name
 
 # JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; "versions"; "devices_used";
 # "resumed", for each time that the run was resumed the step, versions and devices.
@@ -23,7 +24,17 @@ Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
 _DIGEST_IMAGES = 10_000  # hashed at a time
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 _PROCESSES = {"distributed", "coordinator", "num_processes", "process_id"}
-_MAY_CHANGE = {"devices", "stream", "tensorboard", "run_dir", "data_dir", "manual_dir"} | _PROCESSES
+FOLDERS = ("run_dir", "data_dir", "manual_dir")  # settings that hold on this machine alone
+_MAY_CHANGE = {"devices", "stream", "tensorboard", *FOLDERS} | _PROCESSES
+_MISSING = object()
+_RESUMED_TYPES = {"versions": dict[str, str], "devices_used": list[str] | None}
+_TYPES = {
+    "config": dict[str, Any],
+    "dataset_used": str | None,
+    "dataset_sha256": str | None,
+    **_RESUMED_TYPES,
+    "resumed": list[dict[str, Any]],
+}
 
 
 def new_metadata(config: SharedConfig, datasets: Iterable[OpenDataset], devices: Iterable[jax.Device]) -> Metadata:
@@ -67,27 +78,44 @@ def resumed_metadata(metadata: Metadata, config: SharedConfig, step: int, device
     return {**metadata, "config": config.as_json(), "resumed": resumed}
 
 
+def check_metadata(metadata: Any, source: Path) -> Metadata:
+    """Return `metadata` of a checkpoint `source` if it has the keys and types of `new_metadata`, else `InputError`."""
+    if not isinstance(metadata, dict):
+        raise InputError(f"the metadata in {source} are no mapping; give a checkpoint of ae_jax.")
+    for name, hint in _TYPES.items():
+        if not conforms(metadata.get(name, _MISSING), hint):
+            raise InputError(f"{name} in {source} is not of type {type_name(hint)}; give a checkpoint of ae_jax.")
+    for resumed in metadata["resumed"]:
+        if not all(conforms(resumed.get(name, _MISSING), hint) for name, hint in _RESUMED_TYPES.items()):
+            raise InputError(f"resumed in {source} lacks step, versions or devices; give a checkpoint of ae_jax.")
+    return metadata
+
+
 def config_from_metadata(metadata: Metadata, kind: type[Config]) -> Config:
     """The settings that a run was started with.
 
     Raises:
-      InputError: this version of the package does not know them.
+      InputError: this version of the package does not know them, or they are invalid.
     """
     try:
         return kind(**{"validation": 0, **metadata["config"]})  # the first versions held no images out
     except TypeError as error:
         raise InputError(f"another version of ae_jax wrote this run: {error}.") from error
+    except InputError as error:
+        raise InputError(f"the settings of this run are invalid: {error}") from error
 
 
 def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[Config]) -> Config:
-    """The run's own settings, with more epochs, other devices or other folders where `settings` say so.
+    """The run's own settings, with more epochs or other devices where `settings` say so.
 
-    For a run that was imported and not trained yet, `settings` may change everything but the model.
+    Only `settings` name the data folders: the checkpoint may be a stranger's. For a run that was imported and not
+    trained yet, `settings` may change everything but the model.
 
     Raises:
       InputError: another of the `settings` differs from the run's, or another version of the package wrote the run.
     """
-    own: Any = config_from_metadata(metadata, kind)
+    recorded: Any = config_from_metadata(metadata, kind)
+    own = dataclasses.replace(recorded, **dict.fromkeys(FOLDERS))
     given = dataclasses.replace(own, **settings)
     may_change = _MAY_CHANGE
     if is_untrained(metadata):

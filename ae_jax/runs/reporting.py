@@ -20,6 +20,7 @@ from ae_jax.training.losses import with_fixed_noise
 from ae_jax.training.steps import reconstruct
 
 _NUM_FIGURE_IMAGES = 9
+_SMALLEST_MSE = 1e-12  # below the rounding of a float32 loss
 
 
 @contextlib.contextmanager
@@ -60,7 +61,8 @@ def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
     save_figure(run.run_dir, "loss", figure_bytes(figure, ".png"))
     test_mse = history[-1].test_loss
-    comparison = f"{pca / test_mse:.2f} times better" if test_mse <= pca else f"{test_mse / pca:.2f} times worse"
+    ratio = max(pca, test_mse) / max(min(pca, test_mse), _SMALLEST_MSE)
+    comparison = f"{ratio:.2f} times {'better' if test_mse <= pca else 'worse'}"
     result = f"test MSE {test_mse:.5f}, {comparison} than {pca_name} ({pca:.5f})"
     print(f"{run.title}: {result}. Everything is in {run.run_dir}")
 

@@ -11,9 +11,10 @@ from jax.sharding import Mesh
 from jaxtyping import Int32
 
 from ae_jax.choices import Arch, Output
-from ae_jax.config import TrainConfig
+from ae_jax.config import MAX_STEPS, TrainConfig
 from ae_jax.data.batching import batch_sizes
 from ae_jax.data.stored_images import AnyImages
+from ae_jax.errors import InputError
 from ae_jax.models.autoencoders import Autoencoder, make_model
 from ae_jax.models.torch_weights import torch_init
 from ae_jax.parallel.mesh import make_mesh
@@ -52,7 +53,12 @@ def initial_state(
     """The initial state of a run of `num_steps` steps, with fresh parameters unless `params` are given.
 
     `mean_pixel` in [0, 1] is that of the training images, for `--init mean`.
+
+    Raises:
+      InputError: there are too many steps to count in 32 bits.
     """
+    if num_steps > MAX_STEPS:
+        raise InputError(f"--epochs {config.epochs} are {num_steps:,} steps; they must be below 2^31.")
     settings = {
         "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay,

@@ -43,6 +43,6 @@ def event_file(folder: Path, step: int) -> Iterator[Write]:
 
 
 def _image(png: bytes) -> Summary.Image:
-    with Image.open(io.BytesIO(png)) as image:
+    with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
         width, height = image.size
     return Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)

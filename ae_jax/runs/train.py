@@ -36,8 +36,8 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
 
     Args:
       run_dir: the run directory, or None for the only run of the model in `runs`.
-      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes, `stream` and
-        the data folders may change.
+      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes and `stream`
+        may change. The data folders are the given ones or the environment's, not those that the run was started with.
 
     Raises:
       InputError: there is no run or no valid checkpoint, another process holds the directory, the images differ from
@@ -70,6 +70,7 @@ def _summary(run: Run[TrainConfig]) -> str:
 _RUN = lifecycle.Kind(
     "record",
     TrainConfig,
+    float,
     str,
     run_mesh,
     lambda config, num_images: config.validation,

@@ -36,7 +36,7 @@ class SweepConfig(SharedConfig):
             values = tuple(getattr(self, name))
             object.__setattr__(self, name, values)  # JSON has only lists
             self._require(name, 0 < len(set(values)) == len(values), "one or more different numbers")
-        num_members = self.seeds * len(self.settings)
+        num_members = self.seeds * len(self.learning_rate) * len(self.weight_decay)
         if self.seeds < 1 or num_members > _MAX_MEMBERS:
             raise InputError(f"--seeds must be at least 1 and make at most {_MAX_MEMBERS:,} runs, not {num_members:,}.")
         self._require("validation", self.validation is None or self.validation >= 0, "at least 0")

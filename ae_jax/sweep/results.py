@@ -10,8 +10,8 @@ from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
 from ae_jax.errors import RunError
-from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, write_progress
-from ae_jax.runs.metadata import Metadata
+from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, parse_history, write_progress
+from ae_jax.runs.metadata import FOLDERS, Metadata, check_metadata
 from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress
 from ae_jax.runs.reporting import conclude, save_reconstructions
 from ae_jax.runs.run import Run
@@ -111,5 +111,10 @@ def _holds_member(folder: Path, progress: Progress, metadata: Metadata) -> bool:
     if path is None:
         return False
     info = checkpoint_info(path)
-    same_member = {**info["record"]["config"], "run_dir": None} == metadata["config"]
-    return same_member and len(info["history"]) == len(progress.history)
+    existing = check_metadata(info.get("record"), path)
+    same_member = _without_folders(existing["config"]) == _without_folders(metadata["config"])
+    return same_member and len(parse_history(info, float, path)) == len(progress.history)
+
+
+def _without_folders(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in FOLDERS}

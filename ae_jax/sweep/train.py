@@ -41,7 +41,8 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
 
     Args:
       run_dir: the sweep's directory, or None for the only sweep of the model in `runs`.
-      settings: fields of `SweepConfig`. More `epochs` extend it; `devices` and the data folders may change.
+      settings: fields of `SweepConfig`. More `epochs` extend it; `devices` may change, and the data folders are those
+        given or the environment's.
 
     Raises:
       InputError: there is no sweep or no valid checkpoint, another process holds the directory, the images differ from
@@ -105,6 +106,7 @@ def _conclude(sweep: Run[SweepConfig], history: tuple[EpochMetricsOf[list[float]
 _SWEEP = lifecycle.Kind(
     "sweep",
     SweepConfig,
+    list[float],
     "sweep-{}".format,
     _make_mesh,
     _num_validation,

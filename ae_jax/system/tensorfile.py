@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from ae_jax.errors import DamagedFileError
 from ae_jax.system.atomic import write_atomic
+from ae_jax.system.regular_file import check_regular_file
 
 Tensors: TypeAlias = dict[str, np.ndarray]
 
@@ -33,17 +34,18 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
       DamagedFileError: the digest does not match, or the file was not written by `write_tensors`.
       OSError: the file cannot be opened.
     """
-    path.open("rb").close()  # raises a complete OSError; safe_open's has neither errno nor file name
+    check_regular_file(path)  # raises a complete OSError; safe_open's has neither errno nor file name
     try:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
-    except (SafetensorError, ValueError, TypeError) as error:
+        given = metadata.pop("sha256", None) if isinstance(metadata, dict) else None
+        digest = given and _digest(tensors, metadata)
+    except Exception as error:  # safetensors, json and NumPy raise many types for malformed files
         raise DamagedFileError(f"{path} is corrupt: {error}.") from error
-    if not isinstance(metadata, dict) or "sha256" not in metadata:
+    if not given:
         raise DamagedFileError(f"{path} is corrupt or was not written by ae_jax: it has no digest of its content.")
-    digest = metadata.pop("sha256")
-    if digest != _digest(tensors, metadata):
+    if given != digest:
         raise DamagedFileError(f"{path} is corrupt: its content does not match its digest.")
     return tensors, metadata
 

@@ -79,15 +79,30 @@ def read_checkpoint(path: PathLike, like: TrainState) -> Checkpoint:
 
 
 def read_params(path: PathLike) -> tuple[Params, int, dict[str, Any]]:
-    """Read parameters, step and `info` for any model and optimizer; errors as for `load_checkpoint`."""
+    """Read parameters, step and `info` for any model and optimizer; errors as for `load_checkpoint`.
+
+    Raises:
+      InputError: the file holds no train state, or parameters that are not finite.
+    """
     tensors, info = _read(Path(path))
-    flat = {name.removeprefix(_PARAMS): jnp.asarray(x) for name, x in tensors.items() if name.startswith(_PARAMS)}
-    return traverse_util.unflatten_dict(flat, sep="/"), int(tensors["step"].max()), info  # members have equal steps
+    step = tensors.get("step", np.zeros(0))
+    if step.dtype != np.int32 or step.size == 0 or step.min() < 0:
+        raise InputError(f"{path} holds no train state; give a checkpoint of ae_jax.")
+    arrays = {name.removeprefix(_PARAMS): x for name, x in tensors.items() if name.startswith(_PARAMS)}
+    if not all(x.dtype == np.float32 for x in arrays.values()):
+        raise InputError(f"{path} holds parameters that are not float32; give a checkpoint of ae_jax.")
+    return _nested(arrays), int(step.max()), info  # members have equal steps
 
 
 def checkpoint_info(path: PathLike) -> dict[str, Any]:
     """Read the `info` of a checkpoint; errors as for `load_checkpoint`."""
     return _read(Path(path))[1]
+
+
+def shapes(params: Params) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of each parameter by its path."""
+    leaves, _ = jax.tree.flatten_with_path(params)
+    return {_name(path): (leaf.shape, str(leaf.dtype)) for path, leaf in leaves}
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -96,8 +111,17 @@ def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.") from error
     if (found := info.get("format")) != _FORMAT:
-        raise InputError(f"{path} has the format {found}, not {_FORMAT}; a newer version of ae_jax may read it.")
+        raise InputError(
+            f"{path} has the format {str(found)[:20]}, not {_FORMAT}; a newer version of ae_jax may read it."
+        )
     return tensors, info
+
+
+def _nested(arrays: Tensors) -> Params:
+    try:
+        return traverse_util.unflatten_dict({name: jnp.asarray(x) for name, x in arrays.items()}, sep="/")
+    except (TypeError, ValueError) as error:  # one name continues another
+        raise InputError("the parameters of a checkpoint have conflicting names; give another one.") from error
 
 
 def _name(key_path: tuple[object, ...]) -> str:

@@ -2,9 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ae_jax
+from ae_jax.data.array_files import read_images
 from tests.support.bad_array_files import bad_array_files
+from tests.support.hostile_array_files import IMAGES, hostile_array_files, npz, saved
 
 
 @pytest.mark.parametrize("shape", [(25, 28, 28), (25, 28, 28, 1)])
@@ -44,3 +47,58 @@ def test_invalid_array_files_raise_one_line_errors_naming_the_file(tmp_path: Pat
             ae_jax.load_dataset(str(path))
         assert str(path) in str(error.value), name
         assert "\n" not in str(error.value), name
+
+
+def test_only_png_is_decoded_whatever_the_suffix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interpreter = tmp_path / "gs"  # stands in for Ghostscript, to which Pillow gives EPS
+    interpreter.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    interpreter.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (tmp_path / "eps.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n%%EOF\n")
+    Image.new("L", (28, 28)).save(tmp_path / "bmp.png", format="BMP")
+    for name in ("eps.png", "bmp.png"):
+        with pytest.raises(ae_jax.InputError, match=r"cannot be read as an image: cannot identify"):
+            read_images(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_hostile_array_files_raise_one_line_errors_without_allocating_what_they_claim(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="measures memory on Unix")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path in hostile_array_files(tmp_path):
+        for read in (ae_jax.load_dataset, read_images):
+            with pytest.raises(ae_jax.InputError) as error:
+                read(path)
+            assert path.name in str(error.value)
+            assert str(error.value).isprintable(), path
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
+
+
+def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bomb.npz").write_bytes(npz(saved(np.zeros((300_000, 28, 28), np.uint8))))
+    with pytest.raises(
+        ae_jax.InputError, match=r"images\.npy would unpack from 2[0-9]{2},[0-9]{3} to 235,200,128 bytes"
+    ):
+        ae_jax.load_dataset(tmp_path / "bomb.npz")
+
+
+def test_arrays_of_an_archive_that_are_not_wanted_are_not_read(tmp_path: Path) -> None:
+    content = {"images": IMAGES, "other": np.array([{"a": 1}])}
+    np.savez(tmp_path / "own.npz", **content)
+    assert len(ae_jax.load_dataset(tmp_path / "own.npz").images) == 18
+
+
+@pytest.mark.parametrize("label", [2**31, -(2**31) - 1, 2**32])
+def test_labels_beyond_32_bits_are_refused(label: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", images=IMAGES, labels=np.full(20, label))
+    with pytest.raises(ae_jax.InputError, match="must fit into 32 bits"):
+        ae_jax.load_dataset(tmp_path / "own.npz")
+
+
+def test_fortran_order_and_other_byte_orders_are_read(tmp_path: Path, digits: np.ndarray) -> None:
+    labels = np.arange(300).astype(">i8")
+    np.savez_compressed(tmp_path / "own.npz", images=np.asfortranarray(digits), labels=labels)
+    data = ae_jax.load_dataset(tmp_path / "own.npz")
+    np.testing.assert_array_equal(data.images, digits[data.labels])
+    np.save(tmp_path / "own.npy", np.asfortranarray(digits))
+    np.testing.assert_array_equal(ae_jax.load_dataset(tmp_path / "own.npy").images, data.images)

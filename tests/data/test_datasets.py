@@ -12,6 +12,7 @@ import pytest
 
 import ae_jax
 from ae_jax.data.datasets import is_prepared
+from ae_jax.system.tensorfile import read_tensors, write_tensors
 from tests.conftest import use_proxy
 
 
@@ -115,3 +116,19 @@ def test_explicit_dataset_is_never_substituted_offline(name: str, tmp_path: Path
     with pytest.raises(ae_jax.InputError, match=f"{name} is not in .* --manual-dir"):
         ae_jax.load_dataset(name, data_dir=tmp_path / "data")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_cache_without_images_or_labels_is_regenerated(
+    name: str, glyphs_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "ae_jax" / "glyphs-test.safetensors"
+    tensors, _ = read_tensors(glyphs_dir / "ae_jax" / cache.name)
+    write_tensors(cache, {**tensors, name: np.zeros(3)}, {})
+    assert len(ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path).images) == 10_000
+    assert "glyphs-test.safetensors does not hold images and labels. It is regenerated." in caplog.text
+
+
+def test_home_of_an_unknown_user_raises_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ae_jax.InputError, match="names no user of this machine"):
+        ae_jax.load_dataset("~nobody-of-this-name/own.npy", data_dir=tmp_path)

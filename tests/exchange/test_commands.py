@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from ae_jax.exchange.config import ConvertConfig, ExportConfig
 from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
 from ae_jax.runs.train import resume
+from tests.support.hostile_checkpoints import hostile_headers
 
 ARCHS = ["conv", "linear", "conv-pool"]
 
@@ -186,3 +189,50 @@ def test_exported_stablehlo_reproduces_the_model_without_ae_jax(
             np.testing.assert_allclose(found["latents"], getattr(code, "latents", code), atol=1e-6)
             np.testing.assert_allclose(found["recons"], recons, atol=1e-6)
             np.testing.assert_allclose(found["decoded"], recons, atol=1e-6)
+
+
+def test_pt_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    resource = pytest.importorskip("resource", reason="measures memory on Unix")
+    one = torch.ones(1)
+    torch.save({"encoder.0.weight": one.expand(10**12)}, tmp_path / "expanded.pt")
+    torch.save({"encoder.0.weight": one}, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    torch.save({"encoder.0.weight": bytearray(4)}, tmp_path / "bytearray.pt")
+    torch.save({"encoder.0.weight": one.to("meta").expand(10**12)}, tmp_path / "meta.pt")
+    torch.save({"encoder.0.weight": torch.zeros(3)}, tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    huge = b"\x8a\x05" + (10**11).to_bytes(5, "little")  # LONG1
+    variants = {
+        "size": {name: content.replace(b"K\x03\x85", huge + b"\x85") for name, content in members.items()},
+        "storage": {name: content.replace(b"K\x03tq", huge + b"tq") for name, content in members.items()},
+    }
+    for name, changed in variants.items():
+        assert changed != members
+        write_archive(tmp_path / f"{name}.pt", changed, zipfile.ZIP_STORED)
+    write_archive(tmp_path / "deflated.pt", {**members, "whole/data/0": bytes(10**7)}, zipfile.ZIP_DEFLATED)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path in sorted(tmp_path.glob("*.pt")):
+        with pytest.raises(ae_jax.InputError) as error:
+            convert(ConvertConfig("from-torch", str(path), str(tmp_path / "run")))
+        assert str(error.value).isprintable()
+        assert ("fits none of the models" in str(error.value)) == (path.name in ("whole.pt", "storage.pt")), path
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # KiB
+
+
+def write_archive(path: Path, members: dict[str, bytes], compression: int) -> None:
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_hostile_safetensors_headers_raise_one_line_errors(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.safetensors"
+    for content in hostile_headers():
+        path.write_bytes(content)
+        with pytest.raises(ae_jax.InputError) as error:
+            convert(ConvertConfig("from-torch", str(path), str(tmp_path / "run")))
+        assert str(error.value).isprintable()
+    os.mkfifo(tmp_path / "fifo.safetensors")
+    with pytest.raises(ae_jax.InputError, match="is not a file"):
+        convert(ConvertConfig("from-torch", str(tmp_path / "fifo.safetensors"), str(tmp_path / "run")))

@@ -8,7 +8,7 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = (
-    {"types", "errors", "choices", "decorators", "figures", "ops"},
+    {"types", "errors", "schema", "choices", "decorators", "figures", "ops"},
     {"config", "models", "system"},
     {"cli", "data"},
     {"training", "metrics"},

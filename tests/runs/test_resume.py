@@ -1,5 +1,6 @@
 """Resuming runs: bit for bit, from the newest valid checkpoint, with the settings of the run."""
 
+import errno
 import json
 import operator
 import shutil
@@ -13,6 +14,7 @@ import pytest
 import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError, RunError
+from ae_jax.runs import lifecycle
 from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume, train
 from ae_jax.system.tensorfile import read_tensors
@@ -222,3 +224,16 @@ def test_non_finite_parameters_are_never_saved(start: Callable[..., Path], tmp_p
     assert str(good) in str(error.value)
     arrays, _ = read_tensors(good)
     assert all(np.isfinite(array).all() for name, array in arrays.items() if name.startswith("params/"))
+
+
+def test_resume_hint_repeats_the_folders_which_no_checkpoint_decides(
+    start: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.jsonl")
+
+    monkeypatch.setattr(lifecycle, "train_loop", fail)
+    flags = f"--run-dir {tmp_path}/run --data-dir '{tmp_path}/my data' --resume"
+    with pytest.raises(RunError) as error:
+        start(tmp_path / "run", data_dir=f"{tmp_path}/my data")
+    assert str(error.value).endswith(f"Resume with: python scripts/train.py {flags}")

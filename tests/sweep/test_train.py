@@ -22,12 +22,22 @@ from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.table import as_markdown, rows
 from ae_jax.sweep.train import resume
 from ae_jax.sweep.train import train as sweep
+from ae_jax.system.tensorfile import read_tensors, write_tensors
 from faults.outcomes import run_outcome
 from tests.conftest import ROOT
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 SETTINGS = {"arch": "linear", "seeds": 2, "learning_rate": (1e-3, 1e-2), "epochs": 2, "devices": "2"}
+HOSTILE_SETTINGS = (
+    {"seeds": 10**30},
+    {"seeds": "2"},
+    {"learning_rate": 0.1},
+    {"learning_rate": [float("nan")]},
+    {"learning_rate": ["0.1"]},
+    {"weight_decay": list(range(10**5)), "learning_rate": list(range(1, 10**5))},
+    {"at_once": "1"},
+)
 
 
 @pytest.fixture(scope="module")
@@ -195,3 +205,26 @@ def test_sweep_and_single_run_directories_are_not_interchangeable(
         resume(whole, seeds=3)
     with pytest.raises(InputError, match="already holds a run, and nothing is overwritten"):
         sweep(SweepConfig(run_dir=str(whole)))
+
+
+def test_resume_refuses_hostile_checkpoints_with_one_line_errors(whole: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    path = ae_jax.latest_checkpoint(copy)
+    tensors, info = read_tensors(path)
+    config, history = info["sweep"]["config"], info["history"]
+    longer = {**info["sweep"], "config": {**config, "epochs": 3}}
+    hostile = [
+        *({"sweep": {**info["sweep"], "config": {**config, **setting}}} for setting in HOSTILE_SETTINGS),
+        *({"sweep": value} for value in (None, [], {})),
+        {"history": None},
+        {"history": [{**history[0], "test_loss": 0.1}, history[1]]},
+        {"sweep": longer, "history": [{**history[0], "test_loss": [0.1]}, history[1]]},
+        {"sweep": longer, "history": history[:1]},
+        {"sweep": longer, "epochs": "2"},
+        {"sweep": longer, "shuffle_key_impl": "unknown"},
+    ]
+    for changes in hostile:
+        write_tensors(path, tensors, {**info, **changes})
+        with pytest.raises(InputError) as error:
+            resume(copy)
+        assert str(error.value).isprintable()
