@@ -63,8 +63,8 @@ def conclude_sweep(sweep: Run[SweepConfig], progress: MembersProgress, keys: Mem
 
 
 def member_name(config: TrainConfig) -> str:
-    """The file name of a member: learning rate, weight decay and seed."""
-    return f"learning_rate_{config.learning_rate:g}-weight_decay_{config.weight_decay:g}-seed_{config.seed}"
+    """The file name of a member: learning rate, weight decay and seed, with all digits that tell members apart."""
+    return f"learning_rate_{config.learning_rate!r}-weight_decay_{config.weight_decay!r}-seed_{config.seed}"
 
 
 def _member_run(sweep: Run[SweepConfig], progress: MembersProgress, i: int) -> tuple[Progress, Metadata]:

@@ -91,6 +91,8 @@ def hostile_progress(valid: Path) -> Iterator[Content]:
         yield from ((tensors, {**info, name: value}) for value in values)
     for name in info["history"][0]:
         for value in ("text", None, [1.0]):
+            if name == "validation_loss" and value is None:  # a run without validation images
+                continue
             changed = copy.deepcopy(info)
             changed["history"][0][name] = value
             yield tensors, changed

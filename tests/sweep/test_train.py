@@ -19,6 +19,7 @@ from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume as resume_run
 from ae_jax.runs.train import train
 from ae_jax.sweep.config import SweepConfig
+from ae_jax.sweep.results import member_name
 from ae_jax.sweep.table import as_markdown, rows
 from ae_jax.sweep.train import resume
 from ae_jax.sweep.train import train as sweep
@@ -149,6 +150,11 @@ def test_the_best_member_is_chosen_without_the_test_images(digits: np.ndarray, t
         config = ae_jax.load_model(folder / "best").config
         best.append((config.learning_rate, config.seed))
     assert best[0] == best[1]
+
+
+def test_members_that_differ_in_the_last_digit_have_files_of_their_own() -> None:
+    config = SweepConfig(learning_rate=(1e-3, 1.0000001e-3), weight_decay=(0.0, 1e-5), seeds=1)
+    assert len({member_name(member) for member in config.members}) == 4
 
 
 def test_without_validation_no_member_is_chosen(whole: Path, tmp_path: Path, capsys) -> None:
