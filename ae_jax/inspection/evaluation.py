@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ae_jax.data.batching import normalise_on_host
-from ae_jax.data.datasets import Dataset, is_prepared, load_dataset, open_splits
+from ae_jax.data.datasets import Dataset, is_prepared, load_dataset
 from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.inspection.inference import decode, encode, encode_latents, latents
 from ae_jax.metrics.image_quality import image_quality, squared_error
@@ -87,8 +87,7 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
     Raises:
       InputError: the data are unavailable.
     """
-    name = trained.find_dataset(dataset, **folders)
-    train_set, test_set = (dataset.load() for dataset in open_splits(name, **folders))
+    train_set, test_set = (split.load() for split in trained.open_splits(dataset, **folders))
     with ThreadPoolExecutor() as pool:  # PCA is fitted while `draw_glyphs` compiles
         future = pool.submit(_ood_sets, test_set, folders)
         pca = fit_pca(train_set.images, trained.model.latent_dim)

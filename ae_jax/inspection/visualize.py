@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from ae_jax.data.batching import normalise_on_host
-from ae_jax.data.datasets import Dataset, load_dataset
+from ae_jax.data.datasets import Dataset
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection import decoder_figures
@@ -48,10 +48,9 @@ def visualize_run(config: VisualizeConfig) -> None:
         for name in _FIGURES:
             check_output(Path(config.out) / f"{name}.png", "--out")
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    name = trained.find_dataset(config.dataset, **folders)
-    test_set = load_dataset(name, "test", **folders)
+    test_set = trained.open_splits(config.dataset, **folders)[1].load()
     if len(test_set.images) < 2:
-        raise InputError(f"{name} has only one test image; give a dataset with at least two.")
+        raise InputError(f"{test_set.name} has only one test image; give a dataset with at least two.")
     for name, figure in figures(trained, test_set):
         path = Path(config.out) / f"{name}.png" if config.out else trained.figure_path(name)
         write = write_output if config.out else replace_output

@@ -1,20 +1,23 @@
 """Loading of a trained model from a run directory or a checkpoint."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import jax
 from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import dataset_title, find_dataset
+from ae_jax.data.datasets import OpenDataset, dataset_title, find_dataset, open_splits
 from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models.autoencoders import Autoencoder
 from ae_jax.runs.checkpoints import latest_checkpoint
-from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata
+from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata, dataset_digest
 from ae_jax.runs.setup import run_model
 from ae_jax.training.checkpoint import read_params, shapes
 from ae_jax.types import Params, PathLike
+
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +49,23 @@ class TrainedModel:
     def find_dataset(self, name: str | None, **folders: PathLike | None) -> str:
         """Resolve `name`, by default the training dataset; `folders` as for `load_dataset`."""
         return find_dataset(name or self.metadata["dataset_used"] or "auto", **folders)
+
+    def open_splits(self, name: str | None, **folders: PathLike | None) -> tuple[OpenDataset, OpenDataset]:
+        """Open a dataset, by default the training dataset; `folders` as for `load_dataset`.
+
+        Raises:
+          InputError: the data are unavailable, or the training dataset no longer holds the same images.
+        """
+        datasets = open_splits(self.find_dataset(name, **folders), **folders)
+        if self.metadata["dataset_sha256"] in (None, dataset_digest(*datasets)):
+            return datasets
+        if name is None:
+            raise InputError(
+                f"{datasets[0].name} does not hold the images that {self.checkpoint} was trained with; to use these "
+                "nevertheless, or those of another file, give --dataset."
+            )
+        _log.info("%s holds other images than those that the run was trained with.", datasets[0].name)
+        return datasets
 
     def figure_path(self, name: str) -> Path:
         """The default path of a figure of this checkpoint."""

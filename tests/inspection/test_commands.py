@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import ae_jax
+from ae_jax.config import TrainConfig
+from ae_jax.errors import InputError
 from ae_jax.inspection.config import EvaluateConfig, ReconstructConfig, VisualizeConfig
 from ae_jax.inspection.evaluate import evaluate_run
 from ae_jax.inspection.evaluation import evaluate_model
@@ -20,6 +22,7 @@ from ae_jax.inspection.visualize import visualize_run
 from ae_jax.metrics.image_quality import image_quality
 from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
+from ae_jax.runs.train import train
 from ae_jax.system.tensorfile import write_tensors
 from ae_jax.training.losses import with_fixed_noise
 from tests.conftest import Script
@@ -309,3 +312,12 @@ def test_evaluate_writes_json_and_figure_and_prints_the_figure_path(
     figure = run_dir / "figures" / "evaluation_step_00000000.png"
     assert capsys.readouterr().out.splitlines()[-1] == f"Figure: {figure}"
     assert figure.exists()
+
+
+@pytest.mark.usefixtures("environment")
+def test_changed_images_are_used_only_if_they_are_asked_for(own_images: Path, tmp_path: Path) -> None:
+    trained = ae_jax.load_model(train(TrainConfig("linear", dataset=str(own_images), epochs=1)))
+    np.save(own_images, 255 - np.load(own_images))
+    with pytest.raises(InputError, match=r"does not hold the images that .* was trained with"):
+        trained.open_splits(None)
+    assert trained.open_splits(str(own_images))[0].name == str(own_images)
