@@ -44,4 +44,4 @@ def _is_double(value: Any) -> bool:
 
 
 def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f" or "\ud800" <= character <= "\udfff"
+    return character < " " or "\x7f" <= character <= "\x9f"
