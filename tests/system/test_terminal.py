@@ -79,5 +79,6 @@ def test_closed_streams_do_not_change_the_exit_code(redirections: str, output: s
 
 @posix
 def test_a_file_never_gets_the_descriptor_of_a_closed_stream(tmp_path: Path) -> None:
-    body = f"sys.stdin = open({str(tmp_path / 'file')!r}, 'w'); raise InputError('') if sys.stdin.fileno() > 2 else KeyError"
+    path = str(tmp_path / "file")
+    body = f"sys.stdin = open({path!r}, 'w'); raise InputError('') if sys.stdin.fileno() > 2 else KeyError"
     assert run(body, "<&- >&- 2>&-")[0] == 2
