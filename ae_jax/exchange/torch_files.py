@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from ae_jax.errors import InputError
 from ae_jax.types import StateDict
 
+_OTHER_CALLS = {"STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}  # opcodes that torch.save does not write
 _GLOBALS = re.compile(r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch \w+Storage")
 
 
@@ -76,5 +77,5 @@ def _check_archive(path: Path) -> None:
             raise ValueError("members overlap")
         pickles = [archive.read(member) for member in members if member.filename.endswith(".pkl")]
     for opcode, name, _ in (each for content in pickles for each in pickletools.genops(content)):
-        if opcode.name == "GLOBAL" and not _GLOBALS.fullmatch(str(name)):
+        if opcode.name in _OTHER_CALLS or (opcode.name == "GLOBAL" and not _GLOBALS.fullmatch(str(name))):
             raise ValueError(f"it calls {name}")
