@@ -32,7 +32,7 @@ def conforms(value: Any, hint: Any) -> bool:
 
 
 def type_name(hint: Any) -> str:
-    """How to write a type for users: `int | None`."""
+    """The name of a type in messages, such as `int | None`."""
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 

@@ -2,23 +2,21 @@
 
 import dataclasses
 import logging
-import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, get_type_hints
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.config import MAX_STEPS
 from ae_jax.errors import DamagedFileError, DivergedError, InputError, reason
 from ae_jax.parallel.multihost import broadcast_arrays
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
-from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
+from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf, invalid_checkpoint
 from ae_jax.schema import conforms
 from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint, shapes
 from ae_jax.training.state import TrainState
@@ -183,33 +181,12 @@ def read_progress(
     except ValueError as error:
         raise InputError(f"{error}; the run's config.json has the versions that it was started with.") from error
     if not all(conforms(info.get(name), hint) for name, hint in _POSITION_TYPES.items()):
-        raise _invalid(path, "position")
+        raise invalid_checkpoint(path, "position")
     try:
         key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])
         return _progress(state, jnp.asarray(arrays["losses"]), info), key
     except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise _invalid(path, "shuffle key or losses") from error
-
-
-def parse_history(info: dict[str, Any], loss_type: Any, source: Path) -> tuple[EpochMetricsOf[Any], ...]:
-    """The metrics in a checkpoint's info, with losses of a type; raises `InputError` if they are not such metrics."""
-    losses = {"train_loss": loss_type, "test_loss": loss_type, "validation_loss": loss_type | None}
-    hints = {**get_type_hints(EpochMetricsOf), **losses}
-    history = info.get("history")
-    if not isinstance(history, list):
-        raise _invalid(source, "history")
-    optional = {"validation_loss": None}  # the first versions had no validation
-    history = [optional | metrics if isinstance(metrics, dict) else metrics for metrics in history]
-    for number, metrics in enumerate(history, 1):
-        is_valid = isinstance(metrics, dict) and metrics.keys() == hints.keys()
-        if not is_valid or not all(conforms(metrics[name], hint) for name, hint in hints.items()):
-            raise _invalid(source, f"history of epoch {number}")
-        is_loss = loss_type is not float or all(
-            0 <= metrics[name] < math.inf for name in losses if metrics[name] is not None
-        )
-        if metrics["epoch"] != number or not 0 <= metrics["step"] <= MAX_STEPS or not is_loss:
-            raise _invalid(source, f"history of epoch {number}")
-    return tuple(EpochMetricsOf(**metrics) for metrics in history)
+        raise invalid_checkpoint(path, "shuffle key or losses") from error
 
 
 def save_imported(run_dir: Path, state: TrainState, metadata: Metadata) -> None:
@@ -227,7 +204,7 @@ def load_imported(
     expected = program.fetch(state.params)
     params = read_params(path)[0] if path else expected
     if path and shapes(params) != shapes(expected):
-        raise _invalid(path, "set of parameters")
+        raise invalid_checkpoint(path, "set of parameters")
     params = program.place(broadcast_arrays(params))
     return program, ProgressOf(state.replace(params=params), program.no_losses())
 
@@ -260,12 +237,12 @@ def _check_progress(
 ) -> None:
     """Raise `InputError` unless the progress from `path` is one of `program`, whose losses are like `losses`."""
     if (progress.losses.shape, progress.losses.dtype) != (losses.shape, losses.dtype):
-        raise _invalid(path, "losses")
+        raise invalid_checkpoint(path, "losses")
     if key.shape != program.shuffle_key.shape:
-        raise _invalid(path, "shuffle key")
+        raise invalid_checkpoint(path, "shuffle key")
     epochs, steps = divmod(progress.step, losses.shape[-1])
     if not np.all(np.asarray(progress.state.step) == progress.step) or len(progress.history) != epochs:
-        raise _invalid(path, f"position: step {steps} of epoch {epochs + 1}")
+        raise invalid_checkpoint(path, f"position: step {steps} of epoch {epochs + 1}")
     sizes = {
         np.shape(loss)
         for metrics in progress.history
@@ -273,14 +250,8 @@ def _check_progress(
         if loss is not None
     }
     if sizes - {losses.shape[:-1]}:
-        raise _invalid(path, "history")
+        raise invalid_checkpoint(path, "history")
     try:
         program.check_params(progress.state.params, progress.step)
     except DivergedError as error:
         raise InputError(f"{path}: {error}; delete it to resume from an earlier checkpoint.") from error
-
-
-def _invalid(path: Path, what: str) -> InputError:
-    return InputError(
-        f"{path} has an invalid {what}; delete it to resume from an earlier checkpoint, or start a new run."
-    )

@@ -23,7 +23,6 @@ from ae_jax.runs.checkpoints import (
     list_checkpoints,
     load_imported,
     load_progress,
-    parse_history,
     quarantine,
     remove_old_checkpoints,
     save_progress,
@@ -41,7 +40,7 @@ from ae_jax.runs.metadata import (
     resumed_metadata,
     with_dataset,
 )
-from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf
+from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf, parse_history
 from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import (
     check_run_dir_is_free,
@@ -120,9 +119,9 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         config = dataclasses.replace(resumed_config(metadata, settings, kind.config_class), run_dir=str(folder))
         mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
         train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
-        now = with_dataset(metadata, train_set, test_set, folder)
+        checked = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
-        run = Run(folder, config, now, train_set, test_set, validation_set)
+        run = Run(folder, config, checked, train_set, test_set, validation_set)
         with _add_resume_hint(kind.script, folder, config):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))

@@ -1,8 +1,13 @@
-"""The state of a training run between two segments, and the metrics of its epochs."""
+"""The state of a training run between two segments, and the metrics of its epochs, also from a checkpoint."""
 
 import dataclasses
-from typing import Generic, TypeAlias, TypeVar
+import math
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar, get_type_hints
 
+from ae_jax.config import MAX_STEPS
+from ae_jax.errors import InputError
+from ae_jax.schema import conforms
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses
 
@@ -39,3 +44,31 @@ class ProgressOf(Generic[Loss]):
 EpochMetrics: TypeAlias = EpochMetricsOf[float]
 Progress: TypeAlias = ProgressOf[float]
 MembersProgress: TypeAlias = ProgressOf[list[float]]
+
+
+def parse_history(info: dict[str, Any], loss_type: Any, source: Path) -> tuple[EpochMetricsOf[Any], ...]:
+    """The metrics in a checkpoint's info, with losses of a type; raises `InputError` if they are not such metrics."""
+    losses = {"train_loss": loss_type, "test_loss": loss_type, "validation_loss": loss_type | None}
+    hints = {**get_type_hints(EpochMetricsOf), **losses}
+    history = info.get("history")
+    if not isinstance(history, list):
+        raise invalid_checkpoint(source, "history")
+    optional = {"validation_loss": None}  # the first versions had no validation
+    history = [optional | metrics if isinstance(metrics, dict) else metrics for metrics in history]
+    for number, metrics in enumerate(history, 1):
+        is_valid = isinstance(metrics, dict) and metrics.keys() == hints.keys()
+        if not is_valid or not all(conforms(metrics[name], hint) for name, hint in hints.items()):
+            raise invalid_checkpoint(source, f"history of epoch {number}")
+        is_loss = loss_type is not float or all(
+            0 <= metrics[name] < math.inf for name in losses if metrics[name] is not None
+        )
+        if metrics["epoch"] != number or not 0 <= metrics["step"] <= MAX_STEPS or not is_loss:
+            raise invalid_checkpoint(source, f"history of epoch {number}")
+    return tuple(EpochMetricsOf(**metrics) for metrics in history)
+
+
+def invalid_checkpoint(path: Path, what: str) -> InputError:
+    """The error for a checkpoint that has a valid digest, but no valid content."""
+    return InputError(
+        f"{path} has an invalid {what}; delete it to resume from an earlier checkpoint, or start a new run."
+    )

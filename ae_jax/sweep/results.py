@@ -10,9 +10,9 @@ from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
 from ae_jax.errors import RunError
-from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, parse_history, write_progress
+from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, write_progress
 from ae_jax.runs.metadata import FOLDERS, Metadata, check_metadata
-from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress
+from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress, parse_history
 from ae_jax.runs.reporting import conclude, save_reconstructions
 from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import make_unique_dir, rewrite_metrics, save_figure, write_metadata

@@ -10,7 +10,7 @@ from ae_jax.training.adam import scale_by_adam
 from ae_jax.types import Scalar
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's
-_NUM_ITERATIONS = 3  # Jordan: 5, which reach the same error here
+_NUM_ITERATIONS = 3  # Jordan: 5, which reach no lower error here
 _LARGEST_SIDE = 64  # for larger kernels the iteration costs more than it gains
 _ROWS = 256  # of a block: XLA's product of long columns is slow on CPUs
 
@@ -20,7 +20,7 @@ def scale_by_muon(beta1: float | Scalar, beta2: float | Scalar) -> optax.Gradien
 
     A kernel `f32[…, features]` counts as a matrix with `features` columns. If the matrix has a side of at most 64, its
     update is the orthogonal matrix next to its Nesterov momentum, times `0.2 · sqrt(larger side)`: the size of Adam's
-    updates, so that both take one learning rate and one weight decay (Liu et al. 2025, arXiv:2502.16982, section 2.2).
+    updates, so that both take one learning rate and one weight decay (Liu et al. 2025, arXiv:2502.16982).
     Other kernels, and biases, have Adam's updates (`scale_by_adam`).
 
     Args:
