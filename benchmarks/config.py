@@ -26,8 +26,8 @@ class BenchmarkConfig:
             raise InputError(f"--rounds must be at least 1, not {self.rounds}.")
         if self.part == "process" and self.arch == "linear":
             raise InputError("--part process measures conv only; leave out --arch linear.")
-        if self.json:
+        if self.json is not None:
             check_output(self.json, "--json")
-        if self.figure:
+        if self.figure is not None:
             check_output(self.figure, "--figure", FIGURE_SUFFIXES)
         check_distinct({"--json": self.json, "--figure": self.figure})

@@ -52,7 +52,7 @@ def dataset_title(name: str) -> str:
     """The name of a dataset in figure titles."""
     if name == "glyphs":
         return "embedded glyphs (NOT MNIST)"
-    return Path(name).name if _is_array_file(name) else name
+    return Path(name).name if is_array_file(name) else name
 
 
 def load_dataset(
@@ -85,7 +85,7 @@ def open_dataset(
     if split not in get_args(Split):
         raise InputError(f"unknown split {split!r}; choose train or test.")
     name = find_dataset(name, data_dir=data_dir, manual_dir=manual_dir)
-    if _is_array_file(name):
+    if is_array_file(name):
         return OpenDataset(name, *read_array_file(_expanded(name, "--dataset"), split))
     folder, manual = _folders(data_dir, manual_dir)
     make = _draw if name == "glyphs" else functools.partial(_read_tfds, name, folder, manual)
@@ -127,7 +127,7 @@ def find_dataset(name: PathLike, *, data_dir: PathLike | None = None, manual_dir
     """
     name = os.fspath(name)
     if name != "auto":
-        if name not in {*TFDS_DATASETS, "glyphs"} and not _is_array_file(name):
+        if name not in {*TFDS_DATASETS, "glyphs"} and not is_array_file(name):
             known = ", ".join(("auto", *TFDS_DATASETS, "glyphs"))
             raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
         return name
@@ -194,6 +194,7 @@ def _load_cached(path: Path, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
     images, labels = make()
     remove_temporaries(path.parent, older_than=time.time() - ABANDONED_SECONDS)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(path, {"images": images, "labels": labels}, {})
     except OSError as error:
         raise InputError(f"{path.parent} cannot be written ({error}); choose another --data-dir.") from error
@@ -213,7 +214,8 @@ def _cache_file(data_dir: Path, name: str, split: str) -> Path:
     return data_dir / "ae_jax" / f"{name}-{split}.safetensors"
 
 
-def _is_array_file(name: str) -> bool:
+def is_array_file(name: str) -> bool:
+    """Whether the name of a dataset is the path of a user's file."""
     return name.endswith((".npy", ".npz"))
 
 

@@ -42,7 +42,8 @@ def draw_glyphs(
     >>> images.shape, images.dtype.name, labels.shape
     ((100, 28, 28, 1), 'uint8', (100,))
     """
-    return _draw(key, n, _render(characters))
+    with jax.default_matmul_precision("highest"):  # GPUs would round to 10 bits, and images would depend on the setting
+        return _draw(key, n, _render(characters))
 
 
 @functools.partial(jax.jit, static_argnums=1)

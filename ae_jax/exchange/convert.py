@@ -12,6 +12,7 @@ from ae_jax.exchange.config import ConvertConfig
 from ae_jax.exchange.torch_files import read_state_dict
 from ae_jax.models.autoencoders import make_model
 from ae_jax.models.torch_weights import infer_architecture, params_from_torch, params_to_torch
+from ae_jax.parallel.mesh import find_devices
 from ae_jax.runs.checkpoints import save_imported
 from ae_jax.runs.load import load_model
 from ae_jax.runs.metadata import imported_metadata
@@ -44,6 +45,7 @@ def to_torch(run: str, target: str) -> None:
 
 def from_torch(source: str, target: str, output: Output) -> None:
     """Import a state dict as a run with no training steps, which every other command accepts."""
+    find_devices()
     state_dict = read_state_dict(Path(source))
     if any(name.startswith("params/") for name in state_dict):
         raise InputError(f"{source} is already a checkpoint of ae_jax; pass it directly to the other commands.")

@@ -27,9 +27,9 @@ class EvaluateConfig:
     manual_dir: str | None = shared_setting("manual_dir", group=None)
 
     def __post_init__(self) -> None:
-        if self.json:
+        if self.json is not None:
             check_output(self.json, "--json")
-        if self.figure:
+        if self.figure is not None:
             check_output(self.figure, "--figure", FIGURE_SUFFIXES)
         check_distinct({"--json": self.json, "--figure": self.figure})
 
@@ -59,8 +59,8 @@ class ReconstructConfig:
     def __post_init__(self) -> None:
         if not self.out and not self.codes:
             raise InputError("nothing to write; give --out, --codes or both.")
-        if self.out:
+        if self.out is not None:
             check_output(self.out, "--out", (*_ARRAYS, *FIGURE_SUFFIXES))
-        if self.codes:
+        if self.codes is not None:
             check_output(self.codes, "--codes", _ARRAYS)
         check_distinct({"--out": self.out, "--codes": self.codes})

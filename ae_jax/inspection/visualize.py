@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from ae_jax.data.batching import normalise_on_host
-from ae_jax.data.datasets import Dataset
+from ae_jax.data.datasets import Dataset, dataset_title
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection import decoder_figures
@@ -63,6 +63,7 @@ class _EncodedSet:
     """A test set and its latent codes."""
 
     trained: TrainedModel
+    dataset: str
     images: HostImages
     labels: HostLabels | None
     code: Any  # output of the model's `encode`
@@ -77,14 +78,16 @@ class _EncodedSet:
         return decode(self.trained, with_latents(code, new.astype(np.float32)))[..., 0]
 
     def title(self, text: str, positions_from: str = "") -> str:
-        """The run, the text and, for a model with pooling, the source of the positions."""
+        """The run, the text, the dataset if it is not the run's own, and the source of pooling positions."""
         note = f", positions of {positions_from}" if positions_from and isinstance(self.code, PooledCode) else ""
-        return f"{self.trained.title}: {text}{note}"
+        is_own = self.dataset == self.trained.metadata["dataset_used"]
+        return f"{self.trained.title}: {text}{'' if is_own else f', images of {dataset_title(self.dataset)}'}{note}"
 
 
 def figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str, Figure]]:
     """Yield the file name, without suffix, and the figure."""
-    encoded = _EncodedSet(trained, test_set.images, test_set.labels, encode(trained, test_set.images))
+    code = encode(trained, test_set.images)
+    encoded = _EncodedSet(trained, test_set.name, test_set.images, test_set.labels, code)
     for name, draw in _FIGURES.items():
         if figure := draw(encoded):
             yield name, figure

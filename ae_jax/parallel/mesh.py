@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -17,6 +17,10 @@ _CPU_OPTIONS = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_copy_insertion_use_region_analysis": True,  # otherwise each step copies parameters that it updates
 }
+# The batch is the minor axis, and LLVM unrolls loops over the 32 images of a device before it vectorises them: im2col
+# would be scalar code. This is an option of JAX's CPU client, not of a program.
+_CLIENT_OPTION = "xla_backend_extra_options"
+_CLIENT_FLAG = f"--{_CLIENT_OPTION}=xla_cpu_disable_loop_unrolling"
 _NUM_THREADS = 2  # on one core and on two, more are slower: XLA splits each loop and then has to join it
 
 
@@ -39,8 +43,8 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     if num_devices == "auto" or num_devices <= batch_size:  # otherwise the request is refused below
         request_cpu_devices(cores if num_devices == "auto" else num_devices)
-    with _without_unrolled_loops(), _fixed_num_threads() if num_devices == 1 else contextlib.nullcontext():
-        devices_per_host = _devices_per_host()
+    with _client_flags(), _fixed_num_threads() if num_devices == 1 else contextlib.nullcontext():
+        devices_per_host = find_devices()
     present, is_cpu = min(map(len, devices_per_host)), devices_per_host[0][0].platform == "cpu"
     most = cores if is_cpu else batch_size
     per_host = max(1, min(present, most // len(devices_per_host))) if num_devices == "auto" else num_devices
@@ -56,9 +60,15 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
 
-def compiler_options(mesh: Mesh) -> dict[str, Any]:
+def compiler_options(devices: Iterable[jax.Device]) -> dict[str, Any]:
     """The options of `jax.jit` for all programs of a run: programs that agree to the bit need the same ones."""
-    return _CPU_OPTIONS if mesh.devices.flat[0].platform == "cpu" else {}
+    return dict(_CPU_OPTIONS) if any(device.platform == "cpu" for device in devices) else {}
+
+
+def xla_flags() -> str:
+    """The `XLA_FLAGS` with which `make_mesh` creates JAX's clients: the user's, and the flag of this module."""
+    own = os.environ.get("XLA_FLAGS", "")
+    return own if _CLIENT_OPTION in own else f"{own} {_CLIENT_FLAG}".strip()
 
 
 def request_cpu_devices(num_devices: int) -> None:
@@ -69,7 +79,12 @@ def request_cpu_devices(num_devices: int) -> None:
         jax.config.update("jax_num_cpu_devices", num_devices)
 
 
-def _devices_per_host() -> list[list[jax.Device]]:
+def find_devices() -> list[list[jax.Device]]:
+    """The devices of each host.
+
+    Raises:
+      InputError: JAX finds none, for example because `JAX_PLATFORMS` names a platform that is not there.
+    """
     try:
         return [jax.local_devices(host) for host in range(jax.process_count())]
     except jax.errors.JaxRuntimeError:  # raised by another process
@@ -96,17 +111,10 @@ def _fixed_num_threads() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_unrolled_loops() -> Iterator[None]:
-    """Create JAX's CPU client such that XLA does not unroll loops; the user's setting wins.
-
-    The batch is the minor axis, and LLVM unrolls loops over the 32 images of a device before it vectorises them: im2col
-    would be scalar code. The option is one of the client, not of a program.
-    """
+def _client_flags() -> Iterator[None]:
+    """Set `xla_flags` while JAX's clients are created; child processes decide for themselves."""
     before = os.environ.get("XLA_FLAGS")
-    if before and "xla_backend_extra_options" in before:
-        yield
-        return
-    os.environ["XLA_FLAGS"] = f"{before or ''} --xla_backend_extra_options=xla_cpu_disable_loop_unrolling".strip()
+    os.environ["XLA_FLAGS"] = xla_flags()
     try:
         yield
     finally:

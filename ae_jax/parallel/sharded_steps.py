@@ -27,7 +27,7 @@ def make_sharded_steps(
     steps = functools.partial(run_steps, batch_size=batch_size, loss_fn=loss_fn, axis_name=_axis_name(mesh))
     in_specs = (P(), P(), _batches_spec(stream), P(), P(), P())
     sharded = _on_each_device(mesh, steps, in_specs)
-    return jax.jit(sharded, donate_argnums=(0, 1), compiler_options=compiler_options(mesh))
+    return jax.jit(sharded, donate_argnums=(0, 1), compiler_options=compiler_options(mesh.devices.flat))
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def make_mean_loss(
     mean = functools.partial(mean_loss, num_images=num_images, batch_size=batch_size, loss_fn=loss_fn)
     mean = functools.partial(mean, axis_name=_axis_name(mesh))
     sharded = _on_each_device(mesh, mean, (P(), P(), _batches_spec(stream), P(), P()))
-    return jax.jit(sharded, compiler_options=compiler_options(mesh))
+    return jax.jit(sharded, compiler_options=compiler_options(mesh.devices.flat))
 
 
 def _axis_name(mesh: Mesh) -> str | None:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from ae_jax.choices import Arch
 from ae_jax.config import SharedConfig, TrainConfig
-from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, open_splits
+from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, is_array_file, open_splits
 from ae_jax.errors import DivergedError, InputError, RunError, reason
 from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
@@ -118,7 +118,7 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         history = parse_history(info, kind.loss_type, folder)
         config = dataclasses.replace(resumed_config(metadata, settings, kind.config_class), run_dir=str(folder))
         mesh = kind.make_mesh(config) if len(history) < config.epochs else None  # before anything else uses JAX
-        train_set, test_set = _open_datasets(config, metadata["dataset_used"] or config.dataset)
+        train_set, test_set = _open_datasets(config, _resumed_dataset(metadata, config))
         checked = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         run = Run(folder, config, checked, train_set, test_set, validation_set)
@@ -220,6 +220,11 @@ def _open_datasets(config: Config, dataset: str) -> tuple[OpenDataset, OpenDatas
     return datasets
 
 
+def _resumed_dataset(metadata: Metadata, config: Config) -> str:
+    """The dataset that "auto" stood for when the run started; a file is where the settings say."""
+    return config.dataset if is_array_file(config.dataset) else metadata["dataset_used"] or config.dataset
+
+
 def _check_same_dataset(metadata: Metadata) -> Metadata:
     """Process 0's metadata, after a check that all processes have the same images."""
     first = broadcast_json(metadata)
@@ -248,6 +253,11 @@ def _add_resume_hint(script: str, run_dir: Path, config: SharedConfig) -> Iterat
             f"{error}; start a new run with a smaller --learning-rate. The last valid checkpoint is {last}."
         ) from error
     except OSError as error:
+        if not run_dir.is_dir():
+            raise RunError(
+                f"{run_dir} was deleted or moved while the run trained, which ends it; move it back and resume it, or "
+                "start a new run."
+            ) from error
         what = error.filename or "the output"
         raise RunError(
             f"{what} cannot be written ({reason(error)}). {_resume_hint(script, run_dir, config)}"

@@ -11,6 +11,7 @@ from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset, dataset_title, find_dataset, open_splits
 from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models.autoencoders import Autoencoder
+from ae_jax.parallel.mesh import find_devices
 from ae_jax.runs.checkpoints import latest_checkpoint
 from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata, dataset_digest
 from ae_jax.runs.setup import run_model
@@ -77,10 +78,12 @@ def load_model(path: PathLike) -> TrainedModel:
 
     Raises:
       DamagedFileError: the checkpoint is corrupt.
-      InputError: there is no checkpoint of a run, it cannot be read, or another version of ae_jax wrote it.
+      InputError: there is no checkpoint of a run, it cannot be read, another version of ae_jax wrote it, or JAX finds
+        no device.
     """
     try:
         checkpoint = _find_checkpoint(Path(path))
+        find_devices()  # reading parameters is the first use of JAX
         params, step, info = read_params(checkpoint)
     except DamagedFileError as error:
         raise DamagedFileError(f"{error} Give a run directory or one of its checkpoints.") from error

@@ -11,13 +11,15 @@ from typing import Any, TypeAlias, TypeVar
 import jax
 
 from ae_jax.config import SharedConfig
-from ae_jax.data.datasets import OpenDataset
+from ae_jax.data.datasets import OpenDataset, is_array_file
 from ae_jax.data.stored_images import segments
 from ae_jax.errors import InputError
+from ae_jax.parallel.mesh import compiler_options, xla_flags
 from ae_jax.schema import conforms, type_name
 
-# JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; "versions"; "devices_used";
-# "resumed", for each time that the run was resumed the step, versions and devices.
+# JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; the environment: "versions",
+# "devices_used", and what XLA compiles with, "xla_flags" and "compiler_options"; "resumed", for each time that the run
+# was resumed the step and the environment.
 Metadata: TypeAlias = dict[str, Any]
 Config = TypeVar("Config", bound=SharedConfig)  # `TrainConfig` or `SweepConfig`
 
@@ -28,6 +30,7 @@ FOLDERS = ("run_dir", "data_dir", "manual_dir")  # settings that hold on this ma
 _MAY_CHANGE = {"devices", "stream", "tensorboard", *FOLDERS} | _PROCESSES
 _MISSING = object()
 _RESUMED_TYPES = {"versions": dict[str, str], "devices_used": list[str] | None}
+_COMPILER_TYPES = {"xla_flags": str, "compiler_options": dict[str, Any]}  # unknown to the first checkpoints
 _TYPES = {
     "config": dict[str, Any],
     "dataset_used": str | None,
@@ -68,7 +71,10 @@ def with_dataset(metadata: Metadata, train_set: OpenDataset, test_set: OpenDatas
     """
     digest = dataset_digest(train_set, test_set)
     if metadata["dataset_sha256"] not in (digest, None):
-        raise InputError(f"{train_set.name} no longer holds the images that the run in {run_dir} was started with.")
+        raise InputError(
+            f"{train_set.name} does not hold the images that the run in {run_dir} was started with; pass the file that "
+            "does as --dataset, or start a new run."
+        )
     return {**metadata, "dataset_used": train_set.name, "dataset_sha256": digest}
 
 
@@ -88,6 +94,11 @@ def check_metadata(metadata: Any, source: Path) -> Metadata:
     for resumed in metadata["resumed"]:
         if not all(conforms(resumed.get(name, _MISSING), hint) for name, hint in _RESUMED_TYPES.items()):
             raise InputError(f"resumed in {source} lacks step, versions or devices; give a checkpoint of ae_jax.")
+    for environment in (metadata, *metadata["resumed"]):
+        for name in _COMPILER_TYPES.keys() & environment.keys():
+            if not conforms(environment[name], _COMPILER_TYPES[name]):
+                expected = type_name(_COMPILER_TYPES[name])
+                raise InputError(f"{name} in {source} is not of type {expected}; give a checkpoint of ae_jax.")
     return metadata
 
 
@@ -108,8 +119,8 @@ def config_from_metadata(metadata: Metadata, kind: type[Config]) -> Config:
 def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[Config]) -> Config:
     """The run's own settings, with more epochs or other devices where `settings` say so.
 
-    Only `settings` name the data folders: the checkpoint may be a stranger's. For a run that was imported and not
-    trained yet, `settings` may change everything but the model.
+    Only `settings` name the data folders: the checkpoint may be a stranger's. They may also name the file of the images
+    if it has moved. For a run that was imported and not trained yet, `settings` may change everything but the model.
 
     Raises:
       InputError: another of the `settings` differs from the run's, or another version of the package wrote the run.
@@ -123,18 +134,21 @@ def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[C
     for name in settings.keys() - may_change:
         value, own_value = getattr(given, name), getattr(own, name)
         is_same = value == own_value or (name == "dataset" and value == metadata["dataset_used"])
-        if not is_same and not (name == "epochs" and value > own_value):
+        is_moved = name == "dataset" and is_array_file(value) and is_array_file(own_value)
+        if not is_same and not is_moved and not (name == "epochs" and value > own_value):
             rule = ", which only a larger number extends" if name == "epochs" else ""
             flag = f"--{name.replace('_', '-')}"
             raise InputError(
                 f"{flag} {value} contradicts the run's {own_value}{rule}; leave it out, or start a new run."
             )
     changed = settings.keys() & (may_change | {"epochs"})
+    if is_array_file(own.dataset):
+        changed |= settings.keys() & {"dataset"}
     return dataclasses.replace(own, **{name: getattr(given, name) for name in changed})
 
 
 def environment_changes(metadata: Metadata, devices: Iterable[jax.Device]) -> list[str]:
-    """The changes of versions and devices that make a resumed run differ in bits."""
+    """The changes of versions, devices and compiler options that make a resumed run differ in bits."""
     before, now = (metadata["resumed"] or [metadata])[-1], _environment(devices)
     if before["devices_used"] is None:  # not trained yet
         return []
@@ -145,6 +159,10 @@ def environment_changes(metadata: Metadata, devices: Iterable[jax.Device]) -> li
     ]
     if now["devices_used"] != before["devices_used"]:
         changes.append(f"{_describe(now['devices_used'])} instead of {_describe(before['devices_used'])}")
+    elif now["compiler_options"] != before.get("compiler_options", now["compiler_options"]):
+        changes.append(f"compiler options {now['compiler_options']} instead of {before['compiler_options']}")
+    if now["xla_flags"] != before.get("xla_flags", now["xla_flags"]):
+        changes.append(f"XLA_FLAGS {now['xla_flags']} instead of {before['xla_flags'] or 'none'}")
     return changes
 
 
@@ -159,9 +177,12 @@ def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
 
 
 def _environment(devices: Iterable[jax.Device]) -> Metadata:
+    devices = list(devices)
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "devices_used": [str(device) for device in devices],
+        "xla_flags": xla_flags(),
+        "compiler_options": compiler_options(devices),
     }
 
 

@@ -60,11 +60,15 @@ def conclude(run: Run[TrainConfig], history: tuple[EpochMetrics, ...]) -> None:
     curves = {name: values for name, values in losses.items() if values}
     figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
     save_figure(run.run_dir, "loss", figure_bytes(figure, ".png"))
-    test_mse = history[-1].test_loss
-    ratio = max(pca, test_mse) / max(min(pca, test_mse), _SMALLEST_MSE)
-    comparison = f"{ratio:.2f} times {'better' if test_mse <= pca else 'worse'}"
-    result = f"test MSE {test_mse:.5f}, {comparison} than {pca_name} ({pca:.5f})"
+    result = f"test MSE {history[-1].test_loss:.5f}, {_comparison(history[-1].test_loss, pca, pca_name)}"
     print(f"{run.title}: {result}. Everything is in {run.run_dir}")
+
+
+def _comparison(test_mse: float, pca: float, pca_name: str) -> str:
+    if pca < _SMALLEST_MSE:
+        return f"while {pca_name} is exact on these images"
+    ratio = max(pca, test_mse) / max(min(pca, test_mse), _SMALLEST_MSE)
+    return f"{ratio:.2f} times {'better' if test_mse <= pca else 'worse'} than {pca_name} ({pca:.5f})"
 
 
 def _report(run: Run[TrainConfig], progress: Progress, write: Callable[..., None] | None = None) -> None:

@@ -126,6 +126,7 @@ def metrics_lines(run_dir: Path) -> list[dict[str, Any]]:
 
 def save_figure(run_dir: Path, name: str, png: bytes) -> None:
     """Write `figures/<name>.png`."""
+    (run_dir / "figures").mkdir(exist_ok=True)
     write_atomic(run_dir / "figures" / f"{name}.png", png)
 
 

@@ -32,12 +32,15 @@ def train(config: TrainConfig) -> Path:
 
 
 def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
-    """Resume a run from its newest valid checkpoint, bit for bit as if it had never stopped; return its directory.
+    """Resume a run from its newest valid checkpoint and return its directory.
+
+    On a CPU it continues bit for bit as if it had never stopped.
 
     Args:
       run_dir: the run directory, or None for the only run of the model in `runs`.
-      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes and `stream`
-        may change. The data folders are the given ones or the environment's, not those that the run was started with.
+      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes, `stream` and
+        the path of the user's own `dataset` may change. The data folders are the given ones or the environment's, not
+        those that the run was started with.
 
     Raises:
       InputError: there is no run or no valid checkpoint, another process holds the directory, the images differ from

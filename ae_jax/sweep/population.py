@@ -35,7 +35,7 @@ class Population:
     """The compiled steps of many runs and their data; implements `RunProgram`, which documents its methods.
 
     The leading axis of its arrays is the members, padded to a multiple of the devices. Trained one at a time on as many
-    threads, a member equals its single run bit for bit; trained several at a time, up to rounding.
+    threads of a CPU, a member equals its single run bit for bit; trained several at a time, up to rounding.
     """
 
     mesh: Mesh
@@ -145,7 +145,7 @@ def make_test_losses(
         return lax.map(lambda state: mean(state, jnp.float32(0), batches, 0, len(sizes)), states)
 
     means = jax.shard_map(local_mean, mesh=population.mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)
-    losses = jax.jit(means, compiler_options=compiler_options(population.mesh))
+    losses = jax.jit(means, compiler_options=compiler_options(population.mesh.devices.flat))
     return lambda states: population.fetch(losses(states, images)).tolist()
 
 
@@ -169,7 +169,7 @@ def _make_steps(mesh: Mesh, batch_size: int, loss_fn: LossFn, members_per_device
     sharded, replicated = P(AXIS), P()
     in_specs = (sharded, sharded, replicated, sharded, sharded, replicated, replicated)
     steps = jax.shard_map(run_local, mesh=mesh, in_specs=in_specs, out_specs=sharded, check_vma=False)
-    return jax.jit(steps, donate_argnums=(0, 1), compiler_options=compiler_options(mesh))
+    return jax.jit(steps, donate_argnums=(0, 1), compiler_options=compiler_options(mesh.devices.flat))
 
 
 def _compile_within_memory(

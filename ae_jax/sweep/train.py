@@ -37,7 +37,9 @@ def train(config: SweepConfig) -> Path:
 
 
 def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
-    """Resume a sweep from its newest valid checkpoint, bit for bit as if it had never stopped; return its directory.
+    """Resume a sweep from its newest valid checkpoint and return its directory.
+
+    On a CPU it continues bit for bit as if it had never stopped.
 
     Args:
       run_dir: the sweep's directory, or None for the only sweep of the model in `runs`.

@@ -16,11 +16,10 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write a temporary file, fsync it and rename it to `path`: readers see either the old file or the new one.
 
     Raises:
-      OSError: the write failed; `path` is unchanged and the temporary file removed.
+      OSError: the write failed, or the folder does not exist; `path` is unchanged and the temporary file removed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with uninterrupted(), _path_in_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             _write(temporary, content, os.O_CREAT | os.O_EXCL | NO_FOLLOW)
             os.replace(temporary, path)

@@ -17,7 +17,9 @@ FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def check_output(path: str | Path, flag: str, suffixes: Sequence[str] = ()) -> None:
-    """Raise `InputError` if `path` exists, is not writable, or ends in none of `suffixes`."""
+    """Raise `InputError` if `path` is empty, exists, is not writable, or ends in none of `suffixes`."""
+    if not str(path):
+        raise InputError(f"{flag} is empty; give the path of a file.")
     if suffixes and Path(path).suffix not in suffixes:
         raise InputError(f"{flag} must end in {', '.join(suffixes)}, not {path}.")
     target = os.path.realpath(path)
@@ -63,6 +65,7 @@ def write_output(path: str | Path, content: bytes) -> None:
 def replace_output(path: Path, content: bytes) -> None:
     """Write a file at a default path, or replace it; a symlink is not followed. Raises `RunError` if that fails."""
     try:
+        path.parent.mkdir(exist_ok=True)
         write_atomic(path, content)
     except OSError as error:
         raise _write_error(path, error) from error

@@ -38,7 +38,7 @@ def save_checkpoint(
     """Write a train state to a safetensors file atomically, with a digest: a power failure leaves no partial file.
 
     Args:
-      path: the file, `….safetensors`; an existing one is replaced.
+      path: the file, `….safetensors`; an existing one is replaced, and its folder is made, but not the folder's own.
       state: the train state, not donated; arrays are named by path: `params/encoder_0/kernel`, `step`, `opt_state/…`.
       arrays: further arrays, written as `run/<name>`.
       info: further metadata, JSON types.
@@ -49,6 +49,7 @@ def save_checkpoint(
     leaves, _ = jax.tree.flatten_with_path(jax.device_get(jax.tree.map(_key_data, state)))
     tensors = {_name(key_path): np.asarray(leaf) for key_path, leaf in leaves}
     tensors |= {_EXTRA + name: np.asarray(array) for name, array in (arrays or {}).items()}
+    Path(path).parent.mkdir(exist_ok=True)
     write_tensors(Path(path), tensors, {**(info or {}), "format": _FORMAT})
 
 

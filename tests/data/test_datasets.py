@@ -125,6 +125,7 @@ def test_cache_without_images_or_labels_is_regenerated(
 ) -> None:
     cache = tmp_path / "ae_jax" / "glyphs-test.safetensors"
     tensors, _ = read_tensors(glyphs_dir / "ae_jax" / cache.name)
+    cache.parent.mkdir()
     write_tensors(cache, {**tensors, name: np.zeros(3)}, {})
     assert len(ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path).images) == 10_000
     assert "glyphs-test.safetensors does not hold images and labels. It is regenerated." in caplog.text

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import numpy as np
 from jax import numpy as jnp
@@ -40,3 +42,11 @@ def test_glyphs_can_be_drawn_from_custom_characters() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 200, "AWgy@")
     assert images.shape == (200, 28, 28, 1)
     assert set(np.asarray(labels)) == {0, 1, 2, 3, 4}
+
+
+def test_glyphs_are_drawn_in_float32_on_every_platform_and_setting() -> None:
+    with jax.default_matmul_precision("bfloat16"):
+        program = str(jax.make_jaxpr(lambda key: ae_jax.draw_glyphs(key, 10))(jax.random.key(0)))
+    products = re.findall(r"precision=(.*)", program)
+    assert products
+    assert all("HIGHEST" in precision for precision in products), products

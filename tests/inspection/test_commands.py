@@ -18,7 +18,7 @@ from ae_jax.inspection.evaluate import evaluate_run
 from ae_jax.inspection.evaluation import evaluate_model
 from ae_jax.inspection.latent_figures import code_images_figure, scatter_figure
 from ae_jax.inspection.reconstruct import reconstruct_images
-from ae_jax.inspection.visualize import visualize_run
+from ae_jax.inspection.visualize import figures, visualize_run
 from ae_jax.metrics.image_quality import image_quality
 from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
@@ -100,8 +100,10 @@ def test_unlabelled_evaluation_omits_label_metrics_and_uses_prepared_fashion_mni
     untrained_run: Callable[..., Path], own_images: Path, digits: np.ndarray, tmp_path: Path
 ) -> None:
     arrays = {"images": 255 - digits[:50], "labels": np.zeros(50, np.int32)}
+    cache = tmp_path / "ae_jax"
+    cache.mkdir()
     for split in ("train", "test"):  # as if Fashion-MNIST had been prepared
-        write_tensors(tmp_path / "ae_jax" / f"fashion_mnist-{split}.safetensors", arrays, {})
+        write_tensors(cache / f"fashion_mnist-{split}.safetensors", arrays, {})
     trained = ae_jax.load_model(untrained_run("linear"))
     summary = evaluate_model(trained, str(own_images), data_dir=tmp_path).summary()
     assert summary["labels"] == {}
@@ -139,6 +141,14 @@ def test_visualize_writes_every_figure(
     assert {path.stem for path in tmp_path.iterdir()} == FIGURES
     for path in tmp_path.iterdir():
         assert min(size_of(path)) > 150
+
+
+def test_titles_name_a_dataset_other_than_the_runs_own(trained_run: Callable[..., Path], own_images: Path) -> None:
+    trained = ae_jax.load_model(trained_run("linear"))
+    for dataset, note in {None: "", str(own_images): ", images of own.npy"}.items():
+        test_set = trained.open_splits(dataset)[1].load()
+        title = dict(figures(trained, test_set))["latent_axes"].get_suptitle()
+        assert title == f"{trained.title}: latent traversals{note}"
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])
@@ -269,6 +279,8 @@ def test_unwritable_or_conflicting_output_paths_are_rejected_up_front(
         EvaluateConfig("runs/conv", figure="figure.txt")
     with pytest.raises(ae_jax.InputError, match="cannot be written"):
         EvaluateConfig("runs/conv", json=str(tmp_path))
+    with pytest.raises(ae_jax.InputError, match="--json is empty; give the path of a file"):
+        EvaluateConfig("runs/conv", json="")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from ae_jax import conv2d, conv_transpose2d
 from ae_jax.ops import conv_im2col, conv_xla
 from ae_jax.ops.conv import add_bias
 from ae_jax.ops.windows import Pair, Windows
+from tests.support.devices import needs_cpu, needs_devices
 from tests.support.outcomes import largest_difference
 from tests.support.transformations import TRANSFORMATIONS, Params
 
@@ -188,6 +189,7 @@ def test_transformations_match_those_of_the_definition(transform: Callable[..., 
 
 
 def test_shardings_are_kept_on_a_mesh_with_explicit_axes() -> None:
+    needs_devices(4)
     params, x = make_params()
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Explicit,))
     x = x[jnp.arange(8) % 5]
@@ -207,6 +209,7 @@ def test_shardings_are_kept_on_a_mesh_with_explicit_axes() -> None:
 
 
 def test_operands_may_share_the_axes_of_an_explicit_mesh() -> None:
+    needs_devices(4)
     x, kernel = random_arrays((4, 5, 5, 2), (3, 3, 2, 4))
     mesh = jax.make_mesh((2, 2), ("a", "b"), axis_types=(AxisType.Explicit, AxisType.Explicit))
     sharded = jax.device_put(x, NamedSharding(mesh, P(("a", "b"))))
@@ -237,6 +240,7 @@ def test_strided_transposed_convolution_adds_in_float32() -> None:
 
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_shard_map_matches_one_device(check_vma: bool) -> None:
+    needs_devices(4)
     params, x = make_params()
     mesh = jax.make_mesh((4,), ("batch",), axis_types=(AxisType.Auto,))
     x = x[jnp.arange(8) % 5]
@@ -325,7 +329,7 @@ def test_cpus_lower_to_matrix_products_and_accelerators_to_xla_convolutions(
     assert ("stablehlo.convolution" in program) == has_convolutions
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="checks the program that XLA compiles for CPUs")
+@needs_cpu
 def test_no_activation_is_transposed_between_layers() -> None:
     state = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
     transposed = re.compile(

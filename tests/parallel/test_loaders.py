@@ -15,6 +15,7 @@ from ae_jax.parallel.loaders import ResidentLoader, StreamingLoader
 from ae_jax.runs.program import make_program, make_test_loss
 from ae_jax.runs.setup import run_mesh
 from ae_jax.runs.train import train
+from tests.support.devices import needs_cpu, needs_devices
 from tests.support.outcomes import largest_difference
 
 
@@ -23,6 +24,7 @@ from tests.support.outcomes import largest_difference
 def test_streamed_batches_equal_resident_batches_and_cover_each_image_once(
     num_devices: int, chunk_steps: int, digits: np.ndarray
 ) -> None:
+    needs_devices(num_devices)
     mesh = run_mesh(TrainConfig(devices=str(num_devices)))
     order = np.random.default_rng(0).permutation(300)
     resident, streamed = ResidentLoader(mesh, digits), StreamingLoader(mesh, digits, 64, chunk_steps * 64 * 784)
@@ -42,6 +44,7 @@ def test_streamed_batches_equal_resident_batches_and_cover_each_image_once(
 
 @pytest.mark.parametrize(("arch", "devices"), [("linear", "1"), ("conv", "2")])
 def test_streamed_training_matches_resident_training(arch: str, devices: str, stored: StoredImages) -> None:
+    needs_devices(int(devices))
     config = TrainConfig(arch=arch, devices=devices, epochs=2, batch_size=32)
     mesh = run_mesh(config)
     results = {}
@@ -55,6 +58,7 @@ def test_streamed_training_matches_resident_training(arch: str, devices: str, st
     assert largest_difference(*results.values()) <= 1e-6  # the same float32 operations, fused differently
 
 
+@needs_cpu
 def test_dataset_exceeding_memory_is_streamed_with_a_message(
     environment: None, own_images: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

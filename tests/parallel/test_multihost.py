@@ -19,6 +19,7 @@ from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume, train
 from faults.outcomes import run_outcome
 from tests.conftest import ROOT, Script
+from tests.support.devices import needs_devices
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -65,8 +66,7 @@ def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
 
 
 def test_two_processes_with_two_devices_reproduce_one_with_four(own_images: Path) -> None:
-    if len(jax.local_devices()) < 4:
-        pytest.skip("needs 4 devices")
+    needs_devices(4)
     # With seed 0, a ReLU input is so close to 0 that rounding decides its sign, and Adam turns that into 1e-5.
     flags = ("--arch", "conv", "--seed", "1", "--stream", "--dataset", own_images, "--epochs", "2")
     first, second = end(start(*flags, "--devices", "2", "--run-dir", "two"), 0, 0)

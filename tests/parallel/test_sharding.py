@@ -13,17 +13,15 @@ from ae_jax.parallel.sharded_steps import make_sharded_steps
 from ae_jax.parallel.sharding import replicate
 from ae_jax.runs.program import make_test_loss
 from ae_jax.system.cpu import num_cores
+from tests.support.devices import needs_cpu, needs_devices
 from tests.support.outcomes import largest_difference
 
 BATCH = 64
 NUM_STEPS = 5  # 300 = 4 × 64 + 44
 
-needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="checks the number of CPU cores used")
-
 
 def mesh_of(num_devices: int) -> jax.sharding.Mesh:
-    if num_devices > len(jax.local_devices()):
-        pytest.skip(f"needs {num_devices} devices")
+    needs_devices(num_devices)
     return make_mesh(num_devices, batch_size=BATCH, images_per_core=None)
 
 

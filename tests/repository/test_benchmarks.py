@@ -13,6 +13,7 @@ from benchmarks.report import benchmark_figure, best_torch, table
 from benchmarks.roofline import step_work
 from tests.conftest import Script
 from tests.support.commands import bad_input
+from tests.support.devices import needs_cpu
 
 TIMES = {"min_ms": 2.0, "median_ms": 2.5, "epoch_seconds": 1.9}
 RESULTS = {
@@ -95,6 +96,7 @@ def test_benchmark_figure_has_one_bar_per_contender_that_ran() -> None:
     assert list(growth.lines[0].get_ydata()) == [2.5, 2.0]
 
 
+@needs_cpu
 @pytest.mark.parametrize(("arch", "overhead"), [("linear", 1.05), ("conv", 1.15)])
 def test_roofline_flops_match_the_cost_analysis_of_xla(arch: str, overhead: float) -> None:
     state = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0))

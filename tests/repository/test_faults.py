@@ -14,6 +14,7 @@ from faults.signals import interrupt_and_resume
 from faults.workspace import Trial, Workspace
 from tests.conftest import ROOT, Script
 from tests.support.commands import bad_input
+from tests.support.devices import needs_cpu
 
 posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="sends POSIX signals")
 
@@ -29,6 +30,7 @@ def problems(trials: list[Trial]) -> list[Trial]:
 
 
 @posix
+@needs_cpu
 def test_killed_and_terminated_run_reproduces_the_reference(workspace: Workspace) -> None:
     assert not problems([interrupt_and_resume(workspace, 1, (signal.SIGKILL, signal.SIGTERM))])
 

@@ -1,4 +1,6 @@
 import dataclasses
+import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ from ae_jax.config import Interval, TrainConfig
 from ae_jax.data.datasets import OpenDataset
 from ae_jax.errors import InputError
 from ae_jax.runs.metadata import (
+    check_metadata,
     dataset_digest,
     environment_changes,
     imported_metadata,
@@ -71,3 +74,18 @@ def test_changes_of_versions_and_devices_are_reported() -> None:
     *_, device_change = environment_changes(metadata, [])
     assert "0 device" in device_change
     assert environment_changes(resumed, []) == []
+
+
+def test_what_xla_compiles_with_is_recorded_and_changes_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    metadata = new_metadata(CONFIG, DATA, jax.devices("cpu")[:1])
+    assert "--xla_cpu_enable_fast_math=true" in metadata["xla_flags"]
+    assert metadata["compiler_options"]["xla_cpu_prefer_vector_width"] == 512
+    monkeypatch.delenv("XLA_FLAGS")
+    (change,) = environment_changes(metadata, jax.devices("cpu")[:1])
+    assert re.fullmatch(r"XLA_FLAGS --xla_\S+ instead of --xla_cpu_enable_fast_math=true --xla_\S+", change)
+    before = {name: value for name, value in metadata.items() if name not in ("xla_flags", "compiler_options")}
+    assert environment_changes(before, jax.devices("cpu")[:1]) == []  # of a version that did not record them
+    assert check_metadata(before, Path("run")) == before
+    with pytest.raises(InputError, match=r"compiler_options in run is not of type"):
+        check_metadata({**metadata, "compiler_options": ["fast"]}, Path("run"))

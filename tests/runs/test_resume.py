@@ -4,7 +4,9 @@ import errno
 import json
 import operator
 import shutil
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -19,6 +21,7 @@ from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume, train
 from ae_jax.system.tensorfile import read_tensors
 from faults.outcomes import run_outcome
+from tests.support.devices import needs_devices
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -124,15 +127,44 @@ def test_resume_rejects_a_dataset_file_whose_content_changed(
 ) -> None:
     start(tmp_path / "run", epochs=1)
     np.save(own_images, 255 - np.load(own_images))
-    with pytest.raises(InputError, match=r"no longer holds the images that the run in .* was started with"):
+    with pytest.raises(InputError, match=r"does not hold the images that the run in .* was started with"):
         resume(tmp_path / "run", epochs=2)
+
+
+def test_a_file_of_images_may_move_but_not_change(start: Callable[..., Path], own_images: Path, tmp_path: Path) -> None:
+    start(tmp_path / "run", epochs=1)
+    moved, other = own_images.rename(tmp_path / "moved.npy"), tmp_path / "other.npy"
+    np.save(other, 255 - np.load(moved))
+    with pytest.raises(InputError, match=r"own\.npy does not exist"):
+        resume(tmp_path / "run", epochs=2)
+    with pytest.raises(InputError, match=r"other\.npy does not hold .* pass the file that does as --dataset"):
+        resume(tmp_path / "run", epochs=2, dataset=str(other))
+    resume(tmp_path / "run", epochs=2, dataset=str(moved))
+    resume(tmp_path / "run", epochs=3)  # the new path is the run's own now
+    assert len(metrics_lines(tmp_path / "run")) == 3
+
+
+@pytest.mark.parametrize("fate", ["moved", "deleted"])
+def test_a_run_ends_when_its_directory_is_moved_or_deleted(
+    fate: str, start: Callable[..., Path], tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(start, run_dir, epochs=10**6)
+        while not (run_dir / "metrics.jsonl").exists() and not training.done():
+            time.sleep(0.01)
+        run_dir.rename(tmp_path / "elsewhere")
+        if fate == "deleted":
+            shutil.rmtree(tmp_path / "elsewhere")
+        with pytest.raises(RunError, match=r"run was deleted or moved while the run trained, which ends it"):
+            training.result(timeout=60)
+    assert not run_dir.exists()
 
 
 def test_resume_on_another_number_of_devices_works_with_a_message(
     start: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if len(jax.local_devices()) < 2:
-        pytest.skip("needs 2 devices")
+    needs_devices(2)
     start(tmp_path / "one", epochs=2)
     start(tmp_path / "two", epochs=1)
     capsys.readouterr()

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import ae_jax
@@ -19,6 +21,7 @@ from ae_jax.runs.train import train
 from ae_jax.system.cpu import num_cores
 from tests.conftest import ROOT, Script
 from tests.support.commands import bad_input
+from tests.support.devices import needs_devices
 from tests.support.outcomes import assert_same_outcome
 
 
@@ -148,9 +151,15 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_how_to_resume(own_images: Pat
 
 
 @pytest.mark.usefixtures("environment")
+def test_images_that_pca_reconstructs_exactly_are_reported_without_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("constant.npy", np.full((30, 28, 28), 9, np.uint8))
+    train(TrainConfig("linear", dataset="constant.npy", epochs=1))
+    assert ", while PCA with 3 components is exact on these images. Everything is in" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("environment")
 def test_as_many_devices_share_the_work_as_are_asked_for(own_images: Path) -> None:
-    if len(jax.local_devices()) < 3:
-        pytest.skip("needs 3 devices")
+    needs_devices(3)
     run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1, devices=3))  # 64 is no multiple of 3
     config = json.loads((run_dir / "config.json").read_text())
     assert config["devices"] == "3"
@@ -183,7 +192,19 @@ def test_the_users_number_of_cpu_devices_wins(
     assert not Path("runs").exists()
 
 
-def test_a_missing_platform_is_a_one_line_error(
+def test_a_missing_platform_is_a_one_line_error_of_every_command(
+    run_script: Script, untrained_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = untrained_run("linear")
+    monkeypatch.setenv("JAX_PLATFORMS", "none_such")
+    convert = ("convert.py", "from-torch", run.parent / "model.safetensors", tmp_path / "imported")
+    for command in (("evaluate.py", run), convert):  # the others read a run, too, as evaluate.py does
+        result = run_script(*command)
+        assert result.returncode == 2
+        assert re.fullmatch(r"error: JAX finds no device.*\n", result.stderr)
+
+
+def test_training_on_a_missing_platform_is_a_one_line_error(
     train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("JAX_PLATFORMS", "none_such")

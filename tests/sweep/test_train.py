@@ -26,6 +26,7 @@ from ae_jax.sweep.train import train as sweep
 from ae_jax.system.tensorfile import read_tensors, write_tensors
 from faults.outcomes import run_outcome
 from tests.conftest import ROOT
+from tests.support.devices import needs_devices
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -44,6 +45,7 @@ HOSTILE_SETTINGS = (
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, digits: np.ndarray) -> Path:
     """An uninterrupted sweep."""
+    needs_devices(2)
     folder = tmp_path_factory.mktemp("sweep")
     np.save(folder / "own.npy", digits)
     return sweep(SweepConfig(**SETTINGS, dataset=str(folder / "own.npy"), run_dir=str(folder / "whole")))

@@ -7,7 +7,7 @@ from ae_jax.system.atomic import append_line, remove_temporaries, write_atomic
 
 
 def test_write_replaces_a_file_and_leaves_no_temporary(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.json"
+    path = tmp_path / "file.json"
     write_atomic(path, b"first")
     write_atomic(path, b"second")
     assert path.read_bytes() == b"second"

@@ -10,6 +10,7 @@ from ae_jax.data.batching import ResidentBatches, batch_sizes
 from ae_jax.parallel.mesh import make_mesh
 from ae_jax.parallel.sharded_steps import make_sharded_steps
 from ae_jax.parallel.sharding import replicate
+from tests.support.devices import needs_devices
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,7 @@ def test_denoising_training_is_determined_by_the_key(state: ae_jax.TrainState, d
 
 
 def test_denoising_losses_agree_on_one_and_three_devices(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    needs_devices(3)
     losses = []
     for num_devices in (1, 3):  # 64 images are no multiple of 3
         mesh = make_mesh(num_devices, batch_size=64, images_per_core=None)
