@@ -82,8 +82,29 @@ def parse_training(
     return TrainingCommand(config, {name: getattr(config, name) for name in names}, resume)
 
 
+def choose_command(summaries: Mapping[str, str]) -> str:
+    """Read the name of a command, one of `summaries`, and leave its arguments in `sys.argv`.
+
+    Raises:
+      SystemExit: with code 0 after `--help`, 2 for another name or none.
+    """
+    width = max(map(len, summaries))
+    parser = _Parser(
+        prog="ae-jax",
+        description="MNIST autoencoders in JAX.",
+        epilog="\n".join(("commands:", *(f"  {name:{width}}  {text}" for name, text in summaries.items()))),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_version(parser)
+    parser.add_argument("command", choices=summaries, metavar="COMMAND", help="with --help: its settings")
+    name = parser.parse_args(sys.argv[1:2]).command
+    sys.argv = [f"ae-jax {name}", *sys.argv[2:]]
+    return name
+
+
 def run_command(command: Callable[[], object]) -> NoReturn:
-    """Run a script's `main` and exit: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
+    """Run a command and exit: 0 done, 1 the run failed, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     make_streams_safe()
     exit_on_signals()
     log = logging.getLogger("ae_jax")
@@ -126,12 +147,13 @@ class _Parser(argparse.ArgumentParser):
 def _make_parser(config_class: Any, description: str) -> tuple[_Parser, dict[str, argparse._ArgumentGroup]]:
     """The parser of a dataclass and its groups; settings that are not given get no value: a recipe must know them."""
     parser = _Parser(
+        prog=os.path.basename(sys.argv[0]),
         description=description,
         formatter_class=_one_line_per_flag,
         allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument("--version", action="version", version=f"ae_jax {__version__}")
+    _add_version(parser)
     parser.add_argument(
         "--no-compilation-cache",
         action="store_const",
@@ -144,6 +166,10 @@ def _make_parser(config_class: Any, description: str) -> tuple[_Parser, dict[str
     for field in fields:
         _add_flag(groups.get(_group(field), parser), field, *_kind(field, hints[field.name]))
     return parser, groups
+
+
+def _add_version(parser: _Parser) -> None:
+    parser.add_argument("--version", action="version", version=f"ae_jax {__version__}")
 
 
 def _group(field: dataclasses.Field[Any]) -> Any:

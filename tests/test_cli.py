@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ae_jax.cli import parse_training
+from ae_jax.cli import choose_command, parse_training
 from ae_jax.config import GROUPS, Interval, TrainConfig, fast
+from ae_jax.system.invocation import invocation
+from tests.conftest import ROOT, Script
 from tests.support.bad_array_files import bad_array_files
 from tests.support.commands import bad_input
 
@@ -157,3 +159,45 @@ def test_the_outcome_of_a_command_is_an_exit_code_and_one_line(body: str, code: 
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (code, "started\n", errors)
+
+
+def test_ae_jax_lists_the_commands_of_the_scripts_and_calls_them(run_script: Script) -> None:
+    ae_jax_command = [sys.executable, "-m", "ae_jax"]
+    listed = subprocess.run([*ae_jax_command, "--help"], capture_output=True, text=True, check=True).stdout
+    names = re.findall(r"^  (\w+) +[A-Z].*\.$", listed, re.MULTILINE)
+    assert {*names, "benchmark", "faults"} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    for arguments in (["--help"], ["none"]):
+        by_script = run_script("evaluate.py", *arguments)
+        result = subprocess.run([*ae_jax_command, "evaluate", *arguments], capture_output=True, text=True, check=False)
+        assert result.returncode == by_script.returncode
+        assert result.stdout.partition("\n\n")[2] == by_script.stdout.partition("\n\n")[2]  # after the usage
+        assert result.stdout.startswith("usage: ae-jax evaluate [-h]" if result.stdout else "")
+        assert result.stderr == by_script.stderr
+
+
+@pytest.mark.parametrize("name", [[], ["none"]])
+def test_a_missing_or_unknown_command_is_refused_with_the_known_ones(
+    name: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ae-jax", *name])
+    with pytest.raises(SystemExit) as end:
+        choose_command({"train": "Train.", "export": "Export."})
+    assert end.value.code == 2
+    assert re.fullmatch(r"error: .*COMMAND.*\. Try --help\.\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("scripts/train.py", "python scripts/sweep.py"),
+        ("my clone/scripts/train.py", "python 'my clone/scripts/sweep.py'"),
+        ("/usr/bin/ae-jax train", "ae-jax sweep"),
+        ("research.py", "ae-jax sweep"),
+        ("", "ae-jax sweep"),
+    ],
+)
+def test_hints_call_commands_as_the_process_was_called(
+    program: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program])
+    assert invocation("sweep") == expected

@@ -1,4 +1,4 @@
-"""`scripts/convert.py`: convert a run to a PyTorch state dict, or a state dict to a run."""
+"""`ae-jax convert`: convert a run to a PyTorch state dict, or a state dict to a run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`scripts/export.py`: export a trained model as programs that need only JAX.
+"""`ae-jax export`: export a trained model as programs that need only JAX.
 
 Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU.
 """

@@ -12,7 +12,7 @@ _RUN = "run directory (its newest valid checkpoint) or a checkpoint"
 
 
 def _dataset() -> Any:
-    return shared_setting("dataset", default=None, help="as for scripts/train.py (default: the run's own)", group=None)
+    return shared_setting("dataset", default=None, help="as for train (default: the run's own)", group=None)
 
 
 @dataclasses.dataclass(frozen=True)

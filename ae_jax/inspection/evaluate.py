@@ -1,4 +1,4 @@
-"""`scripts/evaluate.py`: print an evaluation as tables, write it as JSON and draw it as a figure."""
+"""`ae-jax evaluate`: print an evaluation as tables, write it as JSON and draw it as a figure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

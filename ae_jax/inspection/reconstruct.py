@@ -1,4 +1,4 @@
-"""`scripts/reconstruct.py`: encode and decode the user's images with a trained model."""
+"""`ae-jax reconstruct`: encode and decode the user's images with a trained model."""
 
 import io
 from pathlib import Path

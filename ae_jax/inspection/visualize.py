@@ -1,4 +1,4 @@
-"""`scripts/visualize.py`: draw the latent codes, decoded codes and filters of a trained model."""
+"""`ae-jax visualize`: draw the latent codes, decoded codes and filters of a trained model."""
 
 import dataclasses
 import itertools

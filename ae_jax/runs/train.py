@@ -1,4 +1,4 @@
-"""`scripts/train.py`: one training run, new or resumed."""
+"""`ae-jax train`: one training run, new or resumed."""
 
 from pathlib import Path
 from typing import Any

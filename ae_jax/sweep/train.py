@@ -1,4 +1,4 @@
-"""`scripts/sweep.py`: many runs trained as one program, new or resumed."""
+"""`ae-jax sweep`: many runs trained as one program, new or resumed."""
 
 import contextlib
 import dataclasses

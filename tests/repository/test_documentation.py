@@ -5,10 +5,8 @@ import doctest
 import functools
 import inspect
 import re
-import runpy
 import shlex
 import shutil
-import sys
 import typing
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,6 +29,7 @@ from benchmarks.config import BenchmarkConfig
 from faults.config import FaultsConfig
 from tests.conftest import ROOT
 from tests.repository.test_architecture import LAYERS
+from tests.support.commands import run_main
 
 DOCS = ROOT / "docs"
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
@@ -77,7 +76,7 @@ def listed_files(text: str, depth: int | None = None) -> Iterator[str]:
 
 def python_files(*packages: str) -> set[str]:
     paths = [path for package in packages for path in (ROOT / package).rglob("*.py")]
-    return {str(path.relative_to(ROOT)) for path in paths if path.name != "__init__.py"}
+    return {str(path.relative_to(ROOT)) for path in paths if not path.name.startswith("__")}
 
 
 def test_readme_lists_the_modules_and_packages() -> None:
@@ -172,9 +171,7 @@ def test_readme_has_one_line_with_the_test_command() -> None:
 
 
 @pytest.mark.parametrize("command", [each for each in COMMANDS if each not in PARSED])
-def test_documented_commands_run(
-    command: str, folder: Path, labelled_images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_documented_commands_run(command: str, folder: Path, labelled_images: Path) -> None:
     """As documented, but for one epoch and on few images."""
     script, *arguments = shlex.split(command)
     if "from-torch" in arguments:
@@ -182,9 +179,8 @@ def test_documented_commands_run(
     if script in SHORT and "--resume" not in arguments:
         own = {"my_images.npy", "large.npy"} & set(arguments)
         arguments += (*(() if own else ("--dataset", str(labelled_images))), *SHORT[script])
-    monkeypatch.setattr(sys, "argv", [script, *arguments])
     with contextlib.suppress(SystemExit) if "--help" in arguments else contextlib.nullcontext():
-        runpy.run_path(str(ROOT / "scripts" / script))["main"]()
+        run_main(script, *arguments)
 
 
 @pytest.mark.parametrize("command", PARSED)

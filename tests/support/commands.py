@@ -1,4 +1,4 @@
-"""In-process calls of the scripts' `main` functions."""
+"""Commands that are called in this process."""
 
 import contextlib
 import io
@@ -9,15 +9,17 @@ from unittest import mock
 
 import pytest
 
+from ae_jax import commands
 from ae_jax.errors import InputError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def run_main(script: str, *args: object) -> None:
-    """Run the `main` of a script with a command line; exceptions propagate."""
+    """Run the command of a script with a command line; exceptions propagate."""
+    command = getattr(commands, script.removesuffix(".py"), None) or runpy.run_path(str(SCRIPTS / script))["main"]
     with mock.patch.object(sys, "argv", [script, *map(str, args)]):
-        runpy.run_path(str(SCRIPTS / script))["main"]()
+        command()
 
 
 def bad_input(script: str, *args: object) -> str:
