@@ -176,6 +176,8 @@ def _read_tfds(name: str, data_dir: Path, manual_dir: Path | None, split: Split)
                 "--dataset glyphs."
             )
         _log.info("Preparing %s in %s", name, data_dir)
+        if not tfds_mnist.has_array_record():
+            return tfds_mnist.read_official(name, split, data_dir, manual_dir)
         tfds_mnist.prepare(name, data_dir, manual_dir)
     return tfds_mnist.read(name, split, data_dir)
 

@@ -1,11 +1,13 @@
 """MNIST and its variants through TensorFlow Datasets: availability check, preparation, reading.
 
-A prepared dataset is an ordinary TFDS directory (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens.
+A prepared dataset is an ordinary TFDS directory (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens. Without
+ArrayRecord, its format, the official files are read instead: verified by the same checksums, and in the order of TFDS.
 
 Import this module lazily: it imports `tensorflow_datasets`.
 """
 
 import contextlib
+import importlib.util
 import io
 import json
 import shutil
@@ -20,6 +22,7 @@ import requests
 import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.hashing import Hasher
 from tqdm import tqdm
 
 from ae_jax.data.tfds_builders import make_builder, num_examples, official_files, official_url, version_folder
@@ -30,11 +33,16 @@ from ae_jax.types import HostImages, HostLabels
 _PROBE_SECONDS = 5.0
 
 
+def has_array_record() -> bool:
+    """Whether prepared datasets can be read: there is no ArrayRecord for Windows."""
+    return importlib.util.find_spec("array_record") is not None
+
+
 def is_prepared(name: str, data_dir: Path) -> bool:
     """Whether `data_dir` holds the dataset; raises `InputError` if not as ArrayRecord or with corrupt metadata."""
     folder = version_folder(name, data_dir)
     info = folder / "dataset_info.json"
-    if not info.exists():
+    if not has_array_record() or not info.exists():
         return False
     try:
         file_format = json.loads(info.read_text()).get("fileFormat", "tfrecord")
@@ -66,23 +74,55 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
     """
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
     _remove_abandoned(data_dir / name)
+    config_list = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
+    extracted = data_dir / "downloads" / "extracted"
+    with _explained(name, data_dir), _quiet_tfds(), _remove_on_failure(config_list, data_dir / name, extracted):
+        make_builder(name, data_dir).download_and_prepare(download_config=config)
+
+
+def read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[HostImages, HostLabels]:
+    """Read all images and labels from the files in `manual_dir` or a download, as `prepare` and `read` would.
+
+    Raises:
+      InputError: as for `prepare`.
+    """
+    builder, downloads = make_builder(name, data_dir), data_dir / "downloads"
+    with _explained(name, data_dir), _quiet_tfds(), _remove_on_failure(downloads / "extracted"):
+        manager = tfds.download.DownloadManager(
+            download_dir=downloads,
+            manual_dir=manual_dir,
+            url_infos=builder.url_infos,
+            dataset_name=builder.name,
+            force_checksums_validation=True,
+        )
+        examples = dict(builder._split_generators(manager)[split])
+    order = sorted(examples, key=Hasher(split).hash_key)  # of the files that TFDS writes
+    images = np.stack([np.asarray(examples[key]["image"]) for key in order])
+    labels = np.array([examples[key]["label"] for key in order], np.int32)
+    return _upright(name, images[..., None]), labels
+
+
+@contextlib.contextmanager
+def _explained(name: str, data_dir: Path) -> Iterator[None]:
+    """Raise an `InputError` if the official files are not to be had, or `data_dir` cannot be written.
+
+    An error is ignored if another process has prepared the dataset meanwhile.
+    """
     try:
-        config_list = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
-        with _quiet_tfds(), _remove_on_failure(config_list, data_dir / name, data_dir / "downloads" / "extracted"):
-            make_builder(name, data_dir).download_and_prepare(download_config=config)
+        yield
     except NonMatchingChecksumError as error:
         message, *_ = str(error).split("\nTo debug")
         raise InputError(f"{' '.join(message.split())}. Replace the file with the official one.") from error
     except (requests.RequestException, tfds.download.DownloadError) as error:
         raise InputError(f"download of {name} failed ({error}); try again, or pass --manual-dir.") from error
     except OSError as error:
-        if is_prepared(name, data_dir):  # by a concurrent process
+        if is_prepared(name, data_dir):
             return
         raise InputError(f"{data_dir} cannot be written ({error}); choose another --data-dir.") from error
 
 
 def read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
-    """Read all images and labels of a prepared dataset, in TFDS's order; EMNIST's, transposed in TFDS, come upright.
+    """Read all images and labels of a prepared dataset, in TFDS's order; EMNIST's come upright.
 
     Raises:
       InputError: the dataset is corrupt; ArrayRecord chunks and PNG images contain checksums.
@@ -109,9 +149,12 @@ def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels
         records = source.__getitems__(range(start, stop))
         images[start:stop, :, :, 0] = [_decode_png(record["image"]) for record in records]
         labels[start:stop] = [record["label"] for record in records]
-    if name.startswith("emnist/"):
-        images = np.ascontiguousarray(images.transpose(0, 2, 1, 3))
-    return images, labels, num_examples(builder, split)
+    return _upright(name, images), labels, num_examples(builder, split)
+
+
+def _upright(name: str, images: HostImages) -> HostImages:
+    """EMNIST's images are transposed in its files and in TFDS."""
+    return np.ascontiguousarray(images.transpose(0, 2, 1, 3)) if name.startswith("emnist/") else images
 
 
 def _decode_png(content: bytes) -> np.ndarray:

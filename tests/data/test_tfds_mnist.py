@@ -2,6 +2,7 @@ import gzip
 import hashlib
 import json
 import shutil
+import sys
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -70,6 +71,35 @@ def test_prepared_mnist_is_readable_with_tfds(mnist_files: Path, data_dir: Path)
         assert source[i]["label"] == data.labels[i]
 
 
+@pytest.fixture
+def no_array_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows."""
+    monkeypatch.setitem(sys.modules, "array_record", None)
+
+
+def test_without_array_record_the_images_are_the_same_in_the_same_order(
+    mnist_files: Path, data_dir: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    prepared = ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
+    request.getfixturevalue("no_array_record")
+    data = ae_jax.load_dataset("mnist", "test", data_dir=tmp_path, manual_dir=mnist_files)
+    np.testing.assert_array_equal(data.images, prepared.images)
+    np.testing.assert_array_equal(data.labels, prepared.labels)
+    cached = ae_jax.load_dataset("mnist", "test", data_dir=tmp_path)
+    np.testing.assert_array_equal(cached.images, prepared.images)
+    assert not (tmp_path / "mnist").exists()
+
+
+@pytest.mark.usefixtures("no_array_record")
+def test_without_array_record_unofficial_files_fail_checksum_verification(tmp_path: Path) -> None:
+    manual = tmp_path / "manual"
+    manual.mkdir()
+    for file in official_files("mnist"):
+        (manual / file).write_bytes(gzip.compress(b"another file"))
+    with pytest.raises(ae_jax.InputError, match=r"\.gz, has wrong checksum: .*Expected.*Got"):
+        ae_jax.load_dataset("mnist", data_dir=tmp_path / "data", manual_dir=manual)
+
+
 def test_auto_selects_mnist_when_its_files_are_available(mnist_files: Path, tmp_path: Path) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path, manual_dir=mnist_files) == "mnist"
 
@@ -124,3 +154,8 @@ def test_emnist_matches_tfds_transposed_to_upright_images(tmp_path: Path, monkey
     )
     source = tfds.data_source("emnist/letters", split="test", data_dir=tmp_path / "data")
     np.testing.assert_array_equal(source[7]["image"][..., 0].T, test.images[7, ..., 0])
+
+    monkeypatch.setitem(sys.modules, "array_record", None)
+    again = ae_jax.load_dataset("emnist/letters", "train", data_dir=tmp_path / "other", manual_dir=tmp_path)
+    np.testing.assert_array_equal(again.images, train.images)
+    np.testing.assert_array_equal(again.labels, train.labels)
