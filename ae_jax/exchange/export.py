@@ -1,6 +1,7 @@
 """`ae-jax export`: export a trained model as programs that need only JAX.
 
-Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU.
+Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU. How
+long it can be read: https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees.
 """
 
 import functools
@@ -38,6 +39,7 @@ def export_run(config: ExportConfig) -> None:
         write_output(folder / f"{name}.stablehlo", bytes(exported.serialize()))
         arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))
         print(f"{folder / name}.stablehlo: {arguments} → {results}")
+    print(f"Readable by versions of jax released at most 6 months after {jax.__version__}, or 3 weeks before.")
 
 
 def export_model(trained: TrainedModel) -> dict[str, jax_export.Exported]:

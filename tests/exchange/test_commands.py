@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax import export
 from safetensors.numpy import load_file, save_file
 
 import ae_jax
@@ -15,6 +16,7 @@ from ae_jax.exchange.config import ConvertConfig, ExportConfig
 from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
 from ae_jax.runs.train import resume
+from tests.conftest import ROOT
 from tests.support.hostile_checkpoints import hostile_headers
 
 ARCHS = ["conv", "linear", "conv-pool"]
@@ -189,6 +191,16 @@ def test_exported_stablehlo_reproduces_the_model_without_ae_jax(
             np.testing.assert_allclose(found["latents"], getattr(code, "latents", code), atol=1e-6)
             np.testing.assert_allclose(found["recons"], recons, atol=1e-6)
             np.testing.assert_allclose(found["decoded"], recons, atol=1e-6)
+
+
+def test_an_export_of_jax_0_7_2_is_read_until_it_is_too_old_and_then_refused() -> None:
+    exported = (ROOT / "tests/golden/exported.stablehlo").read_bytes()
+    images = np.random.default_rng(0).random((3, 28, 28, 1), np.float32)
+    if jax.__version_info__ < (0, 11):
+        np.testing.assert_array_equal(export.deserialize(exported).call(images), images.max((1, 2, 3)))
+    elif jax.__version_info__ >= (0, 12):
+        with pytest.raises(ValueError, match="older than the 6-month backward-compatibility window"):
+            export.deserialize(exported)
 
 
 def test_pt_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> None:
