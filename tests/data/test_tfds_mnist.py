@@ -41,6 +41,7 @@ def test_unofficial_files_fail_checksum_verification(name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", ["auto", "mnist"])
 def test_dataset_prepared_as_tfrecord_raises_an_actionable_error(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("array_record")
     folder = tmp_path / "mnist" / "3.0.1"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text(json.dumps({"name": "mnist", "fileFormat": "tfrecord"}))
@@ -64,6 +65,7 @@ def test_mnist_matches_the_official_idx_files(mnist_files: Path, data_dir: Path)
 def test_prepared_mnist_is_readable_with_tfds(mnist_files: Path, data_dir: Path) -> None:
     data = ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
     tfds = pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("array_record")
     source = tfds.data_source("mnist", split="test", data_dir=data_dir)
     assert len(source) == 10_000
     for i in (0, 9_999):
@@ -80,6 +82,7 @@ def no_array_record(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_array_record_the_images_are_the_same_in_the_same_order(
     mnist_files: Path, data_dir: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    pytest.importorskip("array_record")
     prepared = ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
     request.getfixturevalue("no_array_record")
     data = ae_jax.load_dataset("mnist", "test", data_dir=tmp_path, manual_dir=mnist_files)
@@ -131,6 +134,7 @@ def write_emnist(folder: Path, images: np.ndarray, labels: np.ndarray) -> bytes:
 
 
 def test_emnist_matches_tfds_transposed_to_upright_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("array_record")
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download.checksums import UrlInfo
 

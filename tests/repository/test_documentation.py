@@ -135,7 +135,10 @@ def test_a_wrong_shape_in_a_comment_is_found() -> None:
     assert run_block("x = jnp.zeros((2, 3))  # f32[batch, 3]", Path(), {"jnp": jnp}) == 1
 
 
-@pytest.mark.parametrize("block", blocks(RESEARCH, "python"), ids=["loss", "model", "population", "nnx", "to nnx", "orbax"])
+RESEARCH_IDS = ["loss", "model", "population", "nnx", "to nnx", "orbax"]
+
+
+@pytest.mark.parametrize("block", blocks(RESEARCH, "python"), ids=RESEARCH_IDS)
 def test_the_research_examples_run_and_are_short_and_public(
     block: str, labelled_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

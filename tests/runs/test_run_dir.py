@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("environment")
 
 
 def begin(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
     write_metadata(path, {"config": {"arch": "conv"}, "resumed": []})
 
 
@@ -75,6 +76,7 @@ def test_metrics_are_json_lines_in_which_a_loss_that_is_not_finite_is_null() -> 
 
 
 def test_a_run_directory_in_use_is_refused_with_its_holder(own_images: Path) -> None:
+    pytest.importorskip("fcntl", reason="locks on directories")
     run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1))
     before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name != ".lock"}
     with held_run_dir(run_dir):
