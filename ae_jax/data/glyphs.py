@@ -22,7 +22,7 @@ _FONTS = (
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-BoldOblique", "DejaVuSansMono-Oblique"),
     *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-BoldItalic", "DejaVuSerif-Italic"),
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralBolIta", "STIXGeneralItalic"),
-    *("cmb10", "cmr10", "cmss10", "cmti10", "cmtt10"),
+    *("cmb10", "cmr10", "cmss10", "cmtt10"),
 )
 _SIZE = 28  # side length of renderings and images, pixels
 _HEIGHT = 19  # height of a digit, pixels; about that of MNIST's

@@ -231,7 +231,7 @@ def test_reconstruct_rejects_invalid_images_and_arrays_with_one_line_errors(
     (tmp_path / "text.txt").write_text("not an image")
     cases = {
         "wide.png": "has 56×28 pixels",
-        "deep.png": r"of mode I;16",
+        "deep.png": r"of mode I",
         "text.png": "cannot be read as an image",
         "text.txt": "is not a .npy, .npz or .png file",
         "none.png": "does not exist",

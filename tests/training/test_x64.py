@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
 import ae_jax
 from tests.conftest import ROOT
 from tests.support.outcomes import largest_difference
@@ -14,4 +18,8 @@ def test_with_jax_enable_x64_training_stays_in_float32_and_checkpoints_are_excha
     ae_jax.save_checkpoint(own, state)
     command = [sys.executable, "-m", "tests.support.training", own, other]
     subprocess.run(command, env=os.environ | {"JAX_ENABLE_X64": "1"}, cwd=ROOT, check=True)
-    assert largest_difference(ae_jax.load_checkpoint(other, like=state), state) <= 1e-6
+    exchanged = ae_jax.load_checkpoint(other, like=state)
+    assert largest_difference(exchanged.opt_state, state.opt_state) <= 1e-8  # averages of gradients, which round alike
+    # Adam divides each gradient by its own size: of those near 0, rounding decides a step of up to the learning rate.
+    differences, _ = ravel_pytree(jax.tree.map(jnp.subtract, exchanged.params, state.params))
+    assert jnp.abs(differences).mean() <= 1e-7
