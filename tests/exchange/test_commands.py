@@ -15,7 +15,7 @@ from ae_jax.exchange.config import ConvertConfig, ExportConfig
 from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
 from ae_jax.runs.train import resume
-from tests.support.hostile_checkpoints import hostile_headers
+from faults.hostile_checkpoints import hostile_headers
 
 ARCHS = ["conv", "linear", "conv-pool"]
 
