@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from ae_jax import __version__
 from ae_jax.config import GROUPS
-from ae_jax.errors import InputError, RunError
+from ae_jax.errors import InputError, RunError, one_line
 from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
 from ae_jax.system.home import matplotlib_dir
 from ae_jax.system.signals import Interrupted, exit_on_signals, ignore_signals
-from ae_jax.system.terminal import make_streams_safe, one_line
+from ae_jax.system.terminal import make_streams_safe
 
 Config = TypeVar("Config")
 

@@ -10,7 +10,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__("".join(map(_printable, message[:_MAX_LENGTH])))
+        super().__init__(one_line(message[:_MAX_LENGTH]))
 
 
 class DamagedFileError(InputError):
@@ -25,8 +25,9 @@ class DivergedError(RunError):
     """A non-finite loss or parameter."""
 
 
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape").decode()
+def one_line(text: str) -> str:
+    """Escape line breaks and what else cannot be printed, as Python does; escaped text stays as it is."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def reason(error: OSError) -> str:

@@ -12,11 +12,15 @@ from ae_jax.errors import InputError
 class FaultsConfig:
     """The settings of `scripts/faults.py`; raises `InputError` for an invalid value."""
 
-    part: Literal["all", "kill", "signal", "disk", "damage", "commands", "together"] = setting("all", "kind of fault")
+    part: Literal["all", "kill", "signal", "disk", "damage", "files", "checkpoints", "commands", "together"] = setting(
+        "all", "kind of fault"
+    )
     kills: int = setting(100, "runs killed with SIGKILL at random times and resumed")
     signals: int = setting(20, "runs stopped with SIGTERM and SIGINT at random times and resumed")
     flips: int = setting(1000, "single bit flips in checkpoints and datasets")
     truncations: int = setting(200, "truncations of the same files")
+    files: int = setting(2000, "bit flips and truncations of own files: .npy, .npz, .png, .safetensors, .pt")
+    checkpoints: int = setting(300, "hostile checkpoints with a valid digest")
     commands: int = setting(1000, "random command lines")
     together: int = setting(4, "pairs of concurrent runs in one directory")
     seed: int = setting(0, "random seed")
@@ -24,6 +28,16 @@ class FaultsConfig:
     manual_dir: str | None = setting(None, "directory of MNIST's official files (default: $AE_JAX_MANUAL_DIR)")
 
     def __post_init__(self) -> None:
-        for name in ("kills", "signals", "flips", "truncations", "commands", "together", "jobs"):
+        for name in (
+            "kills",
+            "signals",
+            "flips",
+            "truncations",
+            "files",
+            "checkpoints",
+            "commands",
+            "together",
+            "jobs",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, not {getattr(self, name)}.")

@@ -13,10 +13,12 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ae_jax.errors import RunError
+from faults.checkpoint_trials import try_hostile_checkpoints
 from faults.concurrency import contend_for_run_dir, prepare_concurrently
 from faults.config import FaultsConfig
 from faults.corruption import corrupt_files, make_probes
 from faults.disk import fail_every_operation
+from faults.own_file_trials import corrupt_own_files
 from faults.random_cli import try_random_command
 from faults.signals import interrupt_and_resume
 from faults.workspace import Trial, Workspace
@@ -62,6 +64,11 @@ def _corruption(config: FaultsConfig, workspace: Workspace) -> Iterator[Trial]:
     return corrupt_files(probes, config.flips, config.truncations, config.seed)
 
 
+def _checkpoints(config: FaultsConfig, workspace: Workspace) -> Iterator[Trial]:
+    folder, images = workspace.folder / "hostile", workspace.folder / "tiny.npy"
+    return try_hostile_checkpoints(folder, images, config.checkpoints, config.seed, config.jobs)
+
+
 def _commands(config: FaultsConfig, workspace: Workspace) -> Iterator[Trial]:
     return _in_parallel(functools.partial(try_random_command, workspace), config.commands, config)
 
@@ -99,6 +106,15 @@ _PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workspace], Iterator[Trial]
         _disk,
     ),
     "damage": ("bit flip or truncation: refused, or regenerated with a warning", _corruption),
+    "files": (
+        "bit flip or truncation of an own file (.npy, .npz, .png, .safetensors, .pt): refused in one line, or the same "
+        "images",
+        lambda config, workspace: corrupt_own_files(config.files, config.seed, config.jobs),
+    ),
+    "checkpoints": (
+        "hostile checkpoint with a valid digest: refused in one line, or loaded; nothing written elsewhere",
+        _checkpoints,
+    ),
     "commands": ("random command lines: exit 0 or 2, no traceback", _commands),
     "together": (
         "a second run in a directory: refused, the first unaffected; three processes prepare one dataset: equal",

@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import math
+import os
 import zipfile
 from collections.abc import Callable, Iterator
 from io import BufferedIOBase
@@ -20,6 +21,8 @@ from ae_jax.system.regular_file import check_regular_file
 
 _BLOCK = 2**20  # bytes that are unpacked at a time
 _HEADER_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_ZIP_END = 22  # bytes of the record that ends a zip archive, with the number of its members
+_MANY_MEMBERS = 2**16 - 1  # stands for more, which are in another record
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of numpy.savez and numpy.savez_compressed
 # An array may unpack to _MAX_RATIO times its compressed size and _FREE_BYTES: MNIST deflates 5 to 1, zeros 1000 to 1.
 _MAX_RATIO = 30
@@ -59,6 +62,7 @@ def array_names(path: Path) -> list[str]:
         if _is_npy(path):
             return ["images"]
         with zipfile.ZipFile(path) as archive:
+            _check_directory(archive)
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
 
 
@@ -81,11 +85,22 @@ def _is_npy(path: Path) -> bool:
         return file.read(len(npy.MAGIC_PREFIX)) == npy.MAGIC_PREFIX
 
 
+def _check_directory(archive: zipfile.ZipFile) -> None:
+    """Raise an error unless the directory, which has no checksum, agrees with its length and the members' own names."""
+    assert archive.fp
+    archive.fp.seek(-_ZIP_END - len(archive.comment), os.SEEK_END)
+    num_members = int.from_bytes(archive.fp.read(_ZIP_END)[10:12], "little")
+    if num_members not in (len(archive.infolist()), _MANY_MEMBERS):
+        raise ValueError(f"it lists {len(archive.infolist())} of {num_members} arrays")
+    for member in archive.infolist():
+        archive.open(member).close()
+
+
 def _npy_header(path: Path) -> _Header:
     with path.open("rb") as file:
         header = _read_header(file)
-    if header.stop > path.stat().st_size:
-        raise ValueError("it is shorter than its header says")
+    if header.stop != path.stat().st_size:
+        raise ValueError(f"it is {'shorter' if header.stop > path.stat().st_size else 'longer'} than its header says")
     return header
 
 

@@ -47,8 +47,6 @@ def from_torch(source: str, target: str, output: Output) -> None:
     """Import a state dict as a run with no training steps, which every other command accepts."""
     find_devices()
     state_dict = read_state_dict(Path(source))
-    if any(name.startswith("params/") for name in state_dict):
-        raise InputError(f"{source} is already a checkpoint of ae_jax; pass it directly to the other commands.")
     arch, latent_dim = infer_architecture(state_dict)
     model = make_model(arch, latent_dim, output)
     try:

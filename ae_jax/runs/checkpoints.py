@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -180,7 +181,8 @@ def read_progress(
         raise
     except ValueError as error:
         raise InputError(f"{error}; the run's config.json has the versions that it was started with.") from error
-    if not all(conforms(info.get(name), hint) for name, hint in _POSITION_TYPES.items()):
+    is_position = all(conforms(info.get(name), hint) for name, hint in _POSITION_TYPES.items())
+    if not is_position or not 0 <= info["seconds_in_epoch"] < math.inf:
         raise invalid_checkpoint(path, "position")
     try:
         key = jax.random.wrap_key_data(jnp.asarray(arrays["shuffle_key"]), impl=info["shuffle_key_impl"])

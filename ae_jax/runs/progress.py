@@ -11,6 +11,7 @@ from ae_jax.schema import conforms
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses
 
+_TIMES = ("seconds", "images_per_second")
 Loss = TypeVar("Loss")  # `float` for a run, `list[float]` for the members of a population
 
 
@@ -59,10 +60,9 @@ def parse_history(info: dict[str, Any], loss_type: Any, source: Path) -> tuple[E
         is_valid = isinstance(metrics, dict) and metrics.keys() == hints.keys()
         if not is_valid or not all(conforms(metrics[name], hint) for name, hint in hints.items()):
             raise invalid_checkpoint(source, f"history of epoch {number}")
-        is_loss = loss_type is not float or all(
-            0 <= metrics[name] < math.inf for name in losses if metrics[name] is not None
-        )
-        if metrics["epoch"] != number or not 0 <= metrics["step"] <= MAX_STEPS or not is_loss:
+        measured = [metrics[name] for name in (*_TIMES, *(losses if loss_type is float else ()))]
+        is_measured = all(0 <= value < math.inf for value in measured if value is not None)
+        if metrics["epoch"] != number or not 0 <= metrics["step"] <= MAX_STEPS or not is_measured:
             raise invalid_checkpoint(source, f"history of epoch {number}")
     return tuple(EpochMetricsOf(**metrics) for metrics in history)
 

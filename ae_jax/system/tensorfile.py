@@ -1,6 +1,7 @@
 """Named arrays in a safetensors file with a SHA-256 digest: written atomically, verified when read."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from ae_jax.system.atomic import write_atomic
 from ae_jax.system.regular_file import check_regular_file
 
 Tensors: TypeAlias = dict[str, np.ndarray]
+_MAX_NESTING = 100  # levels of metadata; those of a checkpoint have 5
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -39,6 +41,7 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         with safe_open(path, framework="np") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             metadata = json.loads((file.metadata() or {}).get("ae_jax", "{}"))
+        _check_nesting(metadata)
         given = metadata.pop("sha256", None) if isinstance(metadata, dict) else None
         digest = given and _digest(tensors, metadata)
     except Exception as error:  # safetensors, json and NumPy raise many types for malformed files
@@ -48,6 +51,18 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     if given != digest:
         raise DamagedFileError(f"{path} is corrupt: its content does not match its digest.")
     return tensors, metadata
+
+
+def _check_nesting(metadata: Any) -> None:
+    """Raise `ValueError` for metadata that json could read here, but not write where the stack is deeper."""
+    level = [metadata]
+    for _ in range(_MAX_NESTING):
+        children = [
+            each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)
+        ]
+        level = list(itertools.chain.from_iterable(children))
+    if level:
+        raise ValueError("its metadata are nested too deeply")
 
 
 def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ import os
 import sys
 from typing import TextIO
 
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
+from ae_jax.errors import one_line
+
+_CONTROLS = {code: one_line(chr(code)) for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"}
 
 
 def make_streams_safe() -> None:
@@ -17,11 +19,6 @@ def make_streams_safe() -> None:
     os.environ["PYTHON_COLORS"] = "0"  # Python's own escape sequences, in tracebacks and help
     _open_closed_descriptors()
     sys.stdout, sys.stderr = _safe(sys.stdout), _safe(sys.stderr)
-
-
-def one_line(text: str) -> str:
-    """Escape the line breaks of an error message."""
-    return text.replace("\n", "\\n")
 
 
 class _SafeStream(io.TextIOWrapper):

@@ -88,6 +88,29 @@ def test_arrays_of_an_archive_that_are_not_wanted_are_not_read(tmp_path: Path) -
     assert len(ae_jax.load_dataset(tmp_path / "own.npz").images) == 18
 
 
+def test_a_npy_file_longer_than_its_header_says_is_refused(tmp_path: Path) -> None:
+    content = saved(IMAGES)
+    (tmp_path / "own.npy").write_bytes(content.replace(b"(20, 28, 28)", b"(10, 28, 28)"))
+    with pytest.raises(ae_jax.InputError, match="it is longer than its header says"):
+        ae_jax.load_dataset(tmp_path / "own.npy")
+
+
+def test_arrays_that_the_directory_of_an_archive_loses_are_missed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", images=IMAGES, labels=np.arange(20))
+    content = (tmp_path / "own.npz").read_bytes()
+    start = content.index(b"PK\x01\x02")
+    hidden = bytearray(content)
+    hidden[start + 33] = 0x10  # the length of a comment, which hides the next entry
+    cases = {
+        content[:start] + content[start:].replace(b"labels", b"label5"): "File name in directory",
+        bytes(hidden): "it lists 1 of 2 arrays",
+    }
+    for corrupt, message in cases.items():
+        (tmp_path / "own.npz").write_bytes(corrupt)
+        with pytest.raises(ae_jax.InputError, match=message):
+            ae_jax.load_dataset(tmp_path / "own.npz")
+
+
 @pytest.mark.parametrize("label", [2**31, -(2**31) - 1, 2**32])
 def test_labels_beyond_32_bits_are_refused(label: int, tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", images=IMAGES, labels=np.full(20, label))

@@ -1,49 +1,22 @@
-"""Generated flips and truncations of user-supplied files: a result or a one-line error, never a traceback."""
+"""Generated flips and truncations of the user's own files; `python scripts/faults.py --part files` tries 2,000."""
 
-import io
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from safetensors.numpy import save
 
-import ae_jax
-from ae_jax.data.array_files import read_images
-from ae_jax.exchange.torch_files import read_state_dict
-from tests.support.corruption import corruptions
+from faults.own_file_trials import corrupt_own_file
+from faults.own_files import own_files, torch_files
 
 
-def _content(write: Callable[[io.BytesIO], object]) -> bytes:
-    content = io.BytesIO()
-    write(content)
-    return content.getvalue()
+@pytest.mark.parametrize("kind", own_files())
+def test_corrupt_files_are_refused_in_one_line_or_read_as_what_they_hold(kind: str, tmp_path: Path) -> None:
+    trials = list(corrupt_own_file(own_files()[kind], 40, seed=0, folder=tmp_path))
+    assert len(trials) == 40
+    assert [trial for trial in trials if trial.problem] == []
 
 
-def _contents() -> dict[str, bytes]:
-    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
-    labels = np.arange(20)
-    return {
-        "own.npy": _content(lambda file: np.save(file, images)),
-        "own.npz": _content(lambda file: np.savez(file, images=images, labels=labels)),
-        "compressed.npz": _content(lambda file: np.savez_compressed(file, images=images // 64, labels=labels)),
-        "digit.png": _content(lambda file: Image.fromarray(images[0]).save(file, "PNG")),
-        "palette.png": _content(lambda file: Image.fromarray(images[0]).convert("P").save(file, "PNG")),
-        "model.safetensors": save({"encoder.0.weight": np.ones((3, 2), np.float32)}, {"format": "pt"}),
-    }
-
-
-@pytest.mark.parametrize("name", _contents())
-def test_corrupt_files_are_read_or_raise_one_line_errors(name: str, tmp_path: Path) -> None:
-    path, messages = tmp_path / name, []
-    readers: dict[str, list[Callable[[Path], object]]] = {".png": [read_images], ".safetensors": [read_state_dict]}
-    for content in corruptions(_contents()[name], 100, seed=0):
-        path.write_bytes(content)
-        for read in readers.get(path.suffix, [read_images, ae_jax.load_dataset]):
-            try:
-                read(path)
-            except ae_jax.InputError as error:
-                messages.append(str(error))
-    assert len(messages) >= 25  # at least what is truncated
-    assert all(message.isprintable() and name in message for message in messages)
+@pytest.mark.parametrize("kind", [".pt", ".pt with valid checksums"])
+def test_corrupt_torch_files_are_refused_in_one_line_or_read_as_what_they_hold(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    trials = list(corrupt_own_file(torch_files()[kind], 20, seed=0, folder=tmp_path))
+    assert [trial for trial in trials if trial.problem] == []

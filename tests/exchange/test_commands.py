@@ -15,9 +15,10 @@ import ae_jax
 from ae_jax.exchange.config import ConvertConfig, ExportConfig
 from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
+from ae_jax.exchange.torch_files import read_state_dict
 from ae_jax.runs.train import resume
+from faults.hostile_checkpoints import hostile_headers
 from tests.conftest import ROOT
-from tests.support.hostile_checkpoints import hostile_headers
 
 ARCHS = ["conv", "linear", "conv-pool"]
 
@@ -70,13 +71,78 @@ def test_pytorch_loads_converted_weights_and_reproduces_the_reconstructions(
     assert not (tmp_path / "whole").exists()
 
 
-def test_pt_file_without_pytorch_installed_raises_an_actionable_error(
+STATE_DICT = (  # {"a": zeros(3)} as torch.save writes it
+    b"\x80\x02}q\x00X\x01\x00\x00\x00aq\x01ctorch._utils\n_rebuild_tensor_v2\nq\x02"
+    b"((X\x07\x00\x00\x00storageq\x03ctorch\nFloatStorage\nq\x04X\x01\x00\x00\x000q\x05X\x03\x00\x00\x00cpuq\x06K\x03tq\x07Q"
+    b"K\x00K\x03\x85q\x08K\x01\x85q\x09\x89ccollections\nOrderedDict\nq\x0a)Rq\x0btq\x0cRq\x0ds."
+)
+TWICE = b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(40))  # tuples, each of the one before twice
+HOSTILE_PICKLES = {  # what torch.save does not write; everything else in them may be in a state dict
+    "GLOBAL": b"\x80\x02cos\nsystem\n.",
+    "STACK_GLOBAL": b"\x80\x04X\x0b\x00\x00\x00collectionsX\x0b\x00\x00\x00OrderedDict\x93.",
+    "INST": b"\x80\x02(icollections\nOrderedDict\n.",
+    "OBJ": b"\x80\x02(ccollections\nOrderedDict\no.",
+    "NEWOBJ": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+    "NEWOBJ_EX": b"\x80\x04ccollections\nOrderedDict\n)}\x92.",
+    "EXT1": b"\x80\x02\x82\x01.",
+    "EXT2": b"\x80\x02\x83\x01\x00.",
+    "EXT4": b"\x80\x02\x84\x01\x00\x00\x00.",
+    "BYTEARRAY8": b"\x80\x05\x96" + bytes(8) + b".",
+    "NEXT_BUFFER": b"\x80\x05\x97.",
+    "a key that is hashed in 2^40 steps": b"\x80\x02}()q\x00" + TWICE + b"tK\x01s.",
+    "a key that is hashed with a stack of 1,000,000": b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\x01s.",
+}
+
+
+def write_torch_file(path: Path, pickle: bytes) -> None:
+    members = {"data.pkl": pickle, "byteorder": b"little", "data/0": bytes(12), "version": b"3\n"}
+    write_archive(path, {f"archive/{name}": content for name, content in members.items()}, zipfile.ZIP_STORED)
+
+
+def test_valid_pt_file_without_pytorch_installed_raises_an_actionable_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    (tmp_path / "model.pt").touch()
+    write_torch_file(tmp_path / "model.pt", STATE_DICT)
     with pytest.raises(ae_jax.InputError, match="needs PyTorch: pip install torch, or save with"):
         convert(ConvertConfig("from-torch", str(tmp_path / "model.pt"), str(tmp_path / "run")))
+
+
+@pytest.mark.parametrize("name", HOSTILE_PICKLES)
+def test_pickles_that_torch_save_does_not_write_never_reach_pytorch(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # what is not refused before needs PyTorch
+    write_torch_file(tmp_path / "model.pt", HOSTILE_PICKLES[name])
+    with pytest.raises(ae_jax.InputError, match="is corrupt or holds more than weights"):
+        read_state_dict(tmp_path / "model.pt")
+
+
+def test_pt_files_with_a_wrong_checksum_never_reach_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # it ignores checksums
+    write_torch_file(path := tmp_path / "model.pt", STATE_DICT)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(bytes(12), b"\x01" + bytes(11), 1))
+    assert path.read_bytes() != content
+    with pytest.raises(ae_jax.InputError, match="is corrupt or holds more than weights"):
+        read_state_dict(path)
+
+
+def test_state_dicts_are_read_as_floats_and_integers_are_refused(tmp_path: Path) -> None:
+    save_file({"a": np.arange(3, dtype=np.float16)}, tmp_path / "half.safetensors")
+    assert read_state_dict(tmp_path / "half.safetensors")["a"].tolist() == [0, 1, 2]
+    save_file({"a": np.arange(3)}, tmp_path / "integers.safetensors")
+    with pytest.raises(ae_jax.InputError, match=r"a in .* is int64; give weights that are floats"):
+        read_state_dict(tmp_path / "integers.safetensors")
+
+
+def test_torch_reads_what_the_reader_accepts(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    write_torch_file(tmp_path / "model.pt", STATE_DICT)
+    assert read_state_dict(tmp_path / "model.pt")["a"].tolist() == [0, 0, 0]
+    torch.save({"a": torch.arange(3)}, tmp_path / "integers.pt")
+    with pytest.raises(ae_jax.InputError, match="holds tensors that are not dense floats"):
+        read_state_dict(tmp_path / "integers.pt")
 
 
 def test_run_imported_from_pytorch_can_be_resumed(

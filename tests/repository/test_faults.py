@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ae_jax.runs.checkpoints import list_checkpoints
+from faults import checkpoint_trials
+from faults.checkpoint_trials import make_interrupted_run, sandbox, try_checkpoint
 from faults.corruption import corrupt_files, make_probes
 from faults.disk import fail_every_operation
+from faults.hostile_checkpoints import hostile_checkpoints
 from faults.signals import interrupt_and_resume
 from faults.workspace import Trial, Workspace
 from tests.conftest import ROOT, Script
@@ -56,6 +60,35 @@ def test_no_corrupt_mnist_is_loaded_silently(
     mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
     assert len(mnist) == 4
     assert not problems(list(corrupt_files(mnist, flips=2, truncations=1, seed=0)))
+
+
+@pytest.fixture
+def interrupted_run(workspace: Workspace, tmp_path: Path) -> Path:
+    return make_interrupted_run(tmp_path / "valid", workspace.folder / "tiny.npy")
+
+
+def test_hostile_checkpoints_are_refused_or_used_and_nothing_is_written_elsewhere(
+    interrupted_run: Path, tmp_path: Path
+) -> None:
+    hostile = list(hostile_checkpoints(list_checkpoints(interrupted_run)[-1], 300, seed=0))
+    chosen = [hostile[0], *hostile[-3:]]  # those that must be refused are in tests/runs/test_hostile_checkpoints.py
+    assert {each.refused for each in chosen} == {"perhaps"}
+    with sandbox(tmp_path / "box") as box:
+        problems = {each.description: try_checkpoint(each, interrupted_run, box) for each in chosen}
+    assert problems == dict.fromkeys(problems)
+
+
+def test_a_write_outside_the_run_and_an_accepted_hostile_checkpoint_are_found(
+    interrupted_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid, *_ = hostile_checkpoints(list_checkpoints(interrupted_run)[-1], 1, seed=0)
+    for name in ("evaluate_run", "visualize_run"):
+        monkeypatch.setattr(checkpoint_trials, name, lambda config: None)
+    with sandbox(tmp_path / "box") as box:
+        found = try_checkpoint(valid._replace(refused="always"), interrupted_run, box)
+        assert found == "load_model: it was not refused"
+        monkeypatch.setattr(checkpoint_trials, "resume", lambda run_dir, data_dir: Path("elsewhere").touch())
+        assert re.match(r"resume wrote .*box/cwd/elsewhere", try_checkpoint(valid, interrupted_run, box) or "")
 
 
 def test_faults_script_tries_random_arguments_and_prints_a_table(faults_script: Script) -> None:

@@ -23,6 +23,19 @@ def test_every_bit_flip_and_every_truncation_is_detected(tmp_path: Path) -> None
             read_tensors(corrupt)
 
 
+def test_metadata_too_deep_to_be_written_again_are_corrupt(tmp_path: Path) -> None:
+    for depth, is_valid in ((50, True), (200, False)):
+        nested: list[object] = []
+        for _ in range(depth):
+            nested = [nested]
+        write_tensors(tmp_path / "nested.safetensors", {"x": np.zeros(1)}, {"nested": nested})
+        if is_valid:
+            assert read_tensors(tmp_path / "nested.safetensors")[1] == {"nested": nested}
+        else:
+            with pytest.raises(DamagedFileError, match="its metadata are nested too deeply"):
+                read_tensors(tmp_path / "nested.safetensors")
+
+
 def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource", reason="needs the file size limits of Unix")
     path = tmp_path / "arrays.safetensors"

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
@@ -55,9 +56,38 @@ def test_undecodable_names_are_printed_and_other_text_is_left_as_it_is() -> None
 def test_control_characters_never_reach_the_terminal() -> None:
     evil = r"'a\x1b[2J\x9b1m\x07\rb'"
     body = f"print({evil}); logging.getLogger('ae_jax').warning({evil}); raise InputError({evil} + '\\nc')"
-    shown = "a\\x1b[2J\\x9b1m\\x07\\x0db"
-    quoted = shown.replace("x0d", "r")
-    assert run(body) == (2, f"{shown}\n", f"{shown}\nerror: {quoted}\\nc\n")
+    shown = "a\\x1b[2J\\x9b1m\\x07\\rb"
+    assert run(body) == (2, f"{shown}\n", f"{shown}\nerror: {shown}\\nc\n")
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        ("InputError(name)", 2),
+        ("InputError(str(InputError(name)))", 2),
+        ("RunError(name)", 1),
+        ("RunError(str(InputError(name)))", 1),
+        ("OSError(name)", 1),
+    ],
+)
+def test_control_characters_of_an_error_are_escaped_once(raised: str, code: int) -> None:
+    body = rf"from ae_jax.errors import RunError; name = 'a\tb\x1b[1m\n'; raise {raised}"
+    found, output, errors = run(body)
+    assert (found, output) == (code, "")
+    assert errors.rstrip(".\n") == r"error: a\tb\x1b[1m\n"
+
+
+def test_control_characters_of_an_argument_are_escaped_once() -> None:
+    body = r"from ae_jax.cli import parse; from ae_jax.inspection.config import EvaluateConfig; "
+    body += r"parse(EvaluateConfig, '', ['run', 'a\tb\x1b'])"
+    assert run(body) == (2, "", "error: unrecognized arguments: a\\tb\\x1b. Try --help.\n")
+
+
+def test_a_name_in_an_archive_is_escaped_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", **{"a\tb\x1b[1m": np.zeros(1), "c": np.zeros(1)})
+    found, output, errors = run("import ae_jax; ae_jax.load_dataset('own.npz')")
+    assert (found, output) == (2, "")
+    assert errors.startswith(r"error: own.npz holds a\tb\x1b[1m, c; name the image array")
 
 
 def test_progress_bars_still_return_to_the_start_of_the_line() -> None:
