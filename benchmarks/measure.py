@@ -11,7 +11,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,8 +53,12 @@ print(time.time())
 _TRAIN = Path(__file__).parents[1] / "scripts" / "train.py"
 
 
-def measure(config: BenchmarkConfig) -> dict[str, Any]:
+def measure(config: BenchmarkConfig, folder: Path) -> dict[str, Any]:
     """Run the measurements of `config`: `{"machine": …, "conv": {"steps": …, "growth": …}, …}`, times in ms or s.
+
+    Args:
+      config: what to measure.
+      folder: an empty directory for the files of the measured processes.
 
     Raises:
       InputError: the dataset is not available, or is not MNIST, for which the target errors are defined.
@@ -85,7 +88,7 @@ def measure(config: BenchmarkConfig) -> dict[str, Any]:
             _log.info("%s: skipping the time to the target test MSE, which is defined for mnist only", arch)
     if config.part in ("all", "process") and "conv" in archs:
         _log.info("conv: time of whole processes")
-        results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS))
+        results["process"] = measure_processes(dataset, min(config.rounds, _PROCESS_ROUNDS), folder)
     if config.part in ("all", "convolutions"):
         _log.info("single convolutions, forward and gradient in a loop")
         results["convolutions"] = measure_convolutions(config.rounds)
@@ -166,7 +169,7 @@ def measure_quality(arch: Arch, dataset: str) -> dict[str, Any]:
     return result | {"torch": torch}
 
 
-def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
+def measure_processes(dataset: str, rounds: int, folder: Path) -> dict[str, Any]:
     """Time whole processes: 4 epochs of conv with figures in ae_jax and PyTorch, and the time to the first step.
 
     Those of ae_jax also "again", when the programs are in the compilation cache.
@@ -174,25 +177,24 @@ def measure_processes(dataset: str, rounds: int) -> dict[str, Any]:
     times: dict[str, list[float]] = {
         name: [] for name in ("first_step", "first_step_again", "ae_jax", "ae_jax_again", "PyTorch")
     }
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
-        for path, split in zip(paths, open_splits(dataset), strict=True):
-            np.save(path, split.load().images)
-        tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", folder]
-        for i in range(rounds):
-            for suffix in ("", "_again"):
-                start = time.time()
-                first_step = _run("-c", _FIRST_STEP.format(dataset=dataset), cache=f"{folder}/cache-{i}")
-                times[f"first_step{suffix}"].append(float(first_step) - start)
-            for suffix in ("", "_again"):
-                start = time.time()
-                arguments = ("--epochs", "4", "--dataset", dataset, "--run-dir", f"{folder}/ae_jax-{i}{suffix}")
-                _run(str(_TRAIN), *arguments, cache=f"{folder}/cache-run-{i}")
-                times[f"ae_jax{suffix}"].append(time.time() - start)
-            if importlib.util.find_spec("torch"):
-                start = time.time()
-                _run(*tutorial)
-                times["PyTorch"].append(time.time() - start)
+    paths = [f"{folder}/{split}.npy" for split in ("train", "test")]
+    for path, split in zip(paths, open_splits(dataset), strict=True):
+        np.save(path, split.load().images)
+    tutorial = [str(Path(__file__).with_name("torch_tutorial.py")), *paths, "4", str(folder)]
+    for i in range(rounds):
+        for suffix in ("", "_again"):
+            start = time.time()
+            first_step = _run("-c", _FIRST_STEP.format(dataset=dataset), cache=f"{folder}/cache-{i}")
+            times[f"first_step{suffix}"].append(float(first_step) - start)
+        for suffix in ("", "_again"):
+            start = time.time()
+            arguments = ("--epochs", "4", "--dataset", dataset, "--run-dir", f"{folder}/ae_jax-{i}{suffix}")
+            _run(str(_TRAIN), *arguments, cache=f"{folder}/cache-run-{i}")
+            times[f"ae_jax{suffix}"].append(time.time() - start)
+        if importlib.util.find_spec("torch"):
+            start = time.time()
+            _run(*tutorial)
+            times["PyTorch"].append(time.time() - start)
     return {name: {"min": min(runs), "median": statistics.median(runs)} for name, runs in times.items() if runs}
 
 

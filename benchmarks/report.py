@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ae_jax.system.outputs import write_output
+from ae_jax.system.temporary import temporary_dir
 from benchmarks.config import BenchmarkConfig
 from benchmarks.measure import measure
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 def report(config: BenchmarkConfig) -> None:
     """Run the benchmark, print its tables, and write the files named in `config`."""
-    results = measure(config)
+    with temporary_dir() as folder:  # a signal ends the contenders, too
+        results = measure(config, folder)
     print(table(results))
     if config.json:
         write_output(config.json, (json.dumps(results, indent=2) + "\n").encode())

@@ -4,7 +4,6 @@ import functools
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ae_jax.errors import RunError
+from ae_jax.system.temporary import temporary_dir
 from faults.checkpoint_trials import try_hostile_checkpoints
 from faults.concurrency import contend_for_run_dir, prepare_concurrently
 from faults.config import FaultsConfig
@@ -31,8 +31,8 @@ def report(config: FaultsConfig, train_script: Path) -> None:
       RunError: a trial failed.
     """
     problems = []
-    with tempfile.TemporaryDirectory() as folder:
-        workspace = Workspace(Path(folder), train_script)
+    with temporary_dir() as folder:
+        workspace = Workspace(folder, train_script)
         rows = ["| fault: expected result | passed | trials | s |", "|---|---|---|---|"]
         for part, (title, make_trials) in _PARTS.items():
             if config.part not in ("all", part):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from typing import Any, Generic
 from jax.sharding import Mesh
 
 from ae_jax.choices import Arch
-from ae_jax.config import SharedConfig, TrainConfig
+from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, is_array_file, open_splits
 from ae_jax.errors import DivergedError, InputError, RunError, reason
 from ae_jax.parallel.mesh import request_cpu_devices
@@ -51,13 +52,14 @@ from ae_jax.runs.run_dir import (
     write_metadata,
 )
 from ae_jax.system.cpu import num_cores
-from ae_jax.system.signals import Interrupted
+from ae_jax.system.invocation import invocation
+from ae_jax.system.signals import Interrupted, before_exit
 from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
 
-# Metadata key in a checkpoint -> (what the directory holds, the script that resumes it).
-_KINDS = {"record": ("a single run", "scripts/train.py"), "sweep": ("a sweep", "scripts/sweep.py")}
+# Metadata key in a checkpoint -> (what the directory holds, the command that resumes it).
+_KINDS = {"record": ("a single run", "train"), "sweep": ("a sweep", "sweep")}
 Report = Callable[[ProgressOf[Loss]], None]
 
 
@@ -78,8 +80,8 @@ class Kind(Generic[Config, Loss]):
     conclude: Callable[[Run[Config], tuple[EpochMetricsOf[Loss], ...]], None]
 
     @property
-    def script(self) -> str:
-        """The script that trains and resumes this kind."""
+    def command(self) -> str:
+        """The command that trains and resumes this kind."""
         return _KINDS[self.metadata_key][1]
 
 
@@ -93,8 +95,8 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
         metadata = _check_same_dataset(new_metadata(config, (train_set, test_set), mesh.devices.flat))
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         program, state = kind.make_program(config, mesh, train_set, test_set)
-        new_dir = _dir_of_process_0(lambda: new_run_dir(config.run_dir, kind.name(config.arch)))
-        with new_dir as run_dir, _add_resume_hint(kind.script, run_dir, config):
+        new_dir = _dir_of_process_0(kind, lambda: new_run_dir(config.run_dir, kind.name(config.arch)), vars(config))
+        with new_dir as run_dir, _add_resume_hint(kind, run_dir, vars(config)):
             run = Run(run_dir, config, metadata, train_set, test_set, validation_set)
             progress = ProgressOf[Loss](state, program.no_losses())
             _save(kind, run, program, progress)
@@ -105,14 +107,15 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
 
 def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping[str, Any]) -> Path:
     """Resume a run and return its directory; arguments and errors as for `ae_jax.runs.train.resume`."""
-    with _distributed(settings), _dir_of_process_0(lambda: _held_dir(kind, run_dir, settings)) as folder:
+    held_dir = _dir_of_process_0(kind, lambda: _held_dir(kind, run_dir, settings), settings)
+    with _distributed(settings), held_dir as folder:
         path = latest_checkpoint(folder) if is_process_0() else None
         if is_process_0() and path is None:
             raise InputError(f"{folder} holds no checkpoint to resume from; start a new run.")
         info = broadcast_json(path and checkpoint_info(path))
         if kind.metadata_key not in info:
-            for found, script in (_KINDS[key] for key in _KINDS.keys() & info.keys()):
-                raise InputError(f"{folder} holds {found}; resume it with python {script}.")
+            for found, command in (_KINDS[key] for key in _KINDS.keys() & info.keys()):
+                raise InputError(f"{folder} holds {found}; resume it with {invocation(command)}.")
             raise InputError(f"{folder} holds a state without a run's settings; read it with ae_jax.load_checkpoint.")
         metadata = check_metadata(info[kind.metadata_key], folder)
         history = parse_history(info, kind.loss_type, folder)
@@ -122,7 +125,7 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         checked = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         run = Run(folder, config, checked, train_set, test_set, validation_set)
-        with _add_resume_hint(kind.script, folder, config):
+        with _add_resume_hint(kind, folder, settings):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
                 rewrite_metrics(folder, history)
@@ -195,10 +198,14 @@ def _distributed(settings: Mapping[str, Any]) -> AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _dir_of_process_0(folder: Callable[[], AbstractContextManager[Path]]) -> Iterator[Path]:
-    """The directory that process 0 holds; the other processes only know its path."""
+def _dir_of_process_0(
+    kind: Kind[Any, Any], folder: Callable[[], AbstractContextManager[Path]], settings: Mapping[str, Any]
+) -> Iterator[Path]:
+    """The directory that process 0 holds; the others only know its path. A signal that ends a process adds the hint."""
     with folder() if is_process_0() else contextlib.nullcontext() as path:
-        yield Path(broadcast_json(str(path)))
+        run_dir = Path(broadcast_json(str(path)))
+        with before_exit(functools.partial(_resume_hint, kind, run_dir, settings)):
+            yield run_dir
 
 
 @contextlib.contextmanager
@@ -241,12 +248,12 @@ def _print(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _add_resume_hint(script: str, run_dir: Path, config: SharedConfig) -> Iterator[None]:
+def _add_resume_hint(kind: Kind[Any, Any], run_dir: Path, settings: Mapping[str, Any]) -> Iterator[None]:
     """Add a resume hint to an error that ends a training."""
     try:
         yield
     except Interrupted as error:
-        raise Interrupted(error.signum, f" {_resume_hint(script, run_dir, config)}") from error
+        raise Interrupted(error.signum, f" {_resume_hint(kind, run_dir, settings)}") from error
     except DivergedError as error:
         last = next(reversed(list_checkpoints(run_dir)), "none")
         raise RunError(
@@ -259,14 +266,13 @@ def _add_resume_hint(script: str, run_dir: Path, config: SharedConfig) -> Iterat
                 "start a new run."
             ) from error
         what = error.filename or "the output"
-        raise RunError(
-            f"{what} cannot be written ({reason(error)}). {_resume_hint(script, run_dir, config)}"
-        ) from error
+        hint = _resume_hint(kind, run_dir, settings)
+        raise RunError(f"{what} cannot be written ({reason(error)}). {hint}") from error
 
 
-def _resume_hint(script: str, run_dir: Path, config: SharedConfig) -> str:
+def _resume_hint(kind: Kind[Any, Any], run_dir: Path, settings: Mapping[str, Any]) -> str:
     if not list_checkpoints(run_dir):
         return "The run had not started; start it again."
-    folders = {"--run-dir": str(run_dir), "--data-dir": config.data_dir, "--manual-dir": config.manual_dir}
-    flags = " ".join(f"{flag} {shlex.quote(folder)}" for flag, folder in folders.items() if folder)
-    return f"Resume with: python {script} {flags} --resume"
+    folders = {"--run-dir": run_dir, **{f"--{name}-dir": settings.get(f"{name}_dir") for name in ("data", "manual")}}
+    flags = " ".join(f"{flag} {shlex.quote(str(folder))}" for flag, folder in folders.items() if folder)
+    return f"Resume with: {invocation(kind.command)} {flags} --resume"

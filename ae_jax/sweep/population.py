@@ -134,9 +134,9 @@ def make_population(
 
 
 def make_test_losses(
-    population: Population, images: AnyImages, batch_size: int = 64
+    population: Population, images: AnyImages, like: TrainState, batch_size: int = 64
 ) -> Callable[[TrainState], list[float]]:
-    """The mean loss of each member over all `images`, as a function of the states."""
+    """Compile the mean loss of each member over all `images`, as a function of states such as `like`."""
     images, sizes = replicate(population.mesh, pack(np.asarray(images))), batch_sizes(len(images), batch_size)
     mean = functools.partial(mean_loss, num_images=len(images), batch_size=int(sizes[0]))
 
@@ -146,6 +146,7 @@ def make_test_losses(
 
     means = jax.shard_map(local_mean, mesh=population.mesh, in_specs=(P(AXIS), P()), out_specs=P(AXIS), check_vma=False)
     losses = jax.jit(means, compiler_options=compiler_options(population.mesh.devices.flat))
+    losses.lower(like, images).compile()  # not in the training loop, which defers signals
     return lambda states: population.fetch(losses(states, images)).tolist()
 
 

@@ -73,7 +73,7 @@ def _make_program(
 def _make_test_loss(
     population: Population, test_set: OpenDataset, states: TrainState
 ) -> Callable[[TrainState], list[float]]:
-    return make_test_losses(population, test_set.images)
+    return make_test_losses(population, test_set.images, states)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from ae_jax.system.temporary import temporary_dir
 
 
 @contextlib.contextmanager
@@ -13,8 +14,8 @@ def matplotlib_dir() -> Iterator[None]:
     if "MPLCONFIGDIR" in os.environ or _has_home():
         yield
         return
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["MPLCONFIGDIR"] = folder
+    with temporary_dir() as folder:
+        os.environ["MPLCONFIGDIR"] = str(folder)
         yield
 
 

@@ -8,6 +8,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from ae_jax.system.terminal import write_error_line
+
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _HANDLER_TIMEOUT_SECONDS = 1.0  # Python runs its handlers only after a call into compiled code returns
 
@@ -85,6 +87,17 @@ def uninterrupted() -> Iterator[None]:
             _exit_now(_delayed[0])
 
 
+@contextlib.contextmanager
+def before_exit(action: Callable[[], str | None]) -> Iterator[None]:
+    """Call `action` before a signal ends a script in this block, and append the text it returns to the printed line."""
+    _actions.append(action)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the watchdog is calling it
+            _actions.remove(action)
+
+
 def ignore_signals() -> None:
     """Ignore signals while Python shuts down, so that they do not change the exit code."""
     for signum in HANDLED_SIGNALS:
@@ -95,6 +108,8 @@ _handler_ran = threading.Event()
 _is_deferring = threading.Event()  # within `deferred`
 _blocks: list[None] = []  # one entry for each `uninterrupted` block that the process is in
 _delayed: list[int] = []  # the signal that came within them
+_actions: list[Callable[[], str | None]] = []  # of `before_exit`
+_exiting = threading.RLock()  # held to the end by the main thread or the watchdog
 
 
 def _exit(signum: int, frame: types.FrameType | None) -> None:
@@ -113,7 +128,15 @@ def _exit_if_not_handled(descriptor: int) -> None:
 
 
 def _exit_now(signum: int) -> NoReturn:
-    """Exit without Python's streams, which the interrupted code may be using."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"{Interrupted(signum)}\n".encode())
-    os._exit(128 + signum)
+    """Call the actions of `before_exit` and exit; a signal during an action exits without waiting for it."""
+    try:
+        with _exiting:
+            texts = [f" {text}" for action in _pop_actions() if (text := action())]
+            write_error_line(f"{Interrupted(signum, ''.join(texts))}")
+    finally:
+        os._exit(128 + signum)
+
+
+def _pop_actions() -> Iterator[Callable[[], str | None]]:
+    while _actions:
+        yield _actions.pop()

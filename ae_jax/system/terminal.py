@@ -21,6 +21,12 @@ def make_streams_safe() -> None:
     sys.stdout, sys.stderr = _safe(sys.stdout), _safe(sys.stderr)
 
 
+def write_error_line(text: str) -> None:
+    """Write a line to standard error past `sys.stderr`, which code that a signal interrupts may be using."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    os.write(2, f"{one_line(text)}\n".encode(encoding, "backslashreplace"))
+
+
 class _SafeStream(io.TextIOWrapper):
     """A text stream that escapes control characters but tabs, line breaks and the carriage return that begins a bar."""
 

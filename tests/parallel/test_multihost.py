@@ -99,7 +99,7 @@ def test_lost_and_terminated_processes_end_the_others_and_the_run_resumes(own_im
     wait_for_a_step("killed", after=before)
     processes[1].send_signal(signal.SIGTERM)
     first, _ = end(processes, 143, 143)
-    assert "Resume with: python scripts/train.py --run-dir killed --resume" in first
+    assert f"Resume with: python {ROOT}/scripts/train.py --run-dir killed --resume" in first
     assert len(metrics_lines(Path("killed"))) < 12
     end(start(*settings, "--run-dir", "killed", "--resume"), 0, 0)
     assert_same_outcome("killed", "whole")

@@ -3,7 +3,10 @@
 import errno
 import json
 import operator
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -268,4 +271,32 @@ def test_resume_hint_repeats_the_folders_which_no_checkpoint_decides(
     flags = f"--run-dir {tmp_path}/run --data-dir '{tmp_path}/my data' --resume"
     with pytest.raises(RunError) as error:
         start(tmp_path / "run", data_dir=f"{tmp_path}/my data")
-    assert str(error.value).endswith(f"Resume with: python scripts/train.py {flags}")
+    assert str(error.value).endswith(f"Resume with: ae-jax train {flags}")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize(
+    "body",
+    ["resume('run', epochs=4)", "train(TrainConfig('linear', dataset=sys.argv[1], epochs=1, run_dir='run'))"],
+)
+def test_a_signal_during_compilation_says_how_to_resume_if_there_is_a_checkpoint(
+    body: str, whole: Path, own_images: Path
+) -> None:
+    program = (
+        "import glob, os, signal, sys, time, jax\n"
+        "from ae_jax.cli import run_command\n"
+        "from ae_jax.config import TrainConfig\n"
+        "from ae_jax.runs.train import resume, train\n"
+        "really_compile = jax.stages.Lowered.compile\n"
+        "def compile(*arguments):\n"
+        "    if glob.glob('run/checkpoints/*'):\n        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return really_compile(*arguments)\n"
+        "jax.stages.Lowered.compile = compile\n"
+        f"run_command(lambda: {body})"
+    )
+    if body.startswith("resume"):
+        shutil.copytree(whole, "run")
+    command = [sys.executable, "-c", program, own_images]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    hint = f"Terminated. Resume with: python {ROOT}/scripts/train.py --run-dir run --resume\n"
+    assert (result.returncode, result.stderr) == (143, hint)

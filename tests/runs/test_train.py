@@ -146,7 +146,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_how_to_resume(own_images: Pat
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == "Interrupted. Resume with: python scripts/train.py --run-dir runs/linear --resume\n"
+    assert errors == f"Interrupted. Resume with: python {ROOT}/scripts/train.py --run-dir runs/linear --resume\n"
     assert ae_jax.latest_checkpoint("runs/linear")
 
 

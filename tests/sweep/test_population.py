@@ -38,7 +38,7 @@ def trained_together(
     for first, last in ((0, 2), (2, len(population.sizes))):
         states, losses = population.run_steps(states, losses, order, first, last)
     states, _ = population.run_steps(states, losses, population.order(2), 0, len(population.sizes))
-    return population.fetch(states.params), make_test_losses(population, digits)(states)
+    return population.fetch(states.params), make_test_losses(population, digits, states)(states)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,19 @@ def test_population_member_equals_the_same_run_trained_alone(
             assert test_losses[place] == pytest.approx(expected_loss, abs=1e-5)
             own = jax.tree.map(lambda leaf, place=place: leaf[place], params)
             assert largest_difference(own, expected) <= tolerance
+
+
+def test_the_first_evaluation_compiles_nothing(digits: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    """Signals are deferred in the training loop: there, compilation would delay the exit."""
+    members = grid("linear")
+    population, states = make_population(members, digits, population_mesh(2, len(members)))
+    with jax.log_compiles():
+        test_losses = make_test_losses(population, digits, states)
+        assert "Compiling" in caplog.text
+        states, _ = population.run_steps(states, population.no_losses(), population.order(1), 0, 1)
+        caplog.clear()
+        test_losses(states)
+    assert "Compiling" not in caplog.text
 
 
 def test_diverging_member_does_not_affect_the_others(digits: np.ndarray) -> None:

@@ -125,7 +125,7 @@ def test_terminated_sweep_resumes_bit_for_bit(own_images: Path, tmp_path: Path) 
         assert stopped.poll() is None
         time.sleep(0.01)
     stopped.send_signal(signal.SIGTERM)
-    assert "Resume with: python scripts/sweep.py --run-dir stopped --resume" in end(stopped, 143)
+    assert f"Resume with: python {ROOT}/scripts/sweep.py --run-dir stopped --resume" in end(stopped, 143)
     assert len(metrics_lines(Path("stopped"))) < 12
     for process in [start("--run-dir", "stopped", "--resume"), start(*arguments, "--run-dir", "whole")]:
         end(process, 0)
@@ -205,9 +205,9 @@ def test_sweep_and_single_run_directories_are_not_interchangeable(
 ) -> None:
     with pytest.raises(InputError, match="is a sweep; give its directory best"):
         ae_jax.load_model(whole)
-    with pytest.raises(InputError, match=r"holds a sweep; resume it with python scripts/sweep\.py"):
+    with pytest.raises(InputError, match="holds a sweep; resume it with ae-jax sweep"):
         resume_run(whole)
-    with pytest.raises(InputError, match="holds a single run; resume it with python scripts"):
+    with pytest.raises(InputError, match="holds a single run; resume it with ae-jax train"):
         resume(trained_run("linear"))
     with pytest.raises(InputError, match="--seeds 3 contradicts the run's 2"):
         resume(whole, seeds=3)

@@ -43,3 +43,22 @@ def test_no_signal_to_a_script_is_lost(body: str, output: str) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (143, output, "Terminated.\n")
+
+
+@pytest.mark.parametrize(
+    "wait", ["time.sleep(99)", "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**8)"]
+)  # in Python, in C
+def test_what_is_to_be_done_before_the_exit_is_done_and_may_say_something(wait: str) -> None:
+    program = (
+        "import hashlib, os, signal, threading, time\n"
+        "from ae_jax.system.signals import before_exit, exit_on_signals\n"
+        "exit_on_signals()\n"
+        "with before_exit(lambda: 'over'):\n    pass\n"
+        "with before_exit(lambda: print('done', flush=True)), before_exit(lambda: 'Go on: \\x1b\\n\\u2192.'):\n"
+        f"    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()\n    {wait}"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, encoding="utf-8", check=False, env=environment)
+    expected = "Interrupted. Go on: \\x1b\\n\u2192.\n"
+    assert (result.returncode, result.stdout, result.stderr) == (130, "done\n", expected)
