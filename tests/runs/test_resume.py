@@ -298,5 +298,5 @@ def test_a_signal_during_compilation_says_how_to_resume_if_there_is_a_checkpoint
         shutil.copytree(whole, "run")
     command = [sys.executable, "-c", program, own_images]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    hint = f"Terminated. Resume with: python {ROOT}/scripts/train.py --run-dir run --resume\n"
+    hint = "Terminated. Resume with: ae-jax train --run-dir run --resume\n"
     assert (result.returncode, result.stderr) == (143, hint)
