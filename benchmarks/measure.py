@@ -8,11 +8,13 @@ import importlib.util
 import logging
 import math
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -234,4 +236,13 @@ def _num_steps(contender: Contender) -> int:
 def _machine() -> dict[str, Any]:
     device = jax.devices()[0]
     name = f"a CPU with {num_cores()} cores" if device.platform == "cpu" else device.device_kind
-    return {"platform": device.platform, "device": name, "jax": jax.__version__}
+    return {"platform": device.platform, "device": name, "versions": _versions()}
+
+
+def _versions() -> dict[str, str]:
+    """Of Python and of the packages that are measured; PyTorch need not be installed."""
+    found = {"Python": platform.python_version()}
+    for package in ("jax", "flax", "optax", "torch"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

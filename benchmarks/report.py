@@ -41,7 +41,8 @@ def best_torch(contenders: dict[str, Any]) -> float | None:
 
 def _lines(results: dict[str, Any]) -> Iterator[str]:
     machine = results["machine"]
-    yield f"{results['dataset']}, {results['images']:,} images, {machine['device']}, jax {machine['jax']}"
+    versions = ", ".join(map(" ".join, machine["versions"].items()))
+    yield f"{results['dataset']}, {results['images']:,} images, {machine['device']}, {versions}"
     for arch in ("conv", "linear"):
         parts = results.get(arch, {})
         for part, lines in {"steps": _steps, "growth": _growth, "quality": _quality, "scaling": _scaling}.items():

@@ -19,7 +19,7 @@ TIMES = {"min_ms": 2.0, "median_ms": 2.5, "epoch_seconds": 1.9}
 RESULTS = {
     "dataset": "mnist",
     "images": 60_000,
-    "machine": {"platform": "cpu", "device": "cpu", "jax": "0.10.2"},
+    "machine": {"platform": "cpu", "device": "cpu", "versions": {"Python": "3.11.7", "jax": "0.10.2"}},
     "conv": {
         "steps": {
             "roofline_ms": 1.0,
@@ -56,6 +56,7 @@ RESULTS = {
 def test_speed_ratios_use_the_fastest_pytorch_contender() -> None:
     assert best_torch(RESULTS["conv"]["steps"]["contenders"]) == 6.0
     text = table(RESULTS)
+    assert text.startswith("mnist, 60,000 images, cpu, Python 3.11.7, jax 0.10.2\n")
     assert "| plain flax | 24.00 | 2.50 | 1.90 | 12.00 |" in text
     assert "| PyTorch compiled | – | – | – | no compiler |" in text
     assert "ae_jax / roofline 2.00; fastest PyTorch / ae_jax 3.00" in text
