@@ -126,8 +126,6 @@ def _read_header(file: IO[bytes] | BufferedIOBase) -> _Header:
     shape, is_fortran, dtype = _HEADER_READERS[version](file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
-    if any(size < 0 for size in shape):
-        raise ValueError(f"its shape is {shape}")
     return _Header(dtype, shape, "F" if is_fortran else "C", file.tell())
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 import ae_jax
 from ae_jax.data.array_files import read_images
 from tests.support.bad_array_files import bad_array_files
-from tests.support.hostile_array_files import IMAGES, hostile_array_files, npz, saved
+from tests.support.hostile_array_files import IMAGES, hostile_array_files, npz, saved, with_sizes
 
 
 @pytest.mark.parametrize("shape", [(25, 28, 28), (25, 28, 28, 1)])
@@ -71,15 +71,18 @@ def test_hostile_array_files_raise_one_line_errors_without_allocating_what_they_
                 read(path)
             assert path.name in str(error.value)
             assert str(error.value).isprintable(), path
+            assert ("\\n" in str(error.value)) == (path.name == "newline.npz")  # of a long message the first line
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024  # KiB
 
 
 def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bomb.npz").write_bytes(npz(saved(np.zeros((300_000, 28, 28), np.uint8))))
-    with pytest.raises(
-        ae_jax.InputError, match=r"images\.npy would unpack from 2[0-9]{2},[0-9]{3} to 235,200,128 bytes"
-    ):
-        ae_jax.load_dataset(tmp_path / "bomb.npz")
+    bomb = npz(saved(np.zeros((300_000, 28, 28), np.uint8)))
+    for content in (bomb, with_sizes(bomb, 300_000 * 784 + 128, packed=2**31)):
+        (tmp_path / "bomb.npz").write_bytes(content)
+        with pytest.raises(
+            ae_jax.InputError, match=r"images\.npy would unpack from 2[0-9]{2},[0-9]{3} to 235,200,128 bytes"
+        ):
+            ae_jax.load_dataset(tmp_path / "bomb.npz")
 
 
 def test_arrays_of_an_archive_that_are_not_wanted_are_not_read(tmp_path: Path) -> None:
@@ -115,6 +118,13 @@ def test_arrays_that_the_directory_of_an_archive_loses_are_missed(tmp_path: Path
 def test_labels_beyond_32_bits_are_refused(label: int, tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", images=IMAGES, labels=np.full(20, label))
     with pytest.raises(ae_jax.InputError, match="must fit into 32 bits"):
+        ae_jax.load_dataset(tmp_path / "own.npz")
+
+
+@pytest.mark.parametrize("labels", [np.zeros(20), np.zeros(20, bool), np.zeros(20, "S1"), np.zeros((20, 1), int)])
+def test_labels_that_are_not_one_integer_per_image_are_refused(labels: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", images=IMAGES, labels=labels)
+    with pytest.raises(ae_jax.InputError, match=r"has labels .*; for 20 images they must be int\[20\]"):
         ae_jax.load_dataset(tmp_path / "own.npz")
 
 

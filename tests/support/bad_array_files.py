@@ -13,7 +13,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "none": (good[:0], r"uint8\[0, 28, 28\]; images must be"),
         "one": (good[:1], "at least two"),
         "scalar": (np.uint8(3), r"uint8\[\]; images must be"),
-        "pickled": (np.array([{"a": 1}]), "cannot be read as arrays without pickle"),
+        "pickled": (np.array([{"a": 1}]), "cannot be read as arrays without pickle: it holds Python objects"),
     }
     files = {}
     for name, (array, message) in arrays.items():
@@ -27,6 +27,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
     (folder / "empty.npy").touch()
     (folder / "empty.npz").touch()
     (folder / "folder.npy").mkdir()
+    (folder / "version.npy").write_bytes(b"\x93NUMPY\x09\x09" + bytes(100))
     for suffix in ("npy", "npz"):
         content = (folder / f"whole.{suffix}").read_bytes()
         (folder / f"truncated.{suffix}").write_bytes(content[: len(content) // 2])
@@ -36,6 +37,8 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
         "missing": (folder / "missing.npy", "does not exist"),
         **{
             name: (folder / name, "cannot be read as arrays")
-            for name in ("text.npy", "empty.npy", "empty.npz", "folder.npy", "truncated.npy", "truncated.npz")
+            for name in ("text.npy", "empty.npy", "empty.npz", "folder.npy", "truncated.npz")
         },
+        "truncated.npy": (folder / "truncated.npy", "it is shorter than its header says"),
+        "version.npy": (folder / "version.npy", r"its version \(9, 9\) is none of arrays of numbers"),
     }

@@ -54,10 +54,12 @@ def saved(array: np.ndarray) -> bytes:
     return content.getvalue()
 
 
-def understated(content: bytes, size: int) -> bytes:
-    """The archive of one member with `size` as its unpacked size in the central directory."""
+def with_sizes(content: bytes, unpacked: int, packed: int | None = None) -> bytes:
+    """The archive of one member with other sizes in the central directory."""
     start = content.index(b"PK\x01\x02")
-    return content[: start + 24] + struct.pack("<I", size) + content[start + 28 :]
+    if packed is None:
+        packed = int.from_bytes(content[start + 20 : start + 24], "little")
+    return content[: start + 20] + struct.pack("<II", packed, unpacked) + content[start + 28 :]
 
 
 def encrypted(content: bytes) -> bytes:
@@ -68,15 +70,16 @@ def encrypted(content: bytes) -> bytes:
 
 def hostile_array_files(folder: Path) -> list[Path]:
     """Write the files; each must be refused."""
-    good = npz(saved(IMAGES))
+    good, claim = npz(saved(IMAGES)), header(shape="(25, 28, 28)")
     contents = {f"{name}.npy": npy(text) for name, text in HOSTILE_HEADERS.items()}
     contents |= {f"{name}.npz": npz(npy(text)) for name, text in HOSTILE_HEADERS.items()}
     contents |= {
-        "version.npy": npy(header(), IMAGES.tobytes(), (9, 9)),
+        "shorter than its header.npz": with_sizes(npz(npy(claim, IMAGES.tobytes())), len(npy(claim)) + 25 * 784),
+        "longer than its header.npz": npz(npy(header(shape="(10, 28, 28)"), IMAGES.tobytes())),
         "bzip2.npz": npz(saved(IMAGES), compression=zipfile.ZIP_BZIP2),
         "encrypted.npz": encrypted(good),
-        "understated.npz": understated(good, 100),
-        "overstated.npz": understated(good, 2**32 - 2),
+        "understated.npz": with_sizes(good, 100),
+        "overstated.npz": with_sizes(good, 2**32 - 2),
         "no array.npz": npz(b"text", "text.txt"),
         "newline.npz": npz(saved(IMAGES), "a\nb.npy", "\x1b[31m.npy"),
         "not an array.npz": npz(b"text"),
