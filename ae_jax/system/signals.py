@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ae_jax.system.terminal import write_error_line
 
 HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_HANDLER_TIMEOUT_SECONDS = 1.0  # Python runs its handlers only after a call into compiled code returns
+_HANDLER_TIMEOUT_SECONDS = 0.5  # Python runs its handlers only after a call into compiled code returns
 
 
 class Interrupted(KeyboardInterrupt):
@@ -123,7 +123,11 @@ def _exit_if_not_handled(descriptor: int) -> None:
     """Exit if a signal's handler does not run in time: XLA is compiling, and there is nothing to save."""
     while True:
         signum = os.read(descriptor, 1)[0]
-        if signum in HANDLED_SIGNALS and not _handler_ran.wait(_HANDLER_TIMEOUT_SECONDS) and not _is_deferring.is_set():
+        if (
+            signum in HANDLED_SIGNALS
+            and not _handler_ran.wait(_HANDLER_TIMEOUT_SECONDS)
+            and not (_is_deferring.is_set() or _blocks)
+        ):
             _exit_now(signum)
 
 
