@@ -17,7 +17,7 @@ from ae_jax.errors import InputError, RunError, one_line
 from ae_jax.system.compilation_cache import disable_compilation_cache, use_compilation_cache
 from ae_jax.system.home import matplotlib_dir
 from ae_jax.system.signals import Interrupted, exit_on_signals, ignore_signals
-from ae_jax.system.terminal import make_streams_safe
+from ae_jax.system.terminal import lock_bars_by_thread, make_streams_safe
 
 Config = TypeVar("Config")
 
@@ -182,6 +182,7 @@ def _read(parser: _Parser, args: Sequence[str] | None) -> dict[str, Any]:
         disable_compilation_cache()
     else:
         use_compilation_cache()
+    lock_bars_by_thread()
     return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
 
 

@@ -38,7 +38,8 @@ def lock(folder: Path) -> Iterator[None]:
         _try_to_lock(descriptor, folder)
         with contextlib.suppress(OSError):  # the name is only for error messages, and the disk may be full
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            with open(descriptor, "w", closefd=False) as file:
+                file.write(f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
         os.close(descriptor)  # releases the lock

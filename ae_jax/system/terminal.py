@@ -3,6 +3,7 @@
 import io
 import os
 import sys
+import threading
 from typing import TextIO
 
 from ae_jax.errors import one_line
@@ -25,6 +26,17 @@ def write_error_line(text: str) -> None:
     """Write a line to standard error past `sys.stderr`, which code that a signal interrupts may be using."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     os.write(2, f"{one_line(text)}\n".encode(encoding, "backslashreplace"))
+
+
+def lock_bars_by_thread() -> None:
+    """Let progress bars lock out other threads only.
+
+    By default they lock out processes, too, by a semaphore, which Python reports as leaked where a command is killed or
+    exits at once: on macOS, and from Python 3.14 on everywhere.
+    """
+    from tqdm import tqdm  # here, as it takes longer than --help
+
+    tqdm.set_lock(threading.RLock())
 
 
 class _SafeStream(io.TextIOWrapper):

@@ -50,7 +50,8 @@ def test_program_matches_training_with_optax_adamw(settings: dict[str, object], 
     for epoch in (1, 2):
         state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
         expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
-    assert largest_difference(state.params, expected.params) <= 1e-6  # the same float32 operations, fused differently
+    # The same float32 operations, fused differently, and bias corrections that cancel: a hundredth of a step.
+    assert largest_difference(state.params, expected.params) <= 0.01 * config.learning_rate
 
 
 def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:

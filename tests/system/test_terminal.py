@@ -112,3 +112,16 @@ def test_a_file_never_gets_the_descriptor_of_a_closed_stream(tmp_path: Path) -> 
     path = str(tmp_path / "file")
     body = f"sys.stdin = open({path!r}, 'w'); raise InputError('') if sys.stdin.fileno() > 2 else KeyError"
     assert run(body, "<&- >&- 2>&-")[0] == 2
+
+
+def test_progress_bars_leave_no_semaphore_behind_a_process_that_exits_at_once() -> None:
+    program = """if True:
+        import multiprocessing, os
+        multiprocessing.set_start_method("spawn")  # the default on macOS
+        from ae_jax.cli import parse
+        from ae_jax.config import TrainConfig
+        parse(TrainConfig, "", [])
+        from tqdm import tqdm
+        tqdm(range(2), disable=None)
+        os._exit(0)"""
+    assert _outcome([sys.executable, "-c", program], {}) == (0, "", "")
