@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import ae_jax
 
@@ -30,3 +32,17 @@ def test_pca_mse_on_mnist_matches_the_reference_value(
         for split in ("train", "test")
     )
     assert ae_jax.pca_mse(train, test, k) == pytest.approx(expected, rel=0.01)
+
+
+def test_the_threads_of_blas_do_not_compete_for_busy_cores(digits: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads took seconds there, in which no signal was handled."""
+    solve, num_threads = scipy.linalg.eigh, []
+
+    def eigh(*arguments: object, **options: object) -> object:
+        num_threads.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(scipy.linalg, "eigh", eigh)
+    with threadpool_limits(2, "blas"):
+        ae_jax.pca_mse(digits, digits, 3)
+    assert max(num_threads, default=1) == 1  # none: a BLAS that threadpoolctl does not know
