@@ -174,6 +174,9 @@ def _spoilt_progress(tensors: Tensors) -> Iterator[tuple[str, Tensors]]:
         yield f"{name} missing", {key: value for key, value in tensors.items() if key != name}
         for array in (np.zeros(()), np.zeros(0), np.zeros((2, 2, 2), np.float32), np.zeros(3, np.uint32)):
             yield f"{name} {array.dtype}{array.shape}", {**tensors, name: array}
+    yield "run/losses of another rank", {**tensors, "run/losses": tensors["run/losses"][None]}
+    yield "run/losses of integers", {**tensors, "run/losses": tensors["run/losses"].astype(np.int32)}
+    yield "two shuffle keys", {**tensors, "run/shuffle_key": np.stack([tensors["run/shuffle_key"]] * 2)}
     yield "another step", {**tensors, "step": np.array(3, np.int32)}
     yield "no optimizer state", {key: value for key, value in tensors.items() if not key.startswith("opt_state")}
 

@@ -1,4 +1,6 @@
+import io
 import os
+import struct
 import subprocess
 import sys
 import zipfile
@@ -94,38 +96,53 @@ HOSTILE_PICKLES = {  # what torch.save does not write; everything else in them m
 }
 
 
-def write_torch_file(path: Path, pickle: bytes) -> None:
+def archive_of(pickle: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A `.pt` file with this pickle and the storage of `STATE_DICT`."""
     members = {"data.pkl": pickle, "byteorder": b"little", "data/0": bytes(12), "version": b"3\n"}
-    write_archive(path, {f"archive/{name}": content for name, content in members.items()}, zipfile.ZIP_STORED)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(f"archive/{name}", content)
+    return file.getvalue()
+
+
+def with_members_listed_often(content: bytes, times: int) -> bytes:
+    """The archive with its directory repeated, so that members overlap."""
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    directory = content[start:end] * times
+    count = content[end + 10] * times
+    return (
+        content[:start]
+        + directory
+        + struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, count, count, len(directory), start, 0)
+    )
+
+
+HOSTILE_ARCHIVES = {
+    **{name: archive_of(pickle) for name, pickle in HOSTILE_PICKLES.items()},
+    "compressed": archive_of(STATE_DICT, zipfile.ZIP_DEFLATED),
+    "overlapping": with_members_listed_often(archive_of(STATE_DICT + bytes(1000)), times=100),
+    "wrong checksum": archive_of(STATE_DICT).replace(bytes(12), b"\x01" + bytes(11), 1),  # which PyTorch ignores
+}
 
 
 def test_valid_pt_file_without_pytorch_installed_raises_an_actionable_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
-    write_torch_file(tmp_path / "model.pt", STATE_DICT)
+    (tmp_path / "model.pt").write_bytes(archive_of(STATE_DICT))
     with pytest.raises(ae_jax.InputError, match="needs PyTorch: pip install torch, or save with"):
         convert(ConvertConfig("from-torch", str(tmp_path / "model.pt"), str(tmp_path / "run")))
 
 
-@pytest.mark.parametrize("name", HOSTILE_PICKLES)
-def test_pickles_that_torch_save_does_not_write_never_reach_pytorch(
+@pytest.mark.parametrize("name", HOSTILE_ARCHIVES)
+def test_what_torch_save_does_not_write_never_reaches_pytorch(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # what is not refused before needs PyTorch
-    write_torch_file(tmp_path / "model.pt", HOSTILE_PICKLES[name])
+    (tmp_path / "model.pt").write_bytes(HOSTILE_ARCHIVES[name])
     with pytest.raises(ae_jax.InputError, match="is corrupt or holds more than weights"):
         read_state_dict(tmp_path / "model.pt")
-
-
-def test_pt_files_with_a_wrong_checksum_never_reach_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)  # it ignores checksums
-    write_torch_file(path := tmp_path / "model.pt", STATE_DICT)
-    content = path.read_bytes()
-    path.write_bytes(content.replace(bytes(12), b"\x01" + bytes(11), 1))
-    assert path.read_bytes() != content
-    with pytest.raises(ae_jax.InputError, match="is corrupt or holds more than weights"):
-        read_state_dict(path)
 
 
 def test_state_dicts_are_read_as_floats_and_integers_are_refused(tmp_path: Path) -> None:
@@ -138,7 +155,7 @@ def test_state_dicts_are_read_as_floats_and_integers_are_refused(tmp_path: Path)
 
 def test_torch_reads_what_the_reader_accepts(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    write_torch_file(tmp_path / "model.pt", STATE_DICT)
+    (tmp_path / "model.pt").write_bytes(archive_of(STATE_DICT))
     assert read_state_dict(tmp_path / "model.pt")["a"].tolist() == [0, 0, 0]
     torch.save({"a": torch.arange(3)}, tmp_path / "integers.pt")
     with pytest.raises(ae_jax.InputError, match="holds tensors that are not dense floats"):
@@ -273,7 +290,7 @@ def test_pt_files_that_claim_more_than_they_hold_are_refused(tmp_path: Path) -> 
     torch = pytest.importorskip("torch")
     resource = pytest.importorskip("resource", reason="measures memory on Unix")
     one = torch.ones(1)
-    torch.save({"encoder.0.weight": one.expand(10**12)}, tmp_path / "expanded.pt")
+    torch.save({"encoder.0.weight": one.expand(10**8)}, tmp_path / "expanded.pt")
     torch.save({"encoder.0.weight": one}, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
     torch.save({"encoder.0.weight": bytearray(4)}, tmp_path / "bytearray.pt")
     torch.save({"encoder.0.weight": one.to("meta").expand(10**12)}, tmp_path / "meta.pt")

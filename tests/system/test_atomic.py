@@ -19,7 +19,7 @@ def test_failed_write_keeps_the_old_file_and_names_it(tmp_path: Path, monkeypatc
     write_atomic(path, b"first")
 
     def fail(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(28, "No space left on device", "from", None, "to")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left") as error:
