@@ -12,9 +12,12 @@ from ae_jax.errors import InputError
 class FaultsConfig:
     """The settings of `scripts/faults.py`; raises `InputError` for an invalid value."""
 
-    part: Literal["all", "kill", "signal", "disk", "damage", "commands", "together"] = setting("all", "kind of fault")
+    part: Literal["all", "kill", "signal", "interrupt", "disk", "damage", "commands", "together"] = setting(
+        "all", "kind of fault"
+    )
     kills: int = setting(100, "runs killed with SIGKILL at random times and resumed")
     signals: int = setting(20, "runs stopped with SIGTERM and SIGINT at random times and resumed")
+    interrupts: int = setting(200, "commands ended with SIGTERM or SIGINT at random moments")
     flips: int = setting(1000, "single bit flips in checkpoints and datasets")
     truncations: int = setting(200, "truncations of the same files")
     commands: int = setting(1000, "random command lines")
@@ -24,6 +27,6 @@ class FaultsConfig:
     manual_dir: str | None = setting(None, "directory of MNIST's official files (default: $AE_JAX_MANUAL_DIR)")
 
     def __post_init__(self) -> None:
-        for name in ("kills", "signals", "flips", "truncations", "commands", "together", "jobs"):
+        for name in ("kills", "signals", "interrupts", "flips", "truncations", "commands", "together", "jobs"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1, not {getattr(self, name)}.")
