@@ -2,21 +2,24 @@
 
 import dataclasses
 import os
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from ae_jax.config import setting
 from ae_jax.errors import InputError
+
+Part: TypeAlias = Literal[
+    "all", "kill", "signal", "interrupt", "disk", "damage", "files", "checkpoints", "commands", "together"
+]
 
 
 @dataclasses.dataclass(frozen=True)
 class FaultsConfig:
     """The settings of `scripts/faults.py`; raises `InputError` for an invalid value."""
 
-    part: Literal["all", "kill", "signal", "disk", "damage", "files", "checkpoints", "commands", "together"] = setting(
-        "all", "kind of fault"
-    )
+    part: Part = setting("all", "kind of fault")
     kills: int = setting(100, "runs killed with SIGKILL at random times and resumed")
     signals: int = setting(20, "runs stopped with SIGTERM and SIGINT at random times and resumed")
+    interrupts: int = setting(200, "commands ended with SIGTERM or SIGINT at random moments")
     flips: int = setting(1000, "single bit flips in checkpoints and datasets")
     truncations: int = setting(200, "truncations of the same files")
     files: int = setting(2000, "bit flips and truncations of own files: .npy, .npz, .png, .safetensors, .pt")
@@ -28,16 +31,6 @@ class FaultsConfig:
     manual_dir: str | None = setting(None, "directory of MNIST's official files (default: $AE_JAX_MANUAL_DIR)")
 
     def __post_init__(self) -> None:
-        for name in (
-            "kills",
-            "signals",
-            "flips",
-            "truncations",
-            "files",
-            "checkpoints",
-            "commands",
-            "together",
-            "jobs",
-        ):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} must be at least 1, not {getattr(self, name)}.")
+        for field in dataclasses.fields(self):
+            if isinstance(number := getattr(self, field.name), int) and field.name != "seed" and number < 1:
+                raise InputError(f"--{field.name} must be at least 1, not {number}.")

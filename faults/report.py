@@ -18,21 +18,22 @@ from faults.concurrency import contend_for_run_dir, prepare_concurrently
 from faults.config import FaultsConfig
 from faults.corruption import corrupt_files, make_probes
 from faults.disk import fail_every_operation
+from faults.interruptions import COMMANDS, Interruptions
 from faults.own_file_trials import corrupt_own_files
 from faults.random_cli import try_random_command
 from faults.signals import interrupt_and_resume
 from faults.workspace import Trial, Workspace
 
 
-def report(config: FaultsConfig, train_script: Path) -> None:
-    """Run the trials of `config` on `train_script`, the path of `scripts/train.py`, and print the summary table.
+def report(config: FaultsConfig, scripts: Path) -> None:
+    """Run the trials of `config` on the folder `scripts`, and print the summary table.
 
     Raises:
       RunError: a trial failed.
     """
     problems = []
     with temporary_dir() as folder:
-        workspace = Workspace(folder, train_script)
+        workspace = Workspace(folder, scripts)
         rows = ["| fault: expected result | passed | trials | s |", "|---|---|---|---|"]
         for part, (title, make_trials) in _PARTS.items():
             if config.part not in ("all", part):
@@ -52,6 +53,10 @@ def report(config: FaultsConfig, train_script: Path) -> None:
 def _signals(config: FaultsConfig, workspace: Workspace, count: int, *signums: signal.Signals) -> Iterator[Trial]:
     workspace.make_references()
     return _in_parallel(functools.partial(interrupt_and_resume, workspace, signums=signums), count, config)
+
+
+def _interrupt(config: FaultsConfig, workspace: Workspace) -> Iterator[Trial]:
+    return _in_parallel(Interruptions(workspace, COMMANDS).trial, config.interrupts, config)
 
 
 def _disk(config: FaultsConfig, workspace: Workspace) -> Iterator[Trial]:
@@ -100,6 +105,11 @@ _PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workspace], Iterator[Trial]
     "signal": (
         "SIGTERM and SIGINT: exit 143 and 130 within 2 s, resumes bit for bit",
         lambda config, workspace: _signals(config, workspace, config.signals, signal.SIGTERM, signal.SIGINT),
+    ),
+    "interrupt": (
+        "SIGTERM or SIGINT at a random moment, every command: exit 143 or 130 within 2 s, no traceback, nothing "
+        "half-written",
+        _interrupt,
     ),
     "disk": (
         "k-th open, write, fsync or rename fails: one-line error, the previous checkpoint loads, resumes bit for bit",

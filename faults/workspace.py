@@ -1,4 +1,4 @@
-"""Workspace of the fault trials: images, training processes and the outcomes of undisturbed reference runs."""
+"""Workspace of the fault trials: images, processes and the outcomes of undisturbed reference runs."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -34,29 +34,32 @@ class Reference(NamedTuple):
 
 
 class Workspace:
-    """A directory in which `scripts/train.py` runs as a process."""
+    """A directory in which the scripts run as processes."""
 
-    def __init__(self, folder: Path, train_script: Path) -> None:
-        self.folder, self._train_script = folder.absolute(), train_script.absolute()
+    def __init__(self, folder: Path, scripts: Path) -> None:
+        self.folder, self._scripts = folder.absolute(), scripts.absolute()
         for name, n in _IMAGES.items():
-            images, _ = draw_glyphs(jax.random.key(0), n)
+            images, labels = draw_glyphs(jax.random.key(0), n)
             np.save(self.folder / name, np.asarray(images))
-        self.environment = {  # a shared compilation cache, since most trials run the same few programs
+            np.savez((self.folder / name).with_suffix(".npz"), images=np.asarray(images), labels=np.asarray(labels))
+        self.environment = {  # a shared compilation cache, since most trials run the same few programs; not the user's
+            **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compilations"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            **os.environ,
         }
 
-    def start(self, *args: object, cached: bool = True) -> subprocess.Popen[str]:
-        """Start a run with stderr merged into stdout; `cached`: with the compilation cache."""
-        command = [sys.executable, str(self._train_script), *map(str, args)]
-        dropped = set() if cached else {"JAX_COMPILATION_CACHE_DIR"}
-        environment = {name: value for name, value in self.environment.items() if name not in dropped}
+    def start(
+        self, *args: object, script: str = "train.py", cached: bool = True, folder: str = ""
+    ) -> subprocess.Popen[str]:
+        """Start a script in a folder, with stderr merged into stdout; `cached`: with the compilation cache."""
+        command = [sys.executable, str(self._scripts / script), *map(str, args)]
+        environment = self.environment | ({} if cached else {"JAX_ENABLE_COMPILATION_CACHE": "0"})
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, text=True, **pipes)  # type: ignore[call-overload]
+        return subprocess.Popen(command, cwd=self.folder / folder, env=environment, text=True, **pipes)  # type: ignore[call-overload]
 
-    def run(self, *args: object) -> subprocess.CompletedProcess[str]:
-        process = self.start(*args)
+    def run(self, *args: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run a script to its end, as `start` would start it."""
+        process = self.start(*args, **options)
         output, _ = process.communicate()
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 

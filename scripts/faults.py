@@ -19,7 +19,7 @@ def main() -> None:
     config = parse(FaultsConfig, "Inject faults (signals, disk errors, corrupt files) and check that runs recover.")
     from faults.report import report  # here, so that --help and errors do not wait for JAX
 
-    report(config, Path(__file__).with_name("train.py"))
+    report(config, Path(__file__).parent)
 
 
 if __name__ == "__main__":

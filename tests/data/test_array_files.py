@@ -79,9 +79,8 @@ def test_an_archive_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_pat
     bomb = npz(saved(np.zeros((300_000, 28, 28), np.uint8)))
     for content in (bomb, with_sizes(bomb, 300_000 * 784 + 128, packed=2**31)):
         (tmp_path / "bomb.npz").write_bytes(content)
-        with pytest.raises(
-            ae_jax.InputError, match=r"images\.npy would unpack from 2[0-9]{2},[0-9]{3} to 235,200,128 bytes"
-        ):
+        refusal = r"images\.npy would unpack from 2\d\d,\d{3} to 235,200,128 bytes|zip bomb"
+        with pytest.raises(ae_jax.InputError, match=refusal):
             ae_jax.load_dataset(tmp_path / "bomb.npz")
 
 

@@ -14,6 +14,7 @@ from faults.checkpoint_trials import make_interrupted_run, sandbox, try_checkpoi
 from faults.corruption import corrupt_files, make_probes
 from faults.disk import fail_every_operation
 from faults.hostile_checkpoints import hostile_checkpoints
+from faults.interruptions import Interruptions
 from faults.signals import interrupt_and_resume
 from faults.workspace import Trial, Workspace
 from tests.conftest import ROOT, Script
@@ -25,7 +26,7 @@ posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="sends POSIX s
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("workspace"), ROOT / "scripts" / "train.py")
+    return Workspace(tmp_path_factory.mktemp("workspace"), ROOT / "scripts")
 
 
 def problems(trials: list[Trial]) -> list[Trial]:
@@ -37,6 +38,12 @@ def problems(trials: list[Trial]) -> list[Trial]:
 @needs_cpu
 def test_killed_and_terminated_run_reproduces_the_reference(workspace: Workspace) -> None:
     assert not problems([interrupt_and_resume(workspace, 1, (signal.SIGKILL, signal.SIGTERM))])
+
+
+@posix
+def test_interrupted_commands_exit_in_time_and_leave_nothing_half_written(workspace: Workspace) -> None:
+    interruptions = Interruptions(workspace, ["train"])
+    assert not problems([interruptions.trial(seed) for seed in range(2)])
 
 
 def test_run_after_a_disk_error_resumes_to_the_reference_outcome(workspace: Workspace, tmp_path: Path) -> None:
