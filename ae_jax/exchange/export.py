@@ -13,11 +13,10 @@ from jax import export as jax_export
 from jax import lax
 from jax import numpy as jnp
 
-from ae_jax.errors import InputError, reason
 from ae_jax.exchange.config import ExportConfig
 from ae_jax.models.autoencoders import PooledCode
 from ae_jax.runs.load import TrainedModel, load_model
-from ae_jax.system.outputs import write_output
+from ae_jax.system.outputs import make_output_dir, write_output
 
 _PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -31,10 +30,7 @@ def export_run(config: ExportConfig) -> None:
     """
     trained = load_model(config.run)
     folder = Path(config.out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be created ({reason(error)}); choose another directory.") from error
+    make_output_dir(folder)
     for name, exported in export_model(trained).items():
         write_output(folder / f"{name}.stablehlo", bytes(exported.serialize()))
         arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))

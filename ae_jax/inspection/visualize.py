@@ -23,7 +23,7 @@ from ae_jax.inspection.latent_figures import code_images_figure, principal_axes,
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
 from ae_jax.runs.load import TrainedModel, load_model
-from ae_jax.system.outputs import check_output, check_output_dir, replace_output, write_output
+from ae_jax.system.outputs import check_output, check_output_dir, make_output_dir, replace_output, write_output
 from ae_jax.types import HostImages, HostLabels
 
 _NUM_POINTS = 4000  # in the scatter plot
@@ -51,6 +51,8 @@ def visualize_run(config: VisualizeConfig) -> None:
     test_set = trained.open_splits(config.dataset, **folders)[1].load()
     if len(test_set.images) < 2:
         raise InputError(f"{test_set.name} has only one test image; give a dataset with at least two.")
+    if config.out:
+        make_output_dir(Path(config.out))
     for name, figure in figures(trained, test_set):
         path = Path(config.out) / f"{name}.png" if config.out else trained.figure_path(name)
         write = write_output if config.out else replace_output

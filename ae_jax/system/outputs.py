@@ -47,6 +47,14 @@ def check_output_dir(folder: Path) -> None:
         raise InputError(f"{folder} is not a writable directory; choose another.")
 
 
+def make_output_dir(folder: Path) -> None:
+    """Create a directory and its parents, or accept it; raises `InputError` if that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be created ({reason(error)}); choose another directory.") from error
+
+
 def write_output(path: str | Path, content: bytes) -> None:
     """Write a file that the user has named, atomically unless it is a device or a FIFO.
 

@@ -137,9 +137,10 @@ def test_pca_encode_and_decode_agree_with_pca_mse(digits: np.ndarray) -> None:
 def test_visualize_writes_every_figure(
     arch: str, untrained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
 ) -> None:
-    visualize_run(VisualizeConfig(str(untrained_run(arch)), out=str(tmp_path), dataset=str(labelled_images)))
-    assert {path.stem for path in tmp_path.iterdir()} == FIGURES
-    for path in tmp_path.iterdir():
+    out = tmp_path / "new" / "figures"
+    visualize_run(VisualizeConfig(str(untrained_run(arch)), out=str(out), dataset=str(labelled_images)))
+    assert {path.stem for path in out.iterdir()} == FIGURES
+    for path in out.iterdir():
         assert min(size_of(path)) > 150
 
 
