@@ -37,8 +37,15 @@ def test_learning_rate_follows_warmup_and_decay() -> None:
     assert rates(1, schedule="cosine", warmup=1.0)[0] == 0.5  # a single step is not spent at a rate of 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}])
-def test_program_matches_training_with_optax_adamw(settings: dict[str, object], digits: np.ndarray) -> None:
+# The same float32 operations, fused differently. With a second decay rate of 0.999 the bias corrections of optax.adamw
+# cancel: the distance is 1.2e-6, and 1.8e-7 to the same optimizer with exact corrections.
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [({}, 2e-6), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
+)
+def test_program_matches_training_with_optax_adamw(
+    settings: dict[str, object], tolerance: float, digits: np.ndarray
+) -> None:
     config = TrainConfig(arch="linear", epochs=2, **settings)
     program, state = make_program(config, digits)
     assert int(state.step) == 0
@@ -50,8 +57,7 @@ def test_program_matches_training_with_optax_adamw(settings: dict[str, object], 
     for epoch in (1, 2):
         state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
         expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
-    # The same float32 operations, fused differently, and bias corrections that cancel: a hundredth of a step.
-    assert largest_difference(state.params, expected.params) <= 0.01 * config.learning_rate
+    assert largest_difference(state.params, expected.params) <= tolerance
 
 
 def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
