@@ -6,11 +6,12 @@ Pillow instead, and write ArrayRecord, which TFDS reads without TensorFlow.
 Import this module lazily: it imports `tensorflow_datasets`.
 """
 
+import functools
 import gzip
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -18,6 +19,8 @@ from PIL import Image
 
 from ae_jax.types import PathLike
 
+# Reads the pixels u8[n, 28, 28] and labels u8[n] of a split.
+_Reader: TypeAlias = Callable[[], tuple[np.ndarray, np.ndarray]]
 _NUM_EXAMPLES = {"train": 60_000, "test": 10_000}  # of MNIST, Fashion-MNIST and KMNIST
 _KINDS = ("images-idx3", "labels-idx1")
 _FILES = {
@@ -52,16 +55,21 @@ def make_builder(name: str, data_dir: Path) -> Any:
     """The builder of `mnist`, `fashion_mnist`, `kmnist` or a config of EMNIST such as `emnist/letters`."""
     dataset, _, config = name.partition("/")
     base = _base(name)
-    examples = _emnist_examples if _is_emnist(name) else _mnist_examples
 
     class Builder(base, skip_registration=True):  # type: ignore[call-arg, misc, valid-type]
         name = dataset
         pkg_dir_path = base.pkg_dir_path
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-            return examples(self, dl_manager)
+            return {split: _examples(read) for split, read in official_readers(self, dl_manager).items()}
 
     return Builder(data_dir=data_dir, config=config or None, file_format="array_record")
+
+
+def official_readers(builder: Any, dl_manager: Any) -> dict[str, _Reader]:
+    """Download the official files and verify them; return for each split what reads it."""
+    read = _emnist_readers if builder.name == "emnist" else _mnist_readers
+    return read(builder, dl_manager)
 
 
 def _base(name: str) -> Any:
@@ -72,35 +80,40 @@ def _is_emnist(name: str) -> bool:
     return name.startswith("emnist/")
 
 
-def _mnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+def _mnist_readers(builder: Any, dl_manager: Any) -> dict[str, _Reader]:
     urls = {split: [builder.URL + file for file in files] for split, files in _FILES.items()}
     files = dl_manager.download(urls)
-    return {split: _from_files(files[split], num_examples(builder, split)) for split in _FILES}
+    return {split: functools.partial(_read_files, files[split], num_examples(builder, split)) for split in _FILES}
 
 
-def _from_files(files: Iterable[PathLike], n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_files(files: Iterable[PathLike], n: int) -> tuple[np.ndarray, np.ndarray]:
     images, labels = (Path(file).read_bytes() for file in files)
-    yield from _examples(images, labels, n)
+    return _read_idx(images, labels, n)
 
 
-def _emnist_examples(builder: Any, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+def _emnist_readers(builder: Any, dl_manager: Any) -> dict[str, _Reader]:
     path = Path(dl_manager.download(builder.URL))
     prefix = f"gzip/emnist-{builder.builder_config.name}"
-    return {split: _from_zip(path, f"{prefix}-{split}", num_examples(builder, split)) for split in _FILES}
+    return {
+        split: functools.partial(_read_zip, path, f"{prefix}-{split}", num_examples(builder, split)) for split in _FILES
+    }
 
 
-def _from_zip(path: Path, prefix: str, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_zip(path: Path, prefix: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         images, labels = (archive.read(f"{prefix}-{kind}-ubyte.gz") for kind in _KINDS)
-    yield from _examples(images, labels, n)
+    return _read_idx(images, labels, n)
 
 
-def _examples(images: bytes, labels: bytes, n: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the first `n` examples of two gzipped IDX files; some of EMNIST's files hold more than TFDS uses."""
-    pixels = _read_idx(images, header_bytes=16).reshape(-1, 28, 28)[:n]
-    for i, (image, label) in enumerate(zip(pixels, _read_idx(labels, header_bytes=8)[:n], strict=True)):
+def _read_idx(images: bytes, labels: bytes, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Read the first `n` examples of two gzipped IDX files; some of EMNIST's files hold more than TFDS uses."""
+    pixels, classes = (
+        np.frombuffer(gzip.decompress(content), np.uint8, offset=header_bytes)
+        for content, header_bytes in ((images, 16), (labels, 8))
+    )
+    return pixels.reshape(-1, 28, 28)[:n], classes[:n]
+
+
+def _examples(read: _Reader) -> Iterator[tuple[int, dict[str, Any]]]:
+    for i, (image, label) in enumerate(zip(*read(), strict=True)):
         yield i, {"image": Image.fromarray(image), "label": int(label)}
-
-
-def _read_idx(content: bytes, header_bytes: int) -> np.ndarray:
-    return np.frombuffer(gzip.decompress(content), np.uint8, offset=header_bytes)

@@ -25,7 +25,14 @@ from tensorflow_datasets.core.download.download_manager import NonMatchingChecks
 from tensorflow_datasets.core.hashing import Hasher
 from tqdm import tqdm
 
-from ae_jax.data.tfds_builders import make_builder, num_examples, official_files, official_url, version_folder
+from ae_jax.data.tfds_builders import (
+    make_builder,
+    num_examples,
+    official_files,
+    official_readers,
+    official_url,
+    version_folder,
+)
 from ae_jax.errors import InputError
 from ae_jax.system.atomic import ABANDONED_SECONDS
 from ae_jax.types import HostImages, HostLabels
@@ -76,8 +83,12 @@ def prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
     _remove_abandoned(data_dir / name)
     config_list = data_dir / name.partition("/")[0] / ".config" / "metadata.json"
     extracted = data_dir / "downloads" / "extracted"
-    with _explained(name, data_dir), _quiet_tfds(), _remove_on_failure(config_list, data_dir / name, extracted):
-        make_builder(name, data_dir).download_and_prepare(download_config=config)
+    try:
+        with _explained(name, data_dir), _quiet_tfds(), _remove_on_failure(config_list, data_dir / name, extracted):
+            make_builder(name, data_dir).download_and_prepare(download_config=config)
+    except InputError:
+        if not is_prepared(name, data_dir):  # by another process meanwhile
+            raise
 
 
 def read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[HostImages, HostLabels]:
@@ -95,19 +106,14 @@ def read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None
             dataset_name=builder.name,
             force_checksums_validation=True,
         )
-        examples = dict(builder._split_generators(manager)[split])
-    order = sorted(examples, key=Hasher(split).hash_key)  # of the files that TFDS writes
-    images = np.stack([np.asarray(examples[key]["image"]) for key in order])
-    labels = np.array([examples[key]["label"] for key in order], np.int32)
-    return _upright(name, images[..., None]), labels
+        images, labels = official_readers(builder, manager)[split]()
+    order = sorted(range(len(images)), key=Hasher(split).hash_key)  # of the files that TFDS writes
+    return _upright(name, images[order][..., None]), labels[order].astype(np.int32)
 
 
 @contextlib.contextmanager
 def _explained(name: str, data_dir: Path) -> Iterator[None]:
-    """Raise an `InputError` if the official files are not to be had, or `data_dir` cannot be written.
-
-    An error is ignored if another process has prepared the dataset meanwhile.
-    """
+    """Raise `InputError` if the official files are unavailable or not the official ones, or `data_dir` not writable."""
     try:
         yield
     except NonMatchingChecksumError as error:
@@ -116,8 +122,6 @@ def _explained(name: str, data_dir: Path) -> Iterator[None]:
     except (requests.RequestException, tfds.download.DownloadError) as error:
         raise InputError(f"download of {name} failed ({error}); try again, or pass --manual-dir.") from error
     except OSError as error:
-        if is_prepared(name, data_dir):
-            return
         raise InputError(f"{data_dir} cannot be written ({error}); choose another --data-dir.") from error
 
 
