@@ -2,8 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +12,7 @@ from jax.sharding import Mesh
 from ae_jax.choices import Arch
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, is_array_file, open_splits
-from ae_jax.errors import DivergedError, InputError, RunError, reason
+from ae_jax.errors import InputError
 from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
 from ae_jax.runs.checkpoints import (
@@ -42,6 +40,7 @@ from ae_jax.runs.metadata import (
     with_dataset,
 )
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf, parse_history
+from ae_jax.runs.resume_hint import add_resume_hint, hint_before_exit
 from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import (
     check_run_dir_is_free,
@@ -53,7 +52,6 @@ from ae_jax.runs.run_dir import (
 )
 from ae_jax.system.cpu import num_cores
 from ae_jax.system.invocation import invocation
-from ae_jax.system.signals import Interrupted, before_exit
 from ae_jax.training.checkpoint import checkpoint_info
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
@@ -95,8 +93,11 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
         metadata = _check_same_dataset(new_metadata(config, (train_set, test_set), mesh.devices.flat))
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         program, state = kind.make_program(config, mesh, train_set, test_set)
-        new_dir = _dir_of_process_0(kind, lambda: new_run_dir(config.run_dir, kind.name(config.arch)), vars(config))
-        with new_dir as run_dir, _add_resume_hint(kind, run_dir, vars(config)):
+        with (
+            _dir_of_process_0(lambda: new_run_dir(config.run_dir, kind.name(config.arch))) as run_dir,
+            hint_before_exit(kind.command, run_dir, vars(config)),
+            add_resume_hint(kind.command, run_dir, vars(config)),
+        ):
             run = Run(run_dir, config, metadata, train_set, test_set, validation_set)
             progress = ProgressOf[Loss](state, program.no_losses())
             _save(kind, run, program, progress)
@@ -107,8 +108,11 @@ def start(kind: Kind[Config, Loss], config: Config) -> Path:
 
 def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping[str, Any]) -> Path:
     """Resume a run and return its directory; arguments and errors as for `ae_jax.runs.train.resume`."""
-    held_dir = _dir_of_process_0(kind, lambda: _held_dir(kind, run_dir, settings), settings)
-    with _distributed(settings), held_dir as folder:
+    with (
+        _distributed(settings),
+        _dir_of_process_0(lambda: _held_dir(kind, run_dir, settings)) as folder,
+        hint_before_exit(kind.command, folder, settings),
+    ):
         path = latest_checkpoint(folder) if is_process_0() else None
         if is_process_0() and path is None:
             raise InputError(f"{folder} holds no checkpoint to resume from; start a new run.")
@@ -125,7 +129,7 @@ def resume(kind: Kind[Config, Loss], run_dir: PathLike | None, settings: Mapping
         checked = with_dataset(metadata, train_set, test_set, folder)
         train_set, validation_set = hold_out(train_set, kind.num_validation(config, len(train_set.images)))
         run = Run(folder, config, checked, train_set, test_set, validation_set)
-        with _add_resume_hint(kind, folder, settings):
+        with add_resume_hint(kind.command, folder, settings):
             if path:
                 quarantine(each for each in list_checkpoints(folder) if checkpoint_step(each) > checkpoint_step(path))
                 rewrite_metrics(folder, history)
@@ -198,14 +202,10 @@ def _distributed(settings: Mapping[str, Any]) -> AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _dir_of_process_0(
-    kind: Kind[Any, Any], folder: Callable[[], AbstractContextManager[Path]], settings: Mapping[str, Any]
-) -> Iterator[Path]:
-    """The directory that process 0 holds; the others only know its path. A signal that ends a process adds the hint."""
+def _dir_of_process_0(folder: Callable[[], AbstractContextManager[Path]]) -> Iterator[Path]:
+    """The directory that process 0 holds; the other processes only know its path."""
     with folder() if is_process_0() else contextlib.nullcontext() as path:
-        run_dir = Path(broadcast_json(str(path)))
-        with before_exit(functools.partial(_resume_hint, kind, run_dir, settings)):
-            yield run_dir
+        yield Path(broadcast_json(str(path)))
 
 
 @contextlib.contextmanager
@@ -245,34 +245,3 @@ def _check_same_dataset(metadata: Metadata) -> Metadata:
 def _print(text: str) -> None:
     if is_process_0():
         print(text)
-
-
-@contextlib.contextmanager
-def _add_resume_hint(kind: Kind[Any, Any], run_dir: Path, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Add a resume hint to an error that ends a training."""
-    try:
-        yield
-    except Interrupted as error:
-        raise Interrupted(error.signum, f" {_resume_hint(kind, run_dir, settings)}") from error
-    except DivergedError as error:
-        last = next(reversed(list_checkpoints(run_dir)), "none")
-        raise RunError(
-            f"{error}; start a new run with a smaller --learning-rate. The last valid checkpoint is {last}."
-        ) from error
-    except OSError as error:
-        if not run_dir.is_dir():
-            raise RunError(
-                f"{run_dir} was deleted or moved while the run trained, which ends it; move it back and resume it, or "
-                "start a new run."
-            ) from error
-        what = error.filename or "the output"
-        hint = _resume_hint(kind, run_dir, settings)
-        raise RunError(f"{what} cannot be written ({reason(error)}). {hint}") from error
-
-
-def _resume_hint(kind: Kind[Any, Any], run_dir: Path, settings: Mapping[str, Any]) -> str:
-    if not list_checkpoints(run_dir):
-        return "The run had not started; start it again."
-    folders = {"--run-dir": run_dir, **{f"--{name}-dir": settings.get(f"{name}_dir") for name in ("data", "manual")}}
-    flags = " ".join(f"{flag} {shlex.quote(str(folder))}" for flag, folder in folders.items() if folder)
-    return f"Resume with: {invocation(kind.command)} {flags} --resume"

@@ -131,19 +131,18 @@ def resumed_config(metadata: Metadata, settings: Mapping[str, Any], kind: type[C
     may_change = _MAY_CHANGE
     if is_untrained(metadata):
         may_change = settings.keys() - {"arch", "latent_dim", "output"} | _MAY_CHANGE
+    if is_array_file(own.dataset) and is_array_file(given.dataset):
+        may_change = may_change | {"dataset"}
     for name in settings.keys() - may_change:
         value, own_value = getattr(given, name), getattr(own, name)
         is_same = value == own_value or (name == "dataset" and value == metadata["dataset_used"])
-        is_moved = name == "dataset" and is_array_file(value) and is_array_file(own_value)
-        if not is_same and not is_moved and not (name == "epochs" and value > own_value):
+        if not is_same and not (name == "epochs" and value > own_value):
             rule = ", which only a larger number extends" if name == "epochs" else ""
             flag = f"--{name.replace('_', '-')}"
             raise InputError(
                 f"{flag} {value} contradicts the run's {own_value}{rule}; leave it out, or start a new run."
             )
     changed = settings.keys() & (may_change | {"epochs"})
-    if is_array_file(own.dataset):
-        changed |= settings.keys() & {"dataset"}
     return dataclasses.replace(own, **{name: getattr(given, name) for name in changed})
 
 
