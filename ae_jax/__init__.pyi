@@ -54,7 +54,7 @@ from .models.layers import Conv, ConvTranspose
 from .models.torch_weights import params_from_torch, params_to_torch, torch_init
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d
-from .runs.checkpoints import latest_checkpoint
+from .runs.checkpoint_files import latest_checkpoint
 from .runs.load import TrainedModel, load_model
 from .training.checkpoint import load_checkpoint, save_checkpoint
 from .training.epochs import evaluate, fit, train_epoch

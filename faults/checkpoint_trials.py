@@ -17,7 +17,7 @@ from ae_jax.errors import InputError, RunError
 from ae_jax.inspection.config import EvaluateConfig, VisualizeConfig
 from ae_jax.inspection.evaluate import evaluate_run
 from ae_jax.inspection.visualize import visualize_run
-from ae_jax.runs.checkpoints import list_checkpoints
+from ae_jax.runs.checkpoint_files import list_checkpoints
 from ae_jax.runs.train import resume, train
 from faults.hostile_checkpoints import HostileCheckpoint, hostile_checkpoints
 from faults.workspace import Trial

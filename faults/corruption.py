@@ -13,7 +13,7 @@ import numpy as np
 
 from ae_jax.data.datasets import Dataset, load_dataset
 from ae_jax.errors import InputError
-from ae_jax.runs.checkpoints import latest_checkpoint, list_checkpoints
+from ae_jax.runs.checkpoint_files import latest_checkpoint, list_checkpoints
 from faults.workspace import Trial
 
 # Loads a corrupt file; returns None if it is refused or regenerated with a message that names it, else the problem.

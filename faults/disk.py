@@ -13,7 +13,7 @@ from unittest import mock
 
 from ae_jax.config import Interval, TrainConfig
 from ae_jax.errors import InputError, RunError
-from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.checkpoint_files import latest_checkpoint
 from ae_jax.runs.run_dir import holds_run
 from ae_jax.runs.train import resume, train
 from faults.outcomes import outcome_difference, run_outcome

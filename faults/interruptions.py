@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ae_jax.errors import InputError
-from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.checkpoint_files import latest_checkpoint
 from ae_jax.runs.run_dir import check_run_dir_is_free, holds_run
 from ae_jax.system.lock import LOCK_FILE
 from ae_jax.system.signals import HANDLED_SIGNALS

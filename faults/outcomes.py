@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.checkpoint_files import latest_checkpoint
 from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.system.tensorfile import Tensors, read_tensors
 

@@ -1,10 +1,7 @@
-"""The checkpoints of a run directory: paths, the newest valid one, progress to a file and back, and which to keep."""
+"""Checkpoints of a run: its progress and metadata in a file, and back on its devices."""
 
 import dataclasses
-import logging
 import math
-import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -13,19 +10,18 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.errors import DamagedFileError, DivergedError, InputError, reason
+from ae_jax.errors import DivergedError, InputError
 from ae_jax.parallel.multihost import broadcast_arrays
+from ae_jax.runs.checkpoint_files import checkpoint_path
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf, invalid_checkpoint
 from ae_jax.schema import conforms
-from ae_jax.training.checkpoint import checkpoint_info, read_checkpoint, read_params, save_checkpoint, shapes
+from ae_jax.training.checkpoint import read_checkpoint, read_params, save_checkpoint, shapes
 from ae_jax.training.state import TrainState
-from ae_jax.types import AnyLosses, MembersKeys, Params, PathLike, RandomKey
+from ae_jax.types import AnyLosses, MembersKeys, Params, RandomKey
 
 _POSITION_TYPES = {"epochs": int, "steps_in_epoch": int, "seconds_in_epoch": float, "shuffle_key_impl": str}
-_NAME = re.compile(r"step_(\d+)\.safetensors")
-_log = logging.getLogger(__name__)
 
 
 class RunProgram(Trainable, Protocol):
@@ -53,48 +49,6 @@ class RunProgram(Trainable, Protocol):
 
 
 AnyProgram = TypeVar("AnyProgram", bound=RunProgram)
-
-
-def latest_checkpoint(folder: PathLike) -> Path | None:
-    """The newest valid checkpoint of a run directory or of its `checkpoints`, or None if there is no checkpoint.
-
-    Files that are corrupt or cannot be read are named in a warning and skipped.
-
-    Raises:
-      InputError: there are checkpoints, but none is valid.
-    """
-    paths = list_checkpoints(folder)
-    for path in reversed(paths):
-        try:
-            checkpoint_info(path)
-            return path
-        except DamagedFileError as error:
-            _log.warning("%s It is skipped.", error)
-        except OSError as error:
-            _log.warning("%s cannot be read (%s). It is skipped.", path, reason(error))
-    if paths:
-        raise InputError(f"no checkpoint in {paths[0].parent} is valid; start a new run.")
-    return None
-
-
-def list_checkpoints(folder: PathLike) -> list[Path]:
-    """The files `step_00000938.safetensors` of a run directory or of its `checkpoints`, by step."""
-    folder = Path(folder)
-    inside = folder / "checkpoints"
-    paths = (inside if inside.is_dir() else folder).glob("step_*.safetensors")
-    return sorted((path for path in paths if _NAME.fullmatch(path.name)), key=checkpoint_step)
-
-
-def checkpoint_step(path: Path) -> int:
-    """The optimizer step in a checkpoint's name."""
-    match = _NAME.fullmatch(path.name)
-    assert match, f"{path} is not a checkpoint's name"
-    return int(match[1])
-
-
-def checkpoint_path(run_dir: Path, step: int) -> Path:
-    """The path of the checkpoint after `step` optimizer steps."""
-    return run_dir / "checkpoints" / f"step_{step:08d}.safetensors"
 
 
 def save_progress(run_dir: Path, program: RunProgram, progress: ProgressOf[Any], info: dict[str, Any]) -> None:
@@ -209,23 +163,6 @@ def load_imported(
         raise invalid_checkpoint(path, "set of parameters")
     params = program.place(broadcast_arrays(params))
     return program, ProgressOf(state.replace(params=params), program.no_losses())
-
-
-def quarantine(checkpoints: Iterable[Path]) -> None:
-    """Rename checkpoints so that they no longer count: `step_00000938.safetensors.damaged`."""
-    for path in checkpoints:
-        path.rename(path.with_name(f"{path.name}.damaged"))
-
-
-def remove_old_checkpoints(run_dir: Path, history: Iterable[EpochMetricsOf[Any]], keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints and a run's best by validation; step 0 when there is another."""
-    paths = list_checkpoints(run_dir)
-    losses = {each.step: each.validation_loss for each in history if isinstance(each.validation_loss, float)}
-    measured = [path for path in paths if checkpoint_step(path) in losses]
-    best = min(measured, key=lambda path: losses[checkpoint_step(path)], default=None)
-    for path in paths[:-1]:
-        if (path not in paths[-keep:] and path != best) or checkpoint_step(path) == 0:
-            path.unlink()
 
 
 def _progress(state: TrainState, losses: jax.Array, info: dict[str, Any]) -> ProgressOf[Any]:

@@ -15,17 +15,14 @@ from ae_jax.data.datasets import OpenDataset, find_dataset, hold_out, is_array_f
 from ae_jax.errors import InputError
 from ae_jax.parallel.mesh import request_cpu_devices
 from ae_jax.parallel.multihost import broadcast_json, is_process_0, join_processes, max_over_processes
-from ae_jax.runs.checkpoints import (
-    RunProgram,
+from ae_jax.runs.checkpoint_files import (
     checkpoint_step,
     latest_checkpoint,
     list_checkpoints,
-    load_imported,
-    load_progress,
     quarantine,
     remove_old_checkpoints,
-    save_progress,
 )
+from ae_jax.runs.checkpoints import RunProgram, load_imported, load_progress, save_progress
 from ae_jax.runs.loop import train_loop
 from ae_jax.runs.metadata import (
     Config,

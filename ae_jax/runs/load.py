@@ -12,7 +12,7 @@ from ae_jax.data.datasets import OpenDataset, dataset_title, find_dataset, open_
 from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models.autoencoders import Autoencoder
 from ae_jax.parallel.mesh import find_devices
-from ae_jax.runs.checkpoints import latest_checkpoint
+from ae_jax.runs.checkpoint_files import latest_checkpoint
 from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata, dataset_digest
 from ae_jax.runs.setup import run_model
 from ae_jax.training.checkpoint import read_params, shapes

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ae_jax.errors import DivergedError, RunError, reason
-from ae_jax.runs.checkpoints import list_checkpoints
+from ae_jax.runs.checkpoint_files import list_checkpoints
 from ae_jax.system.invocation import invocation
 from ae_jax.system.signals import Interrupted, before_exit
 

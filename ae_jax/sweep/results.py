@@ -10,7 +10,8 @@ from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
 from ae_jax.errors import RunError
-from ae_jax.runs.checkpoints import checkpoint_path, latest_checkpoint, write_progress
+from ae_jax.runs.checkpoint_files import checkpoint_path, latest_checkpoint
+from ae_jax.runs.checkpoints import write_progress
 from ae_jax.runs.metadata import FOLDERS, Metadata, check_metadata
 from ae_jax.runs.progress import EpochMetrics, MembersProgress, Progress, parse_history
 from ae_jax.runs.reporting import conclude, save_reconstructions

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from ae_jax.data.datasets import OpenDataset
 from ae_jax.runs import lifecycle
-from ae_jax.runs.checkpoints import latest_checkpoint, read_progress
+from ae_jax.runs.checkpoint_files import latest_checkpoint
+from ae_jax.runs.checkpoints import read_progress
 from ae_jax.runs.progress import EpochMetricsOf, MembersProgress
 from ae_jax.runs.run import Run
 from ae_jax.runs.run_dir import append_metrics

@@ -7,7 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ae_jax.runs.checkpoints import list_checkpoints, save_progress
+from ae_jax.runs.checkpoint_files import list_checkpoints
+from ae_jax.runs.checkpoints import save_progress
 from tests.support.tiny_run import METADATA, begin, train
 
 if __name__ == "__main__":

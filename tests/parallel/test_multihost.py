@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ae_jax.config import TrainConfig
-from ae_jax.runs.checkpoints import checkpoint_step, list_checkpoints
+from ae_jax.runs.checkpoint_files import checkpoint_step, list_checkpoints
 from ae_jax.runs.run_dir import metrics_lines
 from ae_jax.runs.train import resume, train
 from faults.outcomes import run_outcome

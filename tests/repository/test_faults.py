@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ae_jax.runs.checkpoints import list_checkpoints
+from ae_jax.runs.checkpoint_files import list_checkpoints
 from faults import checkpoint_trials
 from faults.checkpoint_trials import make_interrupted_run, sandbox, try_checkpoint
 from faults.corruption import corrupt_files, make_probes
