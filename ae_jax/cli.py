@@ -177,6 +177,7 @@ def _group(field: dataclasses.Field[Any]) -> Any:
 
 
 def _read(parser: _Parser, args: Sequence[str] | None) -> dict[str, Any]:
+    """Parse the arguments, and set up what the command will import: JAX's compilation cache, progress bars."""
     given = vars(parser.parse_args(args))
     if given.pop("no_compilation_cache", False):
         disable_compilation_cache()

@@ -240,7 +240,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Of Python and of the packages that are measured; PyTorch need not be installed."""
+    """The versions of Python and of the measured packages that are installed."""
     found = {"Python": platform.python_version()}
     for package in ("jax", "flax", "optax", "torch"):
         with contextlib.suppress(PackageNotFoundError):

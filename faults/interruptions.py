@@ -116,7 +116,7 @@ def _is_whole(path: Path, whole: Iterable[Path]) -> bool:
 
 
 def _run_problems(run_dir: Path, output: str) -> Iterator[str]:
-    """What keeps a run from being resumed or, if it has no checkpoint yet, from being started again."""
+    """Problems that prevent resuming the run or, before its first checkpoint, starting it again; missing hints."""
     has_hint = "--resume" in output
     try:
         if not holds_run(run_dir):

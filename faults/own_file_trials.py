@@ -99,7 +99,7 @@ def _problem(file: OwnFile, content: bytes, path: Path) -> str | None:
 
 
 def _read(path: Path) -> Arrays:
-    """What the commands get from a file: images and labels, or the weights of an imported run."""
+    """The arrays that commands read from a file: images and labels, or the weights of an imported run."""
     if path.suffix == ".png":
         return [read_images(path)]
     if path.suffix in (".npy", ".npz"):

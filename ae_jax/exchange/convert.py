@@ -45,7 +45,7 @@ def to_torch(run: str, target: str) -> None:
 
 def from_torch(source: str, target: str, output: Output) -> None:
     """Import a state dict as a run with no training steps, which every other command accepts."""
-    find_devices()
+    find_devices()  # making the parameters is the first use of JAX
     state_dict = read_state_dict(Path(source))
     arch, latent_dim = infer_architecture(state_dict)
     model = make_model(arch, latent_dim, output)

@@ -1,7 +1,7 @@
 """`ae-jax export`: export a trained model as programs that need only JAX.
 
 Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU. How
-long it can be read: https://docs.jax.dev/en/latest/export/export.html#compatibility-guarantees.
+long it can be read is under "compatibility guarantees" in JAX's documentation of export.
 """
 
 import functools

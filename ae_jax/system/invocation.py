@@ -1,4 +1,4 @@
-"""How the user calls the commands."""
+"""The names of commands in messages: `ae-jax train` or `python scripts/train.py`."""
 
 import shlex
 import sys

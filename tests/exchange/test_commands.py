@@ -19,8 +19,8 @@ from ae_jax.exchange.convert import convert
 from ae_jax.exchange.export import export_run
 from ae_jax.exchange.torch_files import read_state_dict
 from ae_jax.runs.train import resume
-from faults.hostile_checkpoints import hostile_headers
 from tests.conftest import ROOT
+from tests.support.hostile_headers import hostile_headers
 
 ARCHS = ["conv", "linear", "conv-pool"]
 

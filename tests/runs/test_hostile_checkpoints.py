@@ -15,7 +15,8 @@ from ae_jax.errors import DamagedFileError, InputError
 from ae_jax.runs import train as train_module
 from ae_jax.runs.train import resume, train
 from ae_jax.system.tensorfile import read_tensors, write_tensors
-from faults.hostile_checkpoints import HostileCheckpoint, hostile_headers, hostile_models, hostile_progress
+from faults.hostile_checkpoints import HostileCheckpoint, hostile_models, hostile_progress
+from tests.support.hostile_headers import hostile_headers
 
 pytestmark = pytest.mark.usefixtures("environment")
 

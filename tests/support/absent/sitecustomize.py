@@ -7,7 +7,7 @@ import filelock  # noqa: F401  # these two have something else in its place on o
 import psutil  # noqa: F401
 
 for name in ("array_record", "fcntl", "resource"):
-    sys.modules[name] = None  # type: ignore[assignment]
+    sys.modules[name] = None
 for name in ("O_NOFOLLOW", "O_NONBLOCK", "mkfifo", "pread", "pwrite", "sched_getaffinity", "sched_setaffinity"):
     if hasattr(os, name):
         delattr(os, name)
