@@ -12,10 +12,10 @@ import numpy as np
 from ae_jax.data.batching import normalise_on_host
 from ae_jax.data.datasets import Dataset, is_prepared, load_dataset
 from ae_jax.data.glyphs import draw_glyphs
-from ae_jax.inspection.inference import decode, encode, encode_latents, latents
 from ae_jax.metrics.image_quality import image_quality, squared_error
 from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
+from ae_jax.runs.inference import decode, encode, encode_latents, latents
 from ae_jax.runs.load import TrainedModel
 from ae_jax.training.losses import with_fixed_noise
 from ae_jax.types import FloatImages, HostCodes, HostImages, PathLike

@@ -11,9 +11,9 @@ from ae_jax.data.batching import normalise_on_host
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.config import ReconstructConfig
-from ae_jax.inspection.inference import decode, encode, latents
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
+from ae_jax.runs.inference import decode, encode, latents
 from ae_jax.runs.load import TrainedModel, load_model
 from ae_jax.system.outputs import write_output
 from ae_jax.types import FloatImages, HostImages

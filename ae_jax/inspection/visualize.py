@@ -18,10 +18,10 @@ from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection import decoder_figures
 from ae_jax.inspection.config import VisualizeConfig
-from ae_jax.inspection.inference import decode, encode, latents, with_latents
 from ae_jax.inspection.latent_figures import code_images_figure, principal_axes, scatter_figure
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
+from ae_jax.runs.inference import decode, encode, latents, with_latents
 from ae_jax.runs.load import TrainedModel, load_model
 from ae_jax.system.outputs import check_output, check_output_dir, make_output_dir, replace_output, write_output
 from ae_jax.types import HostImages, HostLabels
