@@ -328,6 +328,10 @@ def test_hostile_safetensors_headers_raise_one_line_errors(tmp_path: Path) -> No
         with pytest.raises(ae_jax.InputError) as error:
             convert(ConvertConfig("from-torch", str(path), str(tmp_path / "run")))
         assert str(error.value).isprintable()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs FIFOs")
+def test_a_fifo_is_no_state_dict_and_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.safetensors")
     with pytest.raises(ae_jax.InputError, match="is not a file"):
         convert(ConvertConfig("from-torch", str(tmp_path / "fifo.safetensors"), str(tmp_path / "run")))

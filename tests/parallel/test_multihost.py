@@ -67,7 +67,8 @@ def wait_for_a_step(run_dir: str, *, after: int = 0) -> None:
 
 def test_two_processes_with_two_devices_reproduce_one_with_four(own_images: Path) -> None:
     needs_devices(4)
-    # With seed 0, a ReLU input is so close to 0 that rounding decides its sign, and Adam turns that into 1e-5.
+    # The all-reduce has another order, and with other numbers of XLA threads so have the products. Where a gradient
+    # nearly vanishes, Adam turns that into some 1e-6 of a parameter; a lost shard makes 1e-3.
     flags = ("--arch", "conv", "--seed", "1", "--stream", "--dataset", own_images, "--epochs", "2")
     first, second = end(start(*flags, "--devices", "2", "--run-dir", "two"), 0, 0)
     assert "Everything is in two" in first
@@ -76,7 +77,7 @@ def test_two_processes_with_two_devices_reproduce_one_with_four(own_images: Path
     (arrays, metrics), (expected, expected_metrics) = run_outcome("two"), run_outcome("one")
     assert arrays.keys() == expected.keys()
     for name in (name for name in arrays if name.startswith("params/")):
-        np.testing.assert_allclose(arrays[name], expected[name], atol=1e-6, rtol=0)  # the all-reduce's order
+        np.testing.assert_allclose(arrays[name], expected[name], atol=1e-5, rtol=0)
     np.testing.assert_allclose(metrics, expected_metrics, atol=1e-6)
 
 

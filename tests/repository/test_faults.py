@@ -63,6 +63,7 @@ def test_no_corrupt_file_is_loaded_silently(trained_run: Callable[..., Path], tm
 def test_no_corrupt_mnist_is_loaded_silently(
     trained_run: Callable[..., Path], mnist_files: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("array_record")
     probes = make_probes(tmp_path, trained_run("linear", checkpoint_every="2steps"), mnist_files)
     mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
     assert len(mnist) == 4

@@ -3,9 +3,10 @@
 import os
 import sys
 
-import filelock  # noqa: F401  # these two have something else in its place on other systems
-import psutil  # noqa: F401
+import filelock
+import psutil  # noqa: F401  # it has something else in their place on other systems
 
+filelock.FileLock = filelock.SoftFileLock  # as where fcntl is missing; on Windows it has msvcrt
 for name in ("array_record", "fcntl", "resource"):
     sys.modules[name] = None
 for name in ("O_NOFOLLOW", "O_NONBLOCK", "mkfifo", "pread", "pwrite", "sched_getaffinity", "sched_setaffinity"):
