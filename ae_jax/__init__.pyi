@@ -29,6 +29,7 @@ __all__ = [
     "load_checkpoint",
     "load_dataset",
     "load_model",
+    "load_pretrained",
     "make_train_step",
     "max_pool2d",
     "max_unpool2d",
@@ -55,7 +56,8 @@ from .models.torch_weights import params_from_torch, params_to_torch, torch_init
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d
 from .runs.checkpoint_files import latest_checkpoint
-from .runs.load import TrainedModel, load_model
+from .runs.load import load_model, load_pretrained
+from .runs.trained_model import TrainedModel
 from .training.checkpoint import load_checkpoint, save_checkpoint
 from .training.epochs import evaluate, fit, train_epoch
 from .training.losses import add_noise, denoising_loss, reconstruction_loss

@@ -34,6 +34,16 @@ def argument(help: str) -> Any:
     return dataclasses.field(metadata={"help": help})
 
 
+def run_argument() -> Any:
+    """Declare the argument that names a trained model, for `load_model`."""
+    return argument("run directory (its newest valid checkpoint), a checkpoint, or pretrained:NAME, as pretrained:conv")
+
+
+def dataset_of_run_setting() -> Any:
+    """Declare the setting of the dataset, which by default is the run's own."""
+    return shared_setting("dataset", default=None, help="as for train (default: the run's own)", group=None)
+
+
 class Interval(NamedTuple):
     """A period of training, in epochs or optimizer steps; 0 means never."""
 

@@ -14,6 +14,11 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]
 
 DPI = 150
+# Colour-blind safe: Petroff 2021, "Accessible color sequences for data visualization", arXiv:2107.02270.
+LABEL_COLORS = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
 _MAX_COLUMNS = 10
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ae_jax.choices import Output
-from ae_jax.config import argument, setting
+from ae_jax.config import argument, run_argument, setting
 from ae_jax.errors import InputError
 from ae_jax.system.outputs import check_output
 
@@ -16,7 +16,9 @@ class ConvertConfig:
     """The settings of a conversion."""
 
     direction: Literal["to-torch", "from-torch"] = argument("to-torch RUN OUT.safetensors, or from-torch FILE RUN_DIR")
-    source: str = argument("run directory or checkpoint; from-torch: state dict in .safetensors, .pt or .pth")
+    source: str = argument(
+        "run directory, checkpoint or pretrained:NAME; from-torch: state dict in .safetensors, .pt or .pth"
+    )
     target: str = argument("output file, .safetensors; from-torch: the new run directory")
     output: Output = setting("sigmoid", "from-torch: output activation, which the weights do not determine")
 
@@ -29,7 +31,7 @@ class ConvertConfig:
 class ExportConfig:
     """The settings of an export."""
 
-    run: str = argument("run directory (its newest valid checkpoint) or a checkpoint")
+    run: str = run_argument()
     out: str = argument("new directory for encode.stablehlo, decode.stablehlo and reconstruct.stablehlo")
 
     def __post_init__(self) -> None:

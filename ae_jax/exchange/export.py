@@ -15,7 +15,8 @@ from jax import numpy as jnp
 
 from ae_jax.exchange.config import ExportConfig
 from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.runs.load import load_model
+from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.system.outputs import make_output_dir, write_output
 
 _PLATFORMS = ("cpu", "cuda", "tpu")

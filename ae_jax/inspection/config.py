@@ -1,28 +1,22 @@
 """Settings of the commands that inspect a trained model."""
 
 import dataclasses
-from typing import Any
 
-from ae_jax.config import argument, setting, shared_setting
+from ae_jax.config import argument, dataset_of_run_setting, run_argument, setting, shared_setting
 from ae_jax.errors import InputError
 from ae_jax.system.outputs import FIGURE_SUFFIXES, check_distinct, check_output
 
 _ARRAYS = (".npy", ".npz")
-_RUN = "run directory (its newest valid checkpoint) or a checkpoint"
-
-
-def _dataset() -> Any:
-    return shared_setting("dataset", default=None, help="as for train (default: the run's own)", group=None)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """The settings of an evaluation."""
 
-    run: str = argument(_RUN)
+    run: str = run_argument()
     json: str | None = setting(None, "JSON file for all metrics (default: none)")
     figure: str | None = setting(None, "file for the figure, .png, .svg or .pdf (default: in the run's figures/)")
-    dataset: str | None = _dataset()
+    dataset: str | None = dataset_of_run_setting()
     data_dir: str | None = shared_setting("data_dir", group=None)
     manual_dir: str | None = shared_setting("manual_dir", group=None)
 
@@ -38,9 +32,9 @@ class EvaluateConfig:
 class VisualizeConfig:
     """The settings of the figures of a model."""
 
-    run: str = argument(_RUN)
+    run: str = run_argument()
     out: str | None = setting(None, "directory for the figures (default: the run's figures/)")
-    dataset: str | None = _dataset()
+    dataset: str | None = dataset_of_run_setting()
     data_dir: str | None = shared_setting("data_dir", group=None)
     manual_dir: str | None = shared_setting("manual_dir", group=None)
 
@@ -49,7 +43,7 @@ class VisualizeConfig:
 class ReconstructConfig:
     """The settings of a reconstruction of the user's images."""
 
-    run: str = argument(_RUN)
+    run: str = run_argument()
     images: str = argument(".npy or .npz file of uint8[n, 28, 28], or a .png of 28×28 pixels")
     out: str | None = setting(
         None, "file for the reconstructions, f32[n, 28, 28, 1] as .npy or .npz, or a figure as .png, .svg or .pdf"

@@ -33,7 +33,7 @@ def evaluate_run(config: EvaluateConfig) -> None:
     check_output_dir(path.parent)
     evaluation = evaluate_model(trained, config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
     summary = evaluation.summary()
-    print(f"{trained.checkpoint}, step {trained.step:,}\n\n{evaluation_table(summary)}\n")
+    print(f"{trained.source}, step {trained.step:,}\n\n{evaluation_table(summary)}\n")
     if config.json:
         write_output(config.json, (json.dumps(summary, indent=2) + "\n").encode())
     write = write_output if config.figure else replace_output

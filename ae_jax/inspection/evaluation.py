@@ -1,7 +1,6 @@
 """Metrics of a model and of PCA: image quality, label probes on latent codes, out-of-distribution (OOD) detection."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -15,8 +14,8 @@ from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.metrics.image_quality import image_quality, squared_error
 from ae_jax.metrics.pca import fit_pca
 from ae_jax.metrics.probes import auroc, linear_probe, nearest_neighbours
-from ae_jax.runs.inference import decode, encode, encode_latents, latents
-from ae_jax.runs.load import TrainedModel
+from ae_jax.runs.inference import latents
+from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.training.losses import with_fixed_noise
 from ae_jax.types import FloatImages, HostCodes, HostImages, PathLike
 
@@ -64,7 +63,7 @@ class Evaluation:
         labels = self.test_set.labels
         classes = () if labels is None else np.unique(labels).tolist()
         return {
-            "checkpoint": str(self.trained.checkpoint),
+            "checkpoint": self.trained.source,
             "step": self.trained.step,
             "arch": self.trained.config.arch,
             "latent_dim": self.trained.model.latent_dim,
@@ -92,7 +91,7 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
         future = pool.submit(_ood_sets, test_set, folders)
         pca = fit_pca(train_set.images, trained.model.latent_dim)
     ood_sets = future.result()
-    model_codec = Codec(*(functools.partial(function, trained) for function in (encode, decode, encode_latents)))
+    model_codec = Codec(trained.encode, trained.decode, trained.encode_latents)
     pca_codec = Codec(pca.encode, pca.decode, pca.encode)
     model, baseline = (_measure(codec, train_set, test_set, ood_sets) for codec in (model_codec, pca_codec))
     return Evaluation(trained, test_set, model, baseline, _denoising_mse(trained, test_set.images))
@@ -125,7 +124,7 @@ def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
     if not trained.config.noise:
         return None
     noisy = with_fixed_noise(images, trained.config.noise)
-    recons = decode(trained, encode(trained, noisy))
+    recons = trained.reconstruct(noisy)
     return float(np.mean(squared_error(normalise_on_host(images), recons), dtype=np.float64))
 
 

@@ -8,13 +8,12 @@ from jaxtyping import Float, Int
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ae_jax.figures import DPI, show
+from ae_jax.figures import DPI, LABEL_COLORS, show
+from ae_jax.metrics.pca import principal_axes
 from ae_jax.types import HostCodes
 
 OptionalLabels: TypeAlias = Int[np.ndarray, "n"] | None
 
-# Colour-blind safe: Petroff 2021, "Accessible color sequences for data visualization", arXiv:2107.02270.
-_COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 _VIEWS = ((20, -60), (20, 30))  # elevation and azimuth, degrees
 _TEXT_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
 
@@ -73,10 +72,12 @@ def _scatter_figure_3d(codes: HostCodes, labels: OptionalLabels, title: str) -> 
 
 def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: OptionalLabels) -> None:
     if labels is None:
-        axes.scatter(*points.T, s=7, color=_COLORS[0], alpha=0.6, linewidths=0)
+        axes.scatter(*points.T, s=7, color=LABEL_COLORS[0], alpha=0.6, linewidths=0)
         return
     classes = np.unique(labels)
-    colors = _COLORS if len(classes) <= len(_COLORS) else colormaps["viridis"](np.linspace(0, 1, len(classes)))
+    colors = (
+        LABEL_COLORS if len(classes) <= len(LABEL_COLORS) else colormaps["viridis"](np.linspace(0, 1, len(classes)))
+    )
     for label, color in zip(classes, colors, strict=False):
         axes.scatter(*points[labels == label].T, s=7, color=color, alpha=0.7, linewidths=0, label=label)
     for label in classes:
@@ -104,10 +105,3 @@ def _project_to_2d(codes: HostCodes, labels: OptionalLabels) -> tuple[Float[np.n
     _, axes, ratios = principal_axes(codes)
     names = [f"principal component {i + 1} ({ratios[i]:.0%} of variance)" for i in range(2)]
     return (codes - codes.mean(0)) @ axes[:, :2], (names[0], names[1])
-
-
-def principal_axes(codes: HostCodes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
-    """Standard deviations along the principal axes, the axes as columns, and the explained-variance ratios."""
-    variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False).reshape(codes.shape[1], -1))
-    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
-    return np.sqrt(variances), axes, variances / max(variances.sum(), 1e-12)

@@ -13,8 +13,9 @@ from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.config import ReconstructConfig
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.inference import decode, encode, latents
-from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.runs.inference import latents
+from ae_jax.runs.load import load_model
+from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.system.outputs import write_output
 from ae_jax.types import FloatImages, HostImages
 
@@ -32,12 +33,12 @@ def reconstruct_images(config: ReconstructConfig) -> None:
     images = read_images(Path(config.images))
     if config.codes and Path(config.codes).suffix == ".npy" and trained.config.arch == "conv-pool":
         raise InputError(f"codes of conv-pool include pooling positions; give --codes a .npz file, not {config.codes}.")
-    code = encode(trained, images)
+    code = trained.encode(images)
     if config.codes:
         write_output(config.codes, _code_bytes(code, Path(config.codes).suffix))
         print(f"{len(images):,} {trained.model.latent_dim}-dimensional latent codes: {config.codes}")
     if config.out:
-        recons = decode(trained, code)
+        recons = trained.decode(code)
         write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
         error = squared_error(normalise_on_host(images), recons).mean()
         print(f"{len(images):,} reconstructions, mean squared error {error:.5f}: {config.out}")

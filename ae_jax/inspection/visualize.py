@@ -18,11 +18,13 @@ from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes
 from ae_jax.inspection import decoder_figures
 from ae_jax.inspection.config import VisualizeConfig
-from ae_jax.inspection.latent_figures import code_images_figure, principal_axes, scatter_figure
+from ae_jax.inspection.latent_figures import code_images_figure, scatter_figure
 from ae_jax.metrics.image_quality import squared_error
+from ae_jax.metrics.pca import principal_axes
 from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.inference import decode, encode, latents, with_latents
-from ae_jax.runs.load import TrainedModel, load_model
+from ae_jax.runs.inference import latents, with_latents
+from ae_jax.runs.load import load_model
+from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.system.outputs import check_output, check_output_dir, make_output_dir, replace_output, write_output
 from ae_jax.types import HostImages, HostLabels
 
@@ -77,7 +79,7 @@ class _EncodedSet:
     def decode(self, new: Float[np.ndarray, "m d"], image: int) -> Float[np.ndarray, "m 28 28"]:
         """Decode new latent codes; a model with pooling uses the positions of the test image with this index."""
         code = jax.tree.map(lambda array: array[image : image + 1], self.code)
-        return decode(self.trained, with_latents(code, new.astype(np.float32)))[..., 0]
+        return self.trained.decode(with_latents(code, new.astype(np.float32)))[..., 0]
 
     def title(self, text: str, positions_from: str = "") -> str:
         """The run, the text, the dataset if it is not the run's own, and the source of pooling positions."""
@@ -88,7 +90,7 @@ class _EncodedSet:
 
 def figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str, Figure]]:
     """Yield the file name, without suffix, and the figure."""
-    code = encode(trained, test_set.images)
+    code = trained.encode(test_set.images)
     encoded = _EncodedSet(trained, test_set.name, test_set.images, test_set.labels, code)
     for name, draw in _FIGURES.items():
         if figure := draw(encoded):
@@ -142,7 +144,7 @@ def _latent_grid(encoded: _EncodedSet) -> Figure | None:
 
 def _extremes(encoded: _EncodedSet) -> Figure:
     images = normalise_on_host(encoded.images)
-    recons = decode(encoded.trained, encoded.code)
+    recons = encoded.trained.decode(encoded.code)
     errors = squared_error(images, recons)
     order, n = np.argsort(errors, kind="stable"), min(_NUM_EXTREMES, len(errors))
     rows = np.stack([order[:n], order[::-1][:n]])

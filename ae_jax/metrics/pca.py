@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from threadpoolctl import threadpool_limits
 
 from ae_jax.data.batching import check_pixel_type
 from ae_jax.data.stored_images import AnyImages, segments
-from ae_jax.types import HostImages
+from ae_jax.types import HostCodes, HostImages
 
 _CHUNK = 2000  # images converted to float32 at a time
 
@@ -59,6 +59,13 @@ def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
     mean, components = fit_pca(train, num_components)
     errors = [np.square(x - x @ components @ components.T).sum(dtype=np.float64) for x in _centred(test, mean)]
     return float(sum(errors) / np.prod(test.shape))
+
+
+def principal_axes(codes: HostCodes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
+    """Standard deviations along the principal axes, the axes as columns, and the explained-variance ratios."""
+    variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False).reshape(codes.shape[1], -1))
+    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    return np.sqrt(variances), axes, variances / max(variances.sum(), 1e-12)
 
 
 def _centred(images: AnyImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "chunk 784"]]:

@@ -9,25 +9,24 @@ import numpy as np
 
 from ae_jax.data.batching import normalise
 from ae_jax.models.autoencoders import Autoencoder, Code, PooledCode
-from ae_jax.runs.load import TrainedModel
-from ae_jax.types import Batch, FloatImages, HostBatch, HostCodes, HostImages, Params, Pixels
+from ae_jax.types import AnyBatch, Batch, FloatImages, HostCodes, Params, Pixels
 
 _CHUNK = 256  # images per call, few enough for the CPU caches
 
 
-def encode(trained: TrainedModel, images: HostImages | HostBatch) -> Any:
+def encode(model: Autoencoder, params: Params, images: AnyBatch) -> Any:
     """The output of the model's `encode` for `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1]."""
-    return _in_chunks(functools.partial(_encode, trained.model, trained.params), images)
+    return _in_chunks(functools.partial(_encode, model, params), images)
 
 
-def encode_latents(trained: TrainedModel, images: HostImages) -> HostCodes:
+def encode_latents(model: Autoencoder, params: Params, images: AnyBatch) -> HostCodes:
     """`latents` of the codes, without computing pooling positions, which are larger than the images."""
-    return _in_chunks(functools.partial(_encode_latents, trained.model, trained.params), images)
+    return _in_chunks(functools.partial(_encode_latents, model, params), images)
 
 
-def decode(trained: TrainedModel, code: Any) -> FloatImages:
+def decode(model: Autoencoder, params: Params, code: Any) -> FloatImages:
     """The decoded images, in [0, 1]."""
-    return _in_chunks(functools.partial(_decode, trained.model, trained.params), code)
+    return _in_chunks(functools.partial(_decode, model, params), code)
 
 
 def latents(code: Any) -> Any:
@@ -52,7 +51,7 @@ def _encode(model: Autoencoder, params: Params, images: Pixels | Batch) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode_latents(model: Autoencoder, params: Params, images: Pixels) -> Any:
+def _encode_latents(model: Autoencoder, params: Params, images: Pixels | Batch) -> Any:
     return latents(_encode(model, params, images))
 
 

@@ -1,114 +1,114 @@
-"""Loading of a trained model from a run directory or a checkpoint."""
+"""Loading of a trained model: from a run directory, a checkpoint or a weights file, or a pretrained one."""
 
-import dataclasses
-import logging
+import functools
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import OpenDataset, dataset_title, find_dataset, open_splits
 from ae_jax.errors import DamagedFileError, InputError, reason
+from ae_jax.models import pretrained
 from ae_jax.models.autoencoders import Autoencoder
+from ae_jax.models.torch_weights import params_from_torch
 from ae_jax.parallel.mesh import find_devices
 from ae_jax.runs.checkpoint_files import latest_checkpoint
-from ae_jax.runs.metadata import Metadata, check_metadata, config_from_metadata, dataset_digest
+from ae_jax.runs.metadata import check_metadata, config_from_metadata
 from ae_jax.runs.setup import run_model
+from ae_jax.runs.trained_model import TrainedModel
+from ae_jax.runs.weights_file import is_weights_file, read_weights
 from ae_jax.training.checkpoint import read_params, shapes
-from ae_jax.types import Params, PathLike
+from ae_jax.types import Params, PathLike, StateDict
 
-_log = logging.getLogger(__name__)
+_PRETRAINED = ", ".join(pretrained.NAMES)
+_SOURCES = f"a run directory, one of its checkpoints, or {pretrained.PREFIX}NAME, with a NAME out of {_PRETRAINED}"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class TrainedModel:
-    """A model with the trained parameters of a run.
+def load_pretrained(name: str) -> TrainedModel:
+    """Load a model that comes with the package, trained on MNIST: "linear", "conv" or "conv-pool". It needs no network.
 
-    `model.apply({"params": params}, images)` maps `f32[n, 28, 28, 1]` in [0, 1] to the same.
+    `metadata` holds the settings, versions, dataset digest and seed that it was trained with, the command that did it,
+    and `test_mse`, its mean squared error on MNIST's test images.
+
+    >>> trained = ae_jax.load_pretrained("linear")
+    >>> trained.encode(np.zeros((5, 28, 28, 1), np.uint8)).shape
+    (5, 3)
+
+    Raises:
+      InputError: no pretrained model is called `name`, or JAX finds no device.
     """
-
-    model: Autoencoder
-    params: Params
-    step: int  # optimizer steps since the start of training
-    config: TrainConfig
-    metadata: Metadata  # of the run
-    checkpoint: Path
-
-    @property
-    def run_dir(self) -> Path:
-        """The run directory if the checkpoint is in its `checkpoints`, otherwise the checkpoint's directory."""
-        folder = self.checkpoint.parent
-        return folder.parent if folder.name == "checkpoints" else folder
-
-    @property
-    def title(self) -> str:
-        """The model, its dataset and the number of training steps."""
-        dataset = dataset_title(self.metadata["dataset_used"] or "unknown data")
-        return f"{self.config.arch} on {dataset}, step {self.step:,}"
-
-    def find_dataset(self, name: str | None, **folders: PathLike | None) -> str:
-        """Resolve `name`, by default the training dataset; `folders` as for `load_dataset`."""
-        return find_dataset(name or self.metadata["dataset_used"] or "auto", **folders)
-
-    def open_splits(self, name: str | None, **folders: PathLike | None) -> tuple[OpenDataset, OpenDataset]:
-        """Open a dataset, by default the training dataset; `folders` as for `load_dataset`.
-
-        Raises:
-          InputError: the data are unavailable, or the training dataset no longer holds the same images.
-        """
-        datasets = open_splits(self.find_dataset(name, **folders), **folders)
-        if self.metadata["dataset_sha256"] in (None, dataset_digest(*datasets)):
-            return datasets
-        if name is None:
-            raise InputError(
-                f"{datasets[0].name} does not hold the images that {self.checkpoint} was trained with; to use these "
-                "nevertheless, or those of another file, give --dataset."
-            )
-        _log.info("%s holds other images than those that the run was trained with.", datasets[0].name)
-        return datasets
-
-    def figure_path(self, name: str) -> Path:
-        """The default path of a figure of this checkpoint."""
-        return self.run_dir / "figures" / f"{name}_step_{self.step:08d}.png"
+    if name not in pretrained.NAMES:
+        raise InputError(f"there is no pretrained model {name!r}; choose {_PRETRAINED}.")
+    find_devices()
+    return _load_weights(pretrained.weights_path(name))
 
 
 def load_model(path: PathLike) -> TrainedModel:
     """Load the model from a checkpoint, or from the newest valid checkpoint of a run directory.
+
+    Args:
+      path: the checkpoint, the run directory, a weights file, or `pretrained:NAME` for `load_pretrained(NAME)`.
 
     Raises:
       DamagedFileError: the checkpoint is corrupt.
       InputError: there is no checkpoint of a run, it cannot be read, another version of ae_jax wrote it, or JAX finds
         no device.
     """
+    if (name := os.fspath(path)).startswith(pretrained.PREFIX):
+        return load_pretrained(name.removeprefix(pretrained.PREFIX))
     try:
         checkpoint = _find_checkpoint(Path(path))
         find_devices()  # reading parameters is the first use of JAX
-        params, step, info = read_params(checkpoint)
+        return (_load_weights if is_weights_file(checkpoint) else _load_checkpoint)(checkpoint)
     except DamagedFileError as error:
-        raise DamagedFileError(f"{error} Give a run directory or one of its checkpoints.") from error
+        raise DamagedFileError(f"{error} Give {_SOURCES}.") from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({reason(error)}); give a run directory or a checkpoint.") from error
-    if "sweep" in info:
-        raise InputError(f"{path} is a sweep; give its directory best, or one of the files in its directory members.")
-    if "record" not in info:
-        raise InputError(f"{checkpoint} is a state without its run's settings; read it with ae_jax.load_checkpoint.")
-    metadata = check_metadata(info["record"], checkpoint)
-    config = config_from_metadata(metadata, TrainConfig)
-    model = run_model(config)
-    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
-    if shapes(params) != shapes(expected):
-        raise InputError(f"{checkpoint} does not hold the parameters of its model, {config.arch}; give another one.")
-    if not all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
-        raise InputError(f"{checkpoint} holds parameters that are not finite; give another one.")
-    return TrainedModel(model, params, step, config, metadata, checkpoint)
+        raise InputError(f"{path} cannot be read ({reason(error)}); give {_SOURCES}.") from error
 
 
 def _find_checkpoint(path: Path) -> Path:
     if not path.exists():
-        raise InputError(f"{path} does not exist; give a run directory or one of its checkpoints.")
+        raise InputError(f"{path} does not exist; give {_SOURCES}.")
     if not path.is_dir():
         return path
     if (checkpoint := latest_checkpoint(path)) is None:
-        raise InputError(f"{path} holds no checkpoint; give a run directory or one of its checkpoints.")
+        raise InputError(f"{path} holds no checkpoint; give {_SOURCES}.")
     return checkpoint
+
+
+def _load_weights(path: Path) -> TrainedModel:
+    weights = read_weights(path)
+    return _trained_model(path, weights.step, weights.metadata, functools.partial(_from_torch, weights.state_dict))
+
+
+def _from_torch(state_dict: StateDict, model: Autoencoder) -> Params:
+    try:
+        return params_from_torch(model, state_dict)
+    except ValueError:
+        return {}  # which `_trained_model` refuses
+
+
+def _load_checkpoint(path: Path) -> TrainedModel:
+    params, step, info = read_params(path)
+    if "sweep" in info:
+        raise InputError(f"{path} is a sweep; give its directory best, or one of the files in its directory members.")
+    if "record" not in info:
+        raise InputError(f"{path} is a state without its run's settings; read it with ae_jax.load_checkpoint.")
+    return _trained_model(path, step, info["record"], lambda model: params)
+
+
+def _trained_model(path: Path, step: int, metadata: Any, make_params: Callable[[Autoencoder], Params]) -> TrainedModel:
+    metadata = check_metadata(metadata, path)
+    config = config_from_metadata(metadata, TrainConfig)
+    model = run_model(config)
+    params = make_params(model)
+    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
+    if shapes(params) != shapes(expected):
+        raise InputError(f"{path} does not hold the parameters of its model, {config.arch}; give another one.")
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise InputError(f"{path} holds parameters that are not finite; give another one.")
+    return TrainedModel(model, params, step, config, metadata, path)

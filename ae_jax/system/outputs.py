@@ -73,7 +73,7 @@ def write_output(path: str | Path, content: bytes) -> None:
 def replace_output(path: Path, content: bytes) -> None:
     """Write a file at a default path, or replace it; a symlink is not followed. Raises `RunError` if that fails."""
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     except OSError as error:
         raise _write_error(path, error) from error

@@ -297,7 +297,10 @@ def test_unwritable_or_conflicting_output_paths_are_rejected_up_front(
 @pytest.mark.usefixtures("environment")
 def test_missing_run_directory_is_a_one_line_error(script: str, arguments: list[str]) -> None:
     error = bad_input(script, *arguments)
-    assert error == "error: none does not exist; give a run directory or one of its checkpoints.\n"
+    assert error.startswith(
+        "error: none does not exist; give a run directory, one of its checkpoints, or pretrained:NAME"
+    )
+    assert error.count("\n") == 1
     assert not list(Path().iterdir())
 
 

@@ -1,0 +1,60 @@
+"""Trained weights in one file: parameters under PyTorch's names and the metadata of their run, without optimizer state.
+
+`safetensors.torch.load_file` reads the parameters for `load_state_dict`, as it reads the files of `convert to-torch`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import safe_open
+
+from ae_jax.errors import InputError
+from ae_jax.schema import conforms
+from ae_jax.system.regular_file import check_regular_file
+from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.types import StateDict
+
+_FORMAT = "ae_jax/weights/1"
+
+
+class Weights(NamedTuple):
+    """The content of a weights file."""
+
+    state_dict: StateDict
+    step: int  # optimizer steps since the start of training
+    metadata: Any  # of the run, not checked yet
+
+
+def write_weights(path: Path, weights: Weights) -> None:
+    """Write a weights file; equal content gives equal bytes. Errors as for `write_tensors`."""
+    write_tensors(path, weights.state_dict, {"format": _FORMAT, "step": weights.step, "record": weights.metadata})
+
+
+def read_weights(path: Path) -> Weights:
+    """Read and verify a weights file.
+
+    Raises:
+      DamagedFileError: the file is corrupt.
+      InputError: another version of ae_jax wrote it, or it holds more than float32 weights.
+      OSError: it cannot be opened.
+    """
+    state_dict, info = read_tensors(path)
+    step = info.get("step", -1)
+    if info.get("format") != _FORMAT or not conforms(step, int) or step < 0 or "record" not in info:
+        raise InputError(f"{path} is no weights file of this version of ae_jax; give another one.")
+    if not all(array.dtype == np.float32 for array in state_dict.values()):
+        raise InputError(f"{path} holds weights that are not float32; give another one.")
+    return Weights(state_dict, step, info["record"])
+
+
+def is_weights_file(path: Path) -> bool:
+    """Whether a file says that it is a weights file; whether it is valid is for `read_weights` to say."""
+    try:
+        check_regular_file(path)
+        with safe_open(path, framework="np") as file:
+            info = json.loads(file.metadata()["ae_jax"])
+        return bool(info["format"] == _FORMAT)
+    except Exception:  # safetensors and json raise many types for other files
+        return False

@@ -1,0 +1,63 @@
+"""Train the models that come with the package: python scripts/pretrain.py ae_jax/models/pretrained."""
+
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import ae_jax
+from ae_jax.cli import parse, run_command
+from ae_jax.config import argument, setting
+from ae_jax.models import pretrained
+from ae_jax.models.torch_weights import params_to_torch
+from ae_jax.runs.metadata import FOLDERS
+from ae_jax.runs.weights_file import Weights, write_weights
+
+_COMMON = "--dataset mnist --seed 0 --optimizer muon --beta1 0.95 --batch-size 128 --learning-rate 0.01"
+_COMMON += " --schedule linear --warmup 0.1 --weight-decay 0.03"
+_RECIPES = {
+    "linear": "--arch linear --epochs 150",
+    "conv": "--arch conv --epochs 100",
+    "conv-pool": "--arch conv-pool --epochs 30",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig:
+    """What to train, and where to write it."""
+
+    out: str = argument("directory for the weights files; existing ones are replaced")
+    model: Literal["all", "linear", "conv", "conv-pool"] = setting("all", "the model to train")
+
+
+def main() -> None:
+    """Train the models and write their weights files."""
+    config = parse(PretrainConfig, "Train the models that come with the package, on MNIST.")
+    out = Path(config.out)
+    out.mkdir(exist_ok=True)
+    for name in pretrained.NAMES if config.model == "all" else (config.model,):
+        write_weights(out / f"{name}.safetensors", _train(f"train {_RECIPES[name]} {_COMMON}"))
+
+
+def _train(command: str) -> Weights:
+    with tempfile.TemporaryDirectory() as folder:
+        run_dir = Path(folder, "run")
+        output = ["--run-dir", str(run_dir), "--checkpoint-every", "0", "--figure-every", "0"]
+        subprocess.run([sys.executable, "-m", "ae_jax", *shlex.split(command), *output], check=True)
+        trained = ae_jax.load_model(run_dir)
+        last_epoch = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
+    metadata = {
+        **trained.metadata,
+        "config": trained.metadata["config"] | dict.fromkeys(FOLDERS),
+        "command": f"ae-jax {command}",
+        "test_mse": last_epoch["test_loss"],
+    }
+    return Weights(params_to_torch(trained.model, trained.params), trained.step, metadata)
+
+
+if __name__ == "__main__":
+    run_command(main)
