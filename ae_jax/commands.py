@@ -74,6 +74,17 @@ def visualize() -> None:
     visualize_run(config)
 
 
+def explore() -> None:
+    """Write an interactive page of a model: draw a digit, see its code, walk through the latent space."""
+    from ae_jax.cli import parse
+    from ae_jax.explorer.config import ExploreConfig
+
+    config = parse(ExploreConfig, _summary(explore))
+    from ae_jax.explorer.explore import explore_run
+
+    explore_run(config)
+
+
 def reconstruct() -> None:
     """Encode and decode your own images with a trained model."""
     from ae_jax.cli import parse
@@ -110,7 +121,8 @@ def export() -> None:
 def _chosen_command() -> None:
     from ae_jax.cli import choose_command
 
-    commands = {each.__name__: each for each in (train, sweep, evaluate, visualize, reconstruct, convert, export)}
+    choices = (train, sweep, evaluate, visualize, explore, reconstruct, convert, export)
+    commands = {each.__name__: each for each in choices}
     name = choose_command({name: _summary(command) for name, command in commands.items()})
     commands[name]()
 

@@ -14,7 +14,7 @@ LAYERS = (
     {"training", "metrics"},
     {"parallel"},
     {"runs"},
-    {"sweep", "inspection", "exchange"},
+    {"sweep", "inspection", "explorer", "exchange"},
     {"commands"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}  # of each module or package of ae_jax

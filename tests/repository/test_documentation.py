@@ -24,9 +24,12 @@ from ae_jax.config import TrainConfig, fast
 from ae_jax.exchange.config import ExportConfig
 from ae_jax.exchange.convert import to_torch
 from ae_jax.exchange.export import export_run
+from ae_jax.explorer.config import ExploreConfig
+from ae_jax.explorer.explore import explore_run
 from ae_jax.types import Params, StateDict
 from benchmarks.config import BenchmarkConfig
 from faults.config import FaultsConfig
+from scripts.pretrain import PretrainConfig
 from tests.conftest import ROOT
 from tests.repository.test_architecture import LAYERS
 from tests.support.commands import run_main
@@ -124,6 +127,8 @@ def folder(environment: None, trained_run: Callable[..., Path], labelled_images:
 def test_python_blocks_of_a_page_run_one_after_another(page: str, folder: Path, labelled_images: Path) -> None:
     if page == "docs/pytorch.md":
         export_run(ExportConfig("runs/conv", "exported"))
+    if page == "docs/explorer.md":
+        explore_run(ExploreConfig("runs/conv"))
     names: dict[str, Any] = {}
     assert sum(run_block(block, labelled_images, names) for block in blocks(PAGES[page], "python")) > 0
 
@@ -158,7 +163,7 @@ COMMANDS = [
     for command in re.findall(r"^(?:pip .* && )?python scripts/(.+?)(?: +#.*)?$", block, re.MULTILINE)
 ]
 SHORT = {"train.py": ("--epochs", "1"), "sweep.py": ("--epochs", "1", "--seeds", "2")}
-LONG = {"benchmark.py": BenchmarkConfig, "faults.py": FaultsConfig}
+LONG = {"benchmark.py": BenchmarkConfig, "faults.py": FaultsConfig, "pretrain.py": PretrainConfig}
 PARSED = [each for each in COMMANDS if each.split()[0] in LONG or "--distributed" in each or "HOST" in each]
 
 
@@ -182,6 +187,8 @@ def test_documented_commands_run(command: str, folder: Path, labelled_images: Pa
     if script in SHORT and "--resume" not in arguments:
         own = {"my_images.npy", "large.npy"} & set(arguments)
         arguments += (*(() if own else ("--dataset", str(labelled_images))), *SHORT[script])
+    if "pretrained:" in command and script in ("evaluate.py", "explore.py"):
+        arguments += ("--dataset", str(labelled_images))  # instead of MNIST
     with contextlib.suppress(SystemExit) if "--help" in arguments else contextlib.nullcontext():
         run_main(script, *arguments)
 

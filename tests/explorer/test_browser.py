@@ -1,0 +1,199 @@
+"""The explorer in Chromium, opened as a file, with all hosts unreachable."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ae_jax
+from tests.support.page_driver import PageDriver
+
+ENTER, LEFT, RIGHT, DELETE, SPACE = "\ue007", "\ue012", "\ue014", "\ue017", " "
+RIGHT_HALF = [(0, -60), (40, 0), (0, 60), (-40, 0), (0, -60)]
+
+
+@pytest.fixture(scope="module")
+def models(untrained_run: Callable[..., Path]) -> Callable[[str], ae_jax.TrainedModel]:
+    """The pretrained models, and untrained ones by latent dimension: `linear-784`, `linear-2-tanh`."""
+
+    def model(name: str) -> ae_jax.TrainedModel:
+        if name in ("linear", "conv", "conv-pool"):
+            return ae_jax.load_pretrained(name)
+        arch, latent_dim, *output = name.split("-")
+        return ae_jax.load_model(untrained_run(arch, int(latent_dim), *output))
+
+    return model
+
+
+Models = Callable[[str], ae_jax.TrainedModel]
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-2-tanh", "conv-5-tanh"])
+def test_arithmetic_is_that_of_the_model(
+    name: str, browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    trained, images = models(name), glyphs.images[:100]
+    browser.open(write_page(trained))
+    flat = images.reshape(100, 784).astype(np.float32) / 255
+    latents = trained.encode_latents(images)
+    np.testing.assert_allclose(browser.call("encode", flat), latents, atol=1e-5, rtol=1e-6)
+    recons = trained.reconstruct(images).reshape(100, 784)
+    np.testing.assert_allclose(browser.call("reconstruct", flat), recons, atol=1e-5)
+    # Codes of test images: with pooling, the nearest test image is the image itself.
+    np.testing.assert_allclose(browser.call("decode", latents), recons, atol=1e-5)
+
+
+def test_a_drawn_digit_becomes_a_code_and_a_reconstruction(
+    browser: PageDriver, models: Models, write_page: Write
+) -> None:
+    browser.open(write_page(models("conv")))
+    example = browser.pixels("#reconstruction")
+    browser.drag("#pad", *RIGHT_HALF)
+    pad = browser.pixels("#pad")[..., 0]
+    assert np.ptp(pad) == 255
+    image = browser.pixels("#input")[..., :1]
+    digit = ae_jax.digit_from_picture(pad).image
+    assert np.abs(image.astype(int) - digit).max() <= 1
+    recon = browser.call("reconstruct", digit.reshape(1, 784) / 255)[0].reshape(28, 28)
+    np.testing.assert_allclose(browser.pixels("#reconstruction")[..., 0], 255 * recon, atol=1)
+    assert not np.array_equal(browser.pixels("#reconstruction"), example)
+    error = np.square(recon - digit[..., 0] / 255).mean()
+    assert f"Squared error {error:.4f} per pixel" in browser.text("#error")
+    assert "% of test images have a smaller one" in browser.text("#error")
+    assert browser.run("return document.querySelectorAll('#neighbours button canvas').length") == 5
+    browser.element("#pad-clear").click()
+    browser.settle()
+    assert not browser.pixels("#pad")[..., :3].any()
+    assert not browser.pixels("#reconstruction").any()
+    assert browser.text("#error") == "Draw a digit."
+
+
+def test_percentage_counts_the_test_images_with_a_smaller_error(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    trained = models("linear")
+    errors = np.square(trained.reconstruct(glyphs.images) - glyphs.images / 255).mean((1, 2, 3))
+    browser.open(write_page(trained))
+    browser.drag("#pad", *RIGHT_HALF)
+    image = browser.pixels("#input")[..., 0].reshape(1, 784) / 255
+    error = np.square(browser.call("reconstruct", image) - image).mean()
+    assert f" {round(100 * float((errors < error).mean()))} % of test images" in browser.text("#error")
+
+
+def test_neighbours_are_the_test_images_with_the_nearest_codes(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    trained = models("linear")
+    latents = trained.encode_latents(glyphs.images)
+    browser.open(write_page(trained))
+    browser.drag("#pad", *RIGHT_HALF)
+    code = browser.call("encode", browser.pixels("#input")[..., 0].reshape(1, 784) / 255)
+    expected = np.square(latents - code).sum(1).argsort()[:5]
+    titles = browser.run("return [...document.querySelectorAll('#neighbours button')].map((each) => each.title)")
+    assert titles == [f"test image {i + 1}, label {glyphs.labels[i]}" for i in expected]
+
+
+def test_pointing_shows_an_image_and_two_clicks_an_interpolation(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    trained = models("linear-2")
+    latents = trained.encode_latents(glyphs.images)
+    browser.open(write_page(trained))
+    size = browser.element("#map").size
+    low, high = latents.min(0), latents.max(0)
+    unit = 2 * (latents - low) / (high - low) - 1
+    spots = np.rint(unit * [size["width"] / 2 - 34, 34 - size["height"] / 2]).astype(int)
+    first, second = (int(row) for row in (latents[:, 0].argmin(), latents[:, 0].argmax()))
+    browser.point("#map", tuple(spots[first].tolist()))
+    assert browser.text("#tooltip") == f"test image {first + 1}, label {glyphs.labels[first]}"
+    np.testing.assert_array_equal(browser.pixels("#tooltip canvas")[..., :1], glyphs.images[first])
+    assert not browser.element("#interpolation").is_displayed()
+    for image in (first, second):
+        browser.point("#map", tuple(spots[image].tolist()), click=True)
+        recon = trained.reconstruct(glyphs.images[image : image + 1])[0]
+        np.testing.assert_allclose(browser.pixels("#decoded")[..., :1], 255 * recon, atol=1)
+    names = [f"test image {image + 1}, label {glyphs.labels[image]}" for image in (first, second)]
+    assert browser.text("#chosen") == f"Chosen: {' → '.join(names)}"
+    strip = browser.pixels("#interpolation-strip")[..., 0].reshape(28, 9, 28).swapaxes(0, 1)
+    shares = np.linspace(0, 1, 9, dtype=np.float32)[:, None]
+    expected = trained.decode((1 - shares) * latents[first] + shares * latents[second])[..., 0]
+    np.testing.assert_allclose(strip, 255 * expected, atol=1)
+
+
+def test_sliders_set_the_decoded_code(browser: PageDriver, models: Models, write_page: Write) -> None:
+    trained = models("linear")
+    browser.open(write_page(trained))
+    sliders = browser.browser.find_elements("css selector", "#sliders input[type=range]")
+    assert [each.accessible_name for each in sliders] == [f"latent dimension {i}" for i in (1, 2, 3)]
+    browser.press("#sliders label:nth-child(2) input", *[RIGHT] * 5)
+    latents = np.array([[float(each.get_attribute("value")) for each in sliders]], np.float32)
+    recon = trained.decode(latents)[0]
+    np.testing.assert_allclose(browser.pixels("#decoded")[..., :1], 255 * recon, atol=1)
+
+
+def test_the_keyboard_reaches_map_and_pad(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")))
+    before = browser.pixels("#map")
+    browser.press("#map", LEFT)
+    assert browser.text("#tooltip").startswith("test image 1, label")
+    browser.press("#map", LEFT, RIGHT, LEFT, ENTER, RIGHT, SPACE)
+    assert browser.text("#chosen").count("test image") == 2
+    assert not np.array_equal(browser.pixels("#map"), before)
+    browser.press("#pad", DELETE)
+    assert not browser.pixels("#pad")[..., :3].any()
+    focusable = "button, input, [tabindex]"
+    assert browser.run(f"return [...document.querySelectorAll('{focusable}')].every((each) => each.tabIndex === 0)")
+
+
+def test_dragging_turns_a_map_of_three_dimensions_only(browser: PageDriver, models: Models, write_page: Write) -> None:
+    for name, turns in (("linear", True), ("linear-2", False), ("conv", False)):
+        browser.open(write_page(models(name)))
+        before = browser.pixels("#map")
+        browser.drag("#map", (0, 0), (60, 20), (120, 40))
+        browser.point("#map", (-1, -200 if turns else -235))
+        changed = float((browser.pixels("#map") != before).any(-1).mean())
+        assert (changed > 0.02) == turns
+        assert browser.element("#turning").is_displayed() == turns
+
+
+@pytest.mark.parametrize("name", ["linear-1", "linear-2-tanh", "linear-784"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_every_latent_dimension_and_images_without_labels(
+    name: str, labelled: bool, browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    trained = models(name)
+    test_set = glyphs if labelled else dataclasses.replace(glyphs, labels=None)
+    browser.open(write_page(trained, test_set))
+    assert browser.run("return document.querySelectorAll('#sliders input').length") == trained.model.latent_dim
+    assert browser.run("return document.querySelectorAll('#legend button').length") == 10 * labelled
+    assert len(np.unique(browser.pixels("#map").reshape(-1, 4), axis=0)) > 20
+    browser.press("#map", RIGHT, ENTER)
+    assert browser.text("#chosen") == ("Chosen: test image 1" + labelled * f", label {glyphs.labels[0]}")
+
+
+def test_names_of_files_are_never_executed(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    name = "<img src=x onerror=alert(1)>.npz"
+    trained = models("linear")
+    trained.metadata["dataset_used"] = name
+    browser.open(write_page(trained, ae_jax.Dataset(name, glyphs.images, None)))
+    assert name in browser.text("h1")
+    assert browser.run("return document.querySelectorAll('img').length") == 0
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_is_wider_than_the_screen(width: int, browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("conv")), width=width)
+    browser.press("#map", RIGHT, ENTER, RIGHT, ENTER)
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_an_example_is_drawn_stroke_by_stroke(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")), reduced_motion=False)
+    drawn = [np.count_nonzero(browser.pixels("#pad")[..., 0]) for _ in range(4)]
+    assert drawn[0] > 0
+    assert drawn == sorted(drawn)

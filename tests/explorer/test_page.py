@@ -1,0 +1,95 @@
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ae_jax
+from ae_jax.explorer.bundle import bundle
+from ae_jax.explorer.config import ExploreConfig
+from ae_jax.explorer.explore import explore_run
+
+MARKUP = "<img src=x onerror=alert(1)>.npz"
+
+
+class Elements(HTMLParser):
+    """The names and attributes of a page's elements, as a browser reads them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def content(page: str) -> dict[str, object]:
+    match = re.search(r'<script id="content" type="application/json">(.*?)</script>', page)
+    assert match
+    return json.loads(match[1])
+
+
+def test_a_page_with_two_thousand_images_is_complete_and_small(write_page: Callable[..., Path]) -> None:
+    images, labels = (np.asarray(each) for each in ae_jax.draw_glyphs(jax.random.key(1), 2500))
+    for name in ("linear", "conv"):
+        page = write_page(ae_jax.load_pretrained(name), ae_jax.Dataset("glyphs", images, labels)).read_text()
+        assert len(page.encode()) < 3 * 2**20
+        assert content(page)["numImages"] == 2000
+        assert "://" not in page
+        assert not [each for each in Elements(page).found if each[0] == "link" and each[1].get("href") != "data:,"]
+
+
+def test_names_of_files_are_text(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
+    trained = ae_jax.load_pretrained("linear")
+    trained.metadata["dataset_used"] = MARKUP
+    page = write_page(trained, ae_jax.Dataset(MARKUP, glyphs.images, None)).read_text()
+    elements = Elements(page).found
+    assert "img" not in [name for name, _ in elements]
+    assert [attributes.get("type") for name, attributes in elements if name == "script"] == [
+        "application/json",
+        "module",
+    ]
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_title_says_model_dataset_and_test_error(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
+    trained = ae_jax.load_pretrained("conv")
+    errors = np.square(trained.reconstruct(glyphs.images) - glyphs.images / 255)
+    title = f"conv autoencoder of mnist: test MSE {errors.mean():.5f} on embedded glyphs (NOT MNIST)"
+    page = write_page(trained).read_text()
+    assert f"<title>{title}</title>" in page
+    assert f"<h1>{title}</h1>" in page
+
+
+def test_command_writes_into_the_run_directory_or_to_a_new_file(
+    trained_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = trained_run("linear")
+    capsys.readouterr()
+    for _ in range(2):
+        explore_run(ExploreConfig(str(run_dir)))
+    assert capsys.readouterr().out.startswith(f"{run_dir / 'explorer.html'}: open it in a browser")
+    assert "linear autoencoder of" in (run_dir / "explorer.html").read_text()
+    explore_run(ExploreConfig(str(run_dir), out=str(tmp_path / "page.html")))
+    assert (tmp_path / "page.html").read_bytes() == (run_dir / "explorer.html").read_bytes()
+    for out, message in (("page.html", "already exists"), ("page.txt", r"--out must end in \.html")):
+        with pytest.raises(ae_jax.InputError, match=message):
+            ExploreConfig(str(run_dir), out=str(tmp_path / out))
+
+
+def test_modules_are_bundled_after_those_that_they_import_with_scopes_of_their_own() -> None:
+    modules = {
+        "main.js": 'import { a } from "./a.js";\nimport { b } from "./b.js";\nconst hidden = 3;\nprint(a + b);\n',
+        "a.js": 'import { b } from "./b.js";\nconst hidden = 1;\nexport const a = b + hidden;\n',
+        "b.js": "const hidden = 2;\nexport function b() {}\n",
+    }
+    script = bundle("main.js", modules.__getitem__)
+    assert re.findall(r'^modules\["(\w+)\.js"\]', script, re.MULTILINE) == ["b", "a", "main"]
+    assert "import" not in script
+    assert "export" not in script
+    assert 'const { b } = modules["b.js"];\nconst hidden = 1;\nconst a = b + hidden;\nreturn { a };' in script
