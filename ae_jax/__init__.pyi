@@ -9,6 +9,7 @@ __all__ = [
     "ConvTranspose",
     "DamagedFileError",
     "Dataset",
+    "Digit",
     "InputError",
     "LinearAutoencoder",
     "PooledCode",
@@ -20,6 +21,7 @@ __all__ = [
     "conv_transpose2d",
     "create_train_state",
     "denoising_loss",
+    "digit_from_picture",
     "draw_glyphs",
     "eval_step",
     "evaluate",
@@ -47,6 +49,7 @@ __all__ = [
 
 from .data.batching import batches, normalise
 from .data.datasets import Dataset, find_dataset, load_dataset
+from .data.digit import Digit, digit_from_picture
 from .data.glyphs import draw_glyphs
 from .errors import DamagedFileError, InputError
 from .metrics.pca import pca_mse

@@ -22,7 +22,7 @@ class FaultsConfig:
     interrupts: int = setting(200, "commands ended with SIGTERM or SIGINT at random moments")
     flips: int = setting(1000, "single bit flips in checkpoints and datasets")
     truncations: int = setting(200, "truncations of the same files")
-    files: int = setting(2000, "bit flips and truncations of own files: .npy, .npz, .png, .safetensors, .pt")
+    files: int = setting(2000, "bit flips and truncations of own files: .npy, .npz, .png, .jpg, .safetensors, .pt")
     checkpoints: int = setting(300, "hostile checkpoints with a valid digest")
     commands: int = setting(1000, "random command lines")
     together: int = setting(4, "pairs of concurrent runs in one directory")

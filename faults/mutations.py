@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 _ZIP_HEADER = 30  # bytes of a member's header before its name
+_START_OF_SCAN = 0xDA  # the marker of the last segment before the compressed pixels of a JPEG
 _START = 512  # first bytes of a member, which may have a header of its own
 
 
@@ -53,6 +54,16 @@ def png_structure(content: bytes) -> list[range]:
     while start < len(content):
         stop = start + 12 + int.from_bytes(content[start : start + 4])
         ranges += [range(start, min(start + 24, stop)), range(stop - 4, stop)]
+        start = stop
+    return ranges
+
+
+def jpeg_structure(content: bytes) -> list[range]:
+    """The marker, the length and the first bytes of each segment before the compressed pixels."""
+    ranges, start = [range(2)], 2
+    while content[ranges[-1].start + 1] != _START_OF_SCAN:
+        stop = start + 2 + int.from_bytes(content[start + 2 : start + 4])
+        ranges.append(range(start, min(start + 24, stop)))
         start = stop
     return ranges
 

@@ -20,6 +20,7 @@ import numpy as np
 import ae_jax
 from ae_jax.data.array_files import read_images
 from ae_jax.data.datasets import Split
+from ae_jax.data.pictures import PICTURE_SUFFIXES
 from ae_jax.errors import InputError
 from ae_jax.exchange.convert import from_torch
 from faults.mutations import mutations
@@ -100,7 +101,7 @@ def _problem(file: OwnFile, content: bytes, path: Path) -> str | None:
 
 def _read(path: Path) -> Arrays:
     """The arrays that commands read from a file: images and labels, or the weights of an imported run."""
-    if path.suffix == ".png":
+    if path.suffix in PICTURE_SUFFIXES:
         return [read_images(path)]
     if path.suffix in (".npy", ".npz"):
         train, test = (ae_jax.load_dataset(path, split) for split in get_args(Split))

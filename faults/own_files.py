@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.numpy import save
 
 import ae_jax
-from faults.mutations import png_structure, read_member, with_member, with_png_checksums, zip_structure
+from faults.mutations import jpeg_structure, png_structure, read_member, with_member, with_png_checksums, zip_structure
 
 Arrays: TypeAlias = list[np.ndarray]
 _NUM_IMAGES = 200
@@ -75,16 +75,27 @@ def _array_files(images: np.ndarray, labels: np.ndarray) -> dict[str, OwnFile]:
 
 
 def _image_files(image: np.ndarray) -> dict[str, OwnFile]:
+    image = np.pad(image[4:24, 4:24], 4)  # a dark border: it has MNIST's form and is read as it is
+
     def same(_: bytes) -> Arrays:
         return [image.reshape(1, 28, 28, 1)]
 
     palette = _bytes(Image.fromarray(image).convert("P").save, format="PNG")
     grey = _bytes(Image.fromarray(image).save, format="PNG")
+    photo = Image.fromarray(255 - np.kron(image, np.ones((10, 10), np.uint8))).convert("RGB")
+    jpeg = _bytes(photo.save, format="JPEG", exif=_exif())
     return {
         ".png": OwnFile("digit.png", grey, png_structure(grey), same),
         ".png with a palette": OwnFile("palette.png", palette, png_structure(palette), same),
         ".png with valid checksums": OwnFile("sealed.png", palette, png_structure(palette), None, with_png_checksums),
+        ".jpg": OwnFile("digit.jpg", jpeg, jpeg_structure(jpeg), None),  # it has no checksums
     }
+
+
+def _exif() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
 
 
 def _safetensors_files(weights: dict[str, np.ndarray]) -> dict[str, OwnFile]:

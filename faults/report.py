@@ -117,8 +117,8 @@ _PARTS: dict[str, tuple[str, Callable[[FaultsConfig, Workspace], Iterator[Trial]
     ),
     "damage": ("bit flip or truncation: refused, or regenerated with a warning", _corruption),
     "files": (
-        "bit flip or truncation of an own file (.npy, .npz, .png, .safetensors, .pt): refused in one line, or the same "
-        "images",
+        "bit flip or truncation of an own file (.npy, .npz, .png, .jpg, .safetensors, .pt): refused in one line, or "
+        "the same images",
         lambda config, workspace: corrupt_own_files(config.files, config.seed, config.jobs),
     ),
     "checkpoints": (

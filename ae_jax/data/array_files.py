@@ -1,17 +1,15 @@
-"""User-supplied images from `.npy`, `.npz` and `.png` files."""
+"""User-supplied images from `.npy` and `.npz` files, or from a picture."""
 
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ae_jax.data.numpy_files import array_names, open_array
+from ae_jax.data.pictures import PICTURE_SUFFIXES, read_picture
 from ae_jax.data.stored_images import AnyImages, StoredImages
 from ae_jax.errors import InputError
-from ae_jax.system.regular_file import check_regular_file
 from ae_jax.types import HostImages, HostLabels
 
-_PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 _INT32 = np.iinfo(np.int32)
 _MAX_LISTED = 10  # names in a message
 
@@ -42,31 +40,16 @@ def read_array_file(path: Path, split: str) -> tuple[AnyImages, HostLabels | Non
 
 
 def read_images(path: Path) -> HostImages:
-    """All images of a `.png`, `.npy` or `.npz` file (of `mnist.npz` the test images); errors as `read_array_file`."""
-    if path.suffix == ".png":
-        return _read_png(path)
+    """All images of a `.npy` or `.npz` file (of `mnist.npz` the test images), or the digit in a PNG or JPEG picture.
+
+    Errors are as in `read_array_file` and `read_picture`.
+    """
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return read_picture(path)
     if path.suffix not in (".npy", ".npz"):
-        raise InputError(f"{path} is not a .npy, .npz or .png file; save the images as one.")
+        raise InputError(f"{path} is not a .npy, .npz, .png or .jpg file; save the images as one.")
     names = _names(path)
     return np.array(_read_images(path, "x_test" if "x_test" in names else _image_name(path, names)))
-
-
-def _read_png(path: Path) -> HostImages:
-    try:
-        check_regular_file(path)
-        with Image.open(path, formats=("PNG",)) as image:  # Pillow gives EPS to Ghostscript, whatever the name's suffix
-            if image.size != (28, 28) or image.mode not in _PNG_MODES:
-                width, height = image.size
-                found = f"{width}×{height} pixels of mode {image.mode}"
-                raise InputError(f"{path} has {found}; an image must be 28×28 pixels of 8 bits, white on black.")
-            return np.asarray(image.convert("L")).reshape(1, 28, 28, 1)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; give the path of a .npy, .npz or .png file.") from error
-    except Exception as error:  # Pillow and zlib raise many types for malformed files
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise InputError(f"{path} cannot be read as an image: {reason}.") from error
 
 
 def _names(path: Path) -> list[str]:

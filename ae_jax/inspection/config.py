@@ -44,7 +44,7 @@ class ReconstructConfig:
     """The settings of a reconstruction of the user's images."""
 
     run: str = run_argument()
-    images: str = argument(".npy or .npz file of uint8[n, 28, 28], or a .png of 28×28 pixels")
+    images: str = argument(".npy or .npz file of uint8[n, 28, 28], or a PNG or JPEG picture of a digit")
     out: str | None = setting(
         None, "file for the reconstructions, f32[n, 28, 28, 1] as .npy or .npz, or a figure as .png, .svg or .pdf"
     )

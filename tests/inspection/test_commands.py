@@ -223,18 +223,27 @@ def test_reconstruct_gives_equal_results_for_greyscale_and_rgb_png(
     np.testing.assert_array_equal(first, second)
 
 
+def test_reconstruct_takes_a_photo_of_two_digits_and_says_which_is_used(
+    untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    two = np.concatenate([digits[0, :, :, 0], np.zeros((28, 20), np.uint8), digits[0, :, :, 0] // 2], axis=1)
+    Image.fromarray(255 - two).resize((760, 280)).save(tmp_path / "photo.JPG")
+    config = ReconstructConfig(str(untrained_run("linear")), f"{tmp_path}/photo.JPG", out=f"{tmp_path}/out.npy")
+    reconstruct_images(config)
+    assert np.load(tmp_path / "out.npy").shape == (1, 28, 28, 1)
+    assert caplog.messages == [f"{tmp_path}/photo.JPG shows 2 separate shapes: the largest one is used."]
+
+
 def test_reconstruct_rejects_invalid_images_and_arrays_with_one_line_errors(
     untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    Image.new("L", (56, 28)).save(tmp_path / "wide.png")
-    Image.new("I;16", (28, 28)).save(tmp_path / "deep.png")
+    Image.new("L", (56, 28)).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("not an image")
     (tmp_path / "text.txt").write_text("not an image")
     cases = {
-        "wide.png": "has 56×28 pixels",
-        "deep.png": r"of mode (I|I;16); an image must be",  # the first from old Pillows
+        "blank.png": r"blank\.png cannot be used: no digit stands out from the background",
         "text.png": "cannot be read as an image",
-        "text.txt": "is not a .npy, .npz or .png file",
+        "text.txt": "is not a .npy, .npz, .png or .jpg file",
         "none.png": "does not exist",
     }
     bad = bad_array_files(tmp_path)
