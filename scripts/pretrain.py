@@ -1,5 +1,10 @@
 """Train the models that come with the package: python scripts/pretrain.py ae_jax/models/pretrained."""
 
+from ae_jax.system.signals import exit_on_signals
+
+if __name__ == "__main__":
+    exit_on_signals()  # before imports that take time
+
 import dataclasses
 import json
 import shlex
@@ -7,18 +12,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import ae_jax
 from ae_jax.cli import parse, run_command
 from ae_jax.config import argument, setting
 from ae_jax.models import pretrained
-from ae_jax.models.torch_weights import params_to_torch
-from ae_jax.runs.metadata import FOLDERS
-from ae_jax.runs.weights_file import Weights, write_weights
 
-_COMMON = "--dataset mnist --seed 0 --optimizer muon --beta1 0.95 --batch-size 128 --learning-rate 0.01"
-_COMMON += " --schedule linear --warmup 0.1 --weight-decay 0.03"
+if TYPE_CHECKING:
+    from ae_jax.runs.weights_file import Weights
+
+_COMMON = (
+    "--dataset mnist --seed 0 --optimizer muon --beta1 0.95 --batch-size 128 --learning-rate 0.01"
+    " --schedule linear --warmup 0.1 --weight-decay 0.03"
+)
 _RECIPES = {
     "linear": "--arch linear --epochs 150",
     "conv": "--arch conv --epochs 100",
@@ -37,18 +43,26 @@ class PretrainConfig:
 def main() -> None:
     """Train the models and write their weights files."""
     config = parse(PretrainConfig, "Train the models that come with the package, on MNIST.")
+    from ae_jax.runs.weights_file import write_weights  # here, so that --help and errors do not wait for JAX
+
     out = Path(config.out)
     out.mkdir(exist_ok=True)
     for name in pretrained.NAMES if config.model == "all" else (config.model,):
         write_weights(out / f"{name}.safetensors", _train(f"train {_RECIPES[name]} {_COMMON}"))
 
 
-def _train(command: str) -> Weights:
+def _train(command: str) -> "Weights":
+    """Train a run in a temporary directory; its metadata name no directory of this machine."""
+    from ae_jax.models.torch_weights import params_to_torch
+    from ae_jax.runs.load import load_model
+    from ae_jax.runs.metadata import FOLDERS
+    from ae_jax.runs.weights_file import Weights
+
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder, "run")
         output = ["--run-dir", str(run_dir), "--checkpoint-every", "0", "--figure-every", "0"]
         subprocess.run([sys.executable, "-m", "ae_jax", *shlex.split(command), *output], check=True)
-        trained = ae_jax.load_model(run_dir)
+        trained = load_model(run_dir)
         last_epoch = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
     metadata = {
         **trained.metadata,

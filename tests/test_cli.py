@@ -165,7 +165,7 @@ def test_ae_jax_lists_the_commands_of_the_scripts_and_calls_them(run_script: Scr
     ae_jax_command = [sys.executable, "-m", "ae_jax"]
     listed = subprocess.run([*ae_jax_command, "--help"], capture_output=True, text=True, check=True).stdout
     names = re.findall(r"^  (\w+) +[A-Z].*\.$", listed, re.MULTILINE)
-    assert {*names, "benchmark", "faults"} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    assert {*names, "benchmark", "faults", "pretrain"} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
     for arguments in (["--help"], ["none"]):
         by_script = run_script("evaluate.py", *arguments)
         result = subprocess.run([*ae_jax_command, "evaluate", *arguments], capture_output=True, text=True, check=False)

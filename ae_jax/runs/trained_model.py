@@ -33,19 +33,27 @@ class TrainedModel:
     checkpoint: Path  # or weights file
 
     def encode(self, images: AnyBatch) -> Any:
-        """Codes of `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1]: `f32[n, d]`, or for conv-pool `PooledCode`."""
+        """Encode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1].
+
+        Returns:
+          The latent codes, f32[n, d], or for conv-pool `PooledCode`.
+        """
         return inference.encode(self.model, self.params, images)
 
     def encode_latents(self, images: AnyBatch) -> HostCodes:
-        """The latent codes `f32[n, d]`, without computing pooling positions, which are larger than the images."""
+        """Encode to `f32[n, d]` alone: the pooling positions of conv-pool, larger than the images, are not computed."""
         return inference.encode_latents(self.model, self.params, images)
 
     def decode(self, code: Any) -> FloatImages:
-        """The decoded images `f32[n, 28, 28, 1]`, in [0, 1], of codes as `encode` returns them."""
+        """Decode to `f32[n, 28, 28, 1]` in [0, 1].
+
+        Args:
+          code: f32[n, d], or for conv-pool `PooledCode`, as from `encode`.
+        """
         return inference.decode(self.model, self.params, code)
 
     def reconstruct(self, images: AnyBatch) -> FloatImages:
-        """The decoded codes of `images`, as for `encode`: `f32[n, 28, 28, 1]` in [0, 1]."""
+        """Encode and decode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1], to `f32[n, 28, 28, 1]` in [0, 1]."""
         return self.decode(self.encode(images))
 
     @property
