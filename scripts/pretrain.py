@@ -6,7 +6,6 @@ if __name__ == "__main__":
     exit_on_signals()  # before imports that take time
 
 import dataclasses
-import json
 import shlex
 import subprocess
 import sys
@@ -26,9 +25,9 @@ _COMMON = (
     " --schedule linear --warmup 0.1 --weight-decay 0.03"
 )
 _RECIPES = {
-    "linear": "--arch linear --epochs 150",
-    "conv": "--arch conv --epochs 100",
-    "conv-pool": "--arch conv-pool --epochs 30",
+    "linear": "--arch linear --epochs 150 --devices 1",
+    "conv": "--arch conv --epochs 100 --devices 2",
+    "conv-pool": "--arch conv-pool --epochs 30 --devices 2",
 }
 
 
@@ -52,10 +51,10 @@ def main() -> None:
 
 
 def _train(command: str) -> "Weights":
-    """Train a run in a temporary directory; its metadata name no directory of this machine."""
+    """Train a run in a temporary directory."""
     from ae_jax.models.torch_weights import params_to_torch
     from ae_jax.runs.load import load_model
-    from ae_jax.runs.metadata import FOLDERS
+    from ae_jax.runs.metadata import portable_metadata
     from ae_jax.runs.weights_file import Weights
 
     with tempfile.TemporaryDirectory() as folder:
@@ -63,12 +62,10 @@ def _train(command: str) -> "Weights":
         output = ["--run-dir", str(run_dir), "--checkpoint-every", "0", "--figure-every", "0"]
         subprocess.run([sys.executable, "-m", "ae_jax", *shlex.split(command), *output], check=True)
         trained = load_model(run_dir)
-        last_epoch = json.loads((run_dir / "metrics.jsonl").read_text().splitlines()[-1])
     metadata = {
-        **trained.metadata,
-        "config": trained.metadata["config"] | dict.fromkeys(FOLDERS),
+        **portable_metadata(trained.metadata),
         "command": f"ae-jax {command}",
-        "test_mse": last_epoch["test_loss"],
+        "test_mse": trained.test_mse,
     }
     return Weights(params_to_torch(trained.model, trained.params), trained.step, metadata)
 

@@ -32,7 +32,8 @@ class ExportConfig:
     """The settings of an export."""
 
     run: str = run_argument()
-    out: str = argument("new directory for encode.stablehlo, decode.stablehlo and reconstruct.stablehlo")
+    out: str = argument("new directory for encode, decode and reconstruct, as .stablehlo or .onnx")
+    format: Literal["stablehlo", "onnx"] = setting("stablehlo", "stablehlo: for JAX; onnx: for ONNX Runtime and others")
 
     def __post_init__(self) -> None:
         if Path(self.out).exists() and not (Path(self.out).is_dir() and not os.listdir(self.out)):

@@ -1,72 +1,41 @@
-"""`ae-jax export`: export a trained model as programs that need only JAX.
+"""`ae-jax export`: export a trained model as programs that run without ae_jax."""
 
-Each is a serialised `jax.export.Exported`: StableHLO with embedded parameters, any batch size, for CPU, CUDA, TPU. How
-long it can be read is under "compatibility guarantees" in JAX's documentation of export.
-"""
-
-import functools
 from pathlib import Path
-from typing import Any
 
 import jax
-from jax import export as jax_export
-from jax import lax
-from jax import numpy as jnp
 
+from ae_jax.errors import InputError
 from ae_jax.exchange.config import ExportConfig
-from ae_jax.models.autoencoders import PooledCode
+from ae_jax.exchange.program import Program
+from ae_jax.exchange.stablehlo import stablehlo_programs
 from ae_jax.runs.load import load_model
 from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.system.outputs import make_output_dir, write_output
 
-_PLATFORMS = ("cpu", "cuda", "tpu")
-
 
 def export_run(config: ExportConfig) -> None:
-    """Write `encode.stablehlo`, `decode.stablehlo` and `reconstruct.stablehlo`.
+    """Write the programs `encode`, `decode` and `reconstruct`.
 
     Raises:
-      InputError: the run cannot be read, or the directory cannot be created.
+      InputError: the run cannot be read, the directory cannot be created, or onnx is not installed.
       RunError: a file cannot be written.
     """
-    trained = load_model(config.run)
+    make_programs = {"stablehlo": stablehlo_programs, "onnx": onnx_programs}[config.format]
+    programs = make_programs(load_model(config.run))
     folder = Path(config.out)
     make_output_dir(folder)
-    for name, exported in export_model(trained).items():
-        write_output(folder / f"{name}.stablehlo", bytes(exported.serialize()))
-        arguments, results = (", ".join(map(str, avals)) for avals in (exported.in_avals, exported.out_avals))
-        print(f"{folder / name}.stablehlo: {arguments} → {results}")
-    print(f"Readable by versions of jax released at most 6 months after {jax.__version__}, or 3 weeks before.")
+    for name, program in programs.items():
+        path = folder / f"{name}.{config.format}"
+        write_output(path, program.content)
+        print(f"{path}: {program.signature}")
+    if config.format == "stablehlo":
+        print(f"Readable by versions of jax released at most 6 months after {jax.__version__}, or 3 weeks before.")
 
 
-def export_model(trained: TrainedModel) -> dict[str, jax_export.Exported]:
-    """Export `encode`, `decode` and `reconstruct` with embedded parameters.
-
-    Images are `f32[batch, 28, 28, 1]` in [0, 1], latent codes `f32[batch, latent_dim]`. A model with pooling also has
-    positions, `i32[batch, 14, 14, 16]` and `i32[batch, 7, 7, 32]`: `encode` returns and `decode` takes all three.
-    """
-    (batch,) = jax_export.symbolic_shape("batch")
-    images = jax.ShapeDtypeStruct((batch, 28, 28, 1), jnp.float32)
-
-    def apply(*args: Any, **kwargs: Any) -> Any:
-        # The barrier prevents constant folding, so that XLA computes in the same order as with arguments.
-        return trained.model.apply({"params": lax.optimization_barrier(trained.params)}, *args, **kwargs)
-
-    def encode(images: jax.Array) -> Any:
-        code = apply(images, method="encode")
-        return (code.latents, *code.positions) if isinstance(code, PooledCode) else code
-
-    def decode(latents: jax.Array, *positions: jax.Array) -> Any:
-        code = PooledCode(latents, positions) if positions else latents  # type: ignore[arg-type]  # two arrays
-        return apply(code, method="decode")
-
-    def reconstruct(images: jax.Array) -> Any:
-        return apply(images)
-
-    code = jax.tree.leaves(jax.eval_shape(encode, images))
-    export = functools.partial(jax_export.export, platforms=_PLATFORMS)
-    return {
-        "encode": export(jax.jit(encode))(images),
-        "decode": export(jax.jit(decode))(*code),
-        "reconstruct": export(jax.jit(reconstruct))(images),
-    }
+def onnx_programs(trained: TrainedModel) -> dict[str, Program]:
+    """`encode`, `decode` and `reconstruct` as files; raises `InputError` if onnx is not installed."""
+    try:
+        from ae_jax.exchange.onnx_graphs import onnx_models, signature
+    except ImportError as error:
+        raise InputError('onnx is not installed: pip install onnx, or ae_jax with the extra "onnx".') from error
+    return {name: Program(model.SerializeToString(), signature(model)) for name, model in onnx_models(trained).items()}

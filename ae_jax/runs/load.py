@@ -1,5 +1,6 @@
 """Loading of a trained model: from a run directory, a checkpoint or a weights file, or a pretrained one."""
 
+import dataclasses
 import functools
 import os
 from collections.abc import Callable
@@ -18,9 +19,11 @@ from ae_jax.models.torch_weights import params_from_torch
 from ae_jax.parallel.mesh import find_devices
 from ae_jax.runs.checkpoint_files import latest_checkpoint
 from ae_jax.runs.metadata import check_metadata, config_from_metadata
+from ae_jax.runs.progress import parse_history
 from ae_jax.runs.setup import run_model
 from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.runs.weights_file import is_weights_file, read_weights
+from ae_jax.schema import conforms
 from ae_jax.training.checkpoint import read_params, shapes
 from ae_jax.types import Params, PathLike, StateDict
 
@@ -82,7 +85,9 @@ def _find_checkpoint(path: Path) -> Path:
 
 def _load_weights(path: Path) -> TrainedModel:
     weights = read_weights(path)
-    return _trained_model(path, weights.step, weights.metadata, functools.partial(_from_torch, weights.state_dict))
+    trained = _trained_model(path, weights.step, weights.metadata, functools.partial(_from_torch, weights.state_dict))
+    mse = weights.metadata.get("test_mse")
+    return dataclasses.replace(trained, test_mse=mse if conforms(mse, float) else None)
 
 
 def _from_torch(state_dict: StateDict, model: Autoencoder) -> Params:
@@ -98,7 +103,9 @@ def _load_checkpoint(path: Path) -> TrainedModel:
         raise InputError(f"{path} is a sweep; give its directory best, or one of the files in its directory members.")
     if "record" not in info:
         raise InputError(f"{path} is a state without its run's settings; read it with ae_jax.load_checkpoint.")
-    return _trained_model(path, step, info["record"], lambda model: params)
+    trained = _trained_model(path, step, info["record"], lambda model: params)
+    last = parse_history(info, float, path)[-1:] if "history" in info else ()
+    return dataclasses.replace(trained, test_mse=last[0].test_loss if last and last[0].step == step else None)
 
 
 def _trained_model(path: Path, step: int, metadata: Any, make_params: Callable[[Autoencoder], Params]) -> TrainedModel:

@@ -58,6 +58,17 @@ def imported_metadata(config: SharedConfig, source: str) -> Metadata:
     return {"config": config.as_json(), "imported_from": source, **unknown, "resumed": []}
 
 
+def portable_metadata(metadata: Metadata) -> Metadata:
+    """The metadata for others: without folders and host names of the machine that trained, of a file only its name."""
+    config = metadata["config"] | dict.fromkeys((*FOLDERS, "coordinator"))
+    portable = {
+        **metadata,
+        "config": {**config, "dataset": _without_folder(config.get("dataset"))},
+        "dataset_used": _without_folder(metadata["dataset_used"]),
+    }
+    return portable | ({"imported_from": Path(metadata["imported_from"]).name} if "imported_from" in metadata else {})
+
+
 def is_untrained(metadata: Metadata) -> bool:
     """Whether the run was imported and has not been trained yet."""
     return metadata["dataset_used"] is None
@@ -173,6 +184,10 @@ def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
         for images in segments(dataset.images, _DIGEST_IMAGES):
             digest.update(images.tobytes())
     return digest.hexdigest()
+
+
+def _without_folder(dataset: str | None) -> str | None:
+    return Path(dataset).name if dataset and is_array_file(dataset) else dataset
 
 
 def _environment(devices: Iterable[jax.Device]) -> Metadata:

@@ -31,6 +31,7 @@ class TrainedModel:
     config: TrainConfig
     metadata: Metadata  # of the run
     checkpoint: Path  # or weights file
+    test_mse: float | None = None  # as measured after the last epoch; None if there was none, or training went on
 
     def encode(self, images: AnyBatch) -> Any:
         """Encode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1].

@@ -127,6 +127,7 @@ def folder(environment: None, trained_run: Callable[..., Path], labelled_images:
 def test_python_blocks_of_a_page_run_one_after_another(page: str, folder: Path, labelled_images: Path) -> None:
     if page == "docs/pytorch.md":
         export_run(ExportConfig("runs/conv", "exported"))
+        export_run(ExportConfig("runs/conv", "onnx", "onnx"))
     if page == "docs/explorer.md":
         explore_run(ExploreConfig("runs/conv"))
     names: dict[str, Any] = {}

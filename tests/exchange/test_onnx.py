@@ -1,0 +1,71 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+import ae_jax
+from ae_jax.exchange.config import ExportConfig
+from ae_jax.exchange.export import export_run
+
+NAMES = ("encode", "decode", "reconstruct")
+
+
+def run(path: Path, *arrays: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
+
+
+@pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-5-tanh", "conv-1-tanh", "conv-pool-3-tanh"])
+def test_onnx_runtime_computes_what_the_model_does_for_any_number_of_images(
+    name: str, untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
+) -> None:
+    arch, *settings = name.rsplit("-", 2) if name.endswith("tanh") else (name,)
+    source = str(untrained_run(arch, int(settings[0]), settings[1])) if settings else f"pretrained:{name}"
+    export_run(ExportConfig(source, str(tmp_path / "out"), "onnx"))
+    encode, decode, reconstruct = (tmp_path / "out" / f"{each}.onnx" for each in NAMES)
+    for path in (encode, decode, reconstruct):
+        onnx.checker.check_model(path, full_check=True)
+    trained = ae_jax.load_model(source)
+    for images in (digits[:1], digits[:7], digits):
+        floats, recons = images.astype(np.float32) / 255, trained.reconstruct(images)
+        code = run(encode, floats)
+        for array, expected in zip(code, jax.tree.leaves(trained.encode(images)), strict=True):
+            assert array.dtype == expected.dtype
+            np.testing.assert_allclose(array, expected, atol=1e-5, rtol=1e-6)
+        np.testing.assert_allclose(run(decode, *code)[0], recons, atol=1e-5)
+        np.testing.assert_allclose(run(reconstruct, floats)[0], recons, atol=1e-5)
+
+
+def test_files_hold_the_run_but_nothing_of_the_machine(
+    trained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_dir = trained_run("linear")
+    capsys.readouterr()
+    export_run(ExportConfig(str(run_dir), str(tmp_path / "out"), "onnx"))
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"{tmp_path}/out/encode.onnx: images float32[n, 28, 28, 1] → latents float32[n, 3]"
+    )
+    test_mse = json.loads((run_dir / "metrics.jsonl").read_text())["test_loss"]
+    for name in NAMES:
+        content = (tmp_path / "out" / f"{name}.onnx").read_bytes()
+        assert str(labelled_images.parent).encode() not in content
+        assert str(run_dir).encode() not in content
+        properties = {each.key: each.value for each in onnx.load_from_string(content).metadata_props}
+        assert properties["dataset"] == labelled_images.name
+        assert float(properties["test_mse"]) == test_mse
+        assert json.loads(properties["settings"])["arch"] == "linear"
+        assert json.loads(properties["versions"])["jax"] == jax.__version__
+
+
+def test_without_onnx_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    monkeypatch.delitem(sys.modules, "ae_jax.exchange.onnx_graphs", raising=False)
+    with pytest.raises(ae_jax.InputError, match="onnx is not installed: pip install onnx"):
+        export_run(ExportConfig("pretrained:linear", str(tmp_path / "out"), "onnx"))
+    assert not (tmp_path / "out").exists()
