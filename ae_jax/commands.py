@@ -118,10 +118,21 @@ def export() -> None:
     export_run(config)
 
 
+def share() -> None:
+    """Make a folder to publish a model: model card, weights, ONNX graphs, figures and explorer."""
+    from ae_jax.cli import parse
+    from ae_jax.publishing.config import ShareConfig
+
+    config = parse(ShareConfig, _summary(share))
+    from ae_jax.publishing.share import share_run
+
+    share_run(config)
+
+
 def _chosen_command() -> None:
     from ae_jax.cli import choose_command
 
-    choices = (train, sweep, evaluate, visualize, explore, reconstruct, convert, export)
+    choices = (train, sweep, evaluate, visualize, explore, reconstruct, convert, export, share)
     commands = {each.__name__: each for each in choices}
     name = choose_command({name: _summary(command) for name, command in commands.items()})
     commands[name]()

@@ -42,32 +42,26 @@ class PretrainConfig:
 def main() -> None:
     """Train the models and write their weights files."""
     config = parse(PretrainConfig, "Train the models that come with the package, on MNIST.")
-    from ae_jax.runs.weights_file import write_weights  # here, so that --help and errors do not wait for JAX
+    from ae_jax.runs.weights_file import weights_bytes  # here, so that --help and errors do not wait for JAX
 
     out = Path(config.out)
     out.mkdir(exist_ok=True)
     for name in pretrained.NAMES if config.model == "all" else (config.model,):
-        write_weights(out / f"{name}.safetensors", _train(f"train {_RECIPES[name]} {_COMMON}"))
+        weights = _train(f"train {_RECIPES[name]} {_COMMON}")
+        (out / f"{name}.safetensors").write_bytes(weights_bytes(weights))
 
 
 def _train(command: str) -> "Weights":
     """Train a run in a temporary directory."""
-    from ae_jax.models.torch_weights import params_to_torch
     from ae_jax.runs.load import load_model
-    from ae_jax.runs.metadata import portable_metadata
-    from ae_jax.runs.weights_file import Weights
+    from ae_jax.runs.weights_file import portable_weights
 
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder, "run")
         output = ["--run-dir", str(run_dir), "--checkpoint-every", "0", "--figure-every", "0"]
         subprocess.run([sys.executable, "-m", "ae_jax", *shlex.split(command), *output], check=True)
-        trained = load_model(run_dir)
-    metadata = {
-        **portable_metadata(trained.metadata),
-        "command": f"ae-jax {command}",
-        "test_mse": trained.test_mse,
-    }
-    return Weights(params_to_torch(trained.model, trained.params), trained.step, metadata)
+        weights = portable_weights(load_model(run_dir))
+    return weights._replace(metadata={**weights.metadata, "command": f"ae-jax {command}"})
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ def _find_checkpoint(path: Path) -> Path:
         raise InputError(f"{path} does not exist; give {_SOURCES}.")
     if not path.is_dir():
         return path
+    if (weights := path / "model.safetensors").exists():  # a folder made by `share`
+        return weights
     if (checkpoint := latest_checkpoint(path)) is None:
         raise InputError(f"{path} holds no checkpoint; give {_SOURCES}.")
     return checkpoint

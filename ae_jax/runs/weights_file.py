@@ -11,9 +11,12 @@ import numpy as np
 from safetensors import safe_open
 
 from ae_jax.errors import InputError
+from ae_jax.models.torch_weights import params_to_torch
+from ae_jax.runs.metadata import portable_metadata
+from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.schema import conforms
 from ae_jax.system.regular_file import check_regular_file
-from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.system.tensorfile import read_tensors, tensor_bytes
 from ae_jax.types import StateDict
 
 _FORMAT = "ae_jax/weights/1"
@@ -27,9 +30,15 @@ class Weights(NamedTuple):
     metadata: Any  # of the run, not checked yet
 
 
-def write_weights(path: Path, weights: Weights) -> None:
-    """Write a weights file; equal content gives equal bytes. Errors as for `write_tensors`."""
-    write_tensors(path, weights.state_dict, {"format": _FORMAT, "step": weights.step, "record": weights.metadata})
+def portable_weights(trained: TrainedModel) -> Weights:
+    """The weights of a model, with metadata for others."""
+    metadata = {**portable_metadata(trained.metadata), "test_mse": trained.test_mse}
+    return Weights(params_to_torch(trained.model, trained.params), trained.step, metadata)
+
+
+def weights_bytes(weights: Weights) -> bytes:
+    """The content of a weights file; equal weights give equal bytes."""
+    return tensor_bytes(weights.state_dict, {"format": _FORMAT, "step": weights.step, "record": weights.metadata})
 
 
 def read_weights(path: Path) -> Weights:

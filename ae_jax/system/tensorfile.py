@@ -20,13 +20,18 @@ _MAX_NESTING = 100  # levels of metadata; those of a checkpoint have 5
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
-    """Write `tensors` and `metadata` (JSON types); errors as for `write_atomic`.
+    """Write `tensors` and `metadata` (JSON types); errors as for `write_atomic`."""
+    write_atomic(path, tensor_bytes(tensors, metadata))
+
+
+def tensor_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> bytes:
+    """The content of a file of `tensors` and `metadata` (JSON types).
 
     The file's only metadata key, `ae_jax`, holds `metadata` and `sha256`, a digest of it and of the tensors' names,
     dtypes and bytes, as JSON. safetensors orders several keys at random; with one, equal content gives equal files.
     """
     header = json.dumps({**metadata, "sha256": _digest(tensors, metadata)}, sort_keys=True)
-    write_atomic(path, save(dict(tensors), {"ae_jax": header}))
+    return save(dict(tensors), {"ae_jax": header})
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:

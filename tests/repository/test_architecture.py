@@ -15,6 +15,7 @@ LAYERS = (
     {"parallel"},
     {"runs"},
     {"sweep", "inspection", "explorer", "exchange"},
+    {"publishing"},
     {"commands"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}  # of each module or package of ae_jax

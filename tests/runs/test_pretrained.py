@@ -18,7 +18,7 @@ from ae_jax.inspection.evaluate import evaluate_run
 from ae_jax.inspection.reconstruct import reconstruct_images
 from ae_jax.models import pretrained
 from ae_jax.runs.metadata import FOLDERS
-from ae_jax.runs.weights_file import Weights, read_weights, write_weights
+from ae_jax.runs.weights_file import read_weights, weights_bytes
 
 MAX_MSE = {"linear": 0.0282, "conv": 0.0015, "conv-pool": 0.0011}
 
@@ -104,7 +104,7 @@ def test_weights_files_are_verified(tmp_path: Path) -> None:
     }
     for name, (weights, message) in wrong.items():
         path = tmp_path / f"{name}.safetensors"
-        write_weights(path, Weights(*weights))
+        path.write_bytes(weights_bytes(weights))
         with pytest.raises(ae_jax.InputError, match=message):
             ae_jax.load_model(path)
     content = bytearray(pretrained.weights_path("linear").read_bytes())
@@ -112,7 +112,7 @@ def test_weights_files_are_verified(tmp_path: Path) -> None:
     (tmp_path / "flipped.safetensors").write_bytes(content)
     with pytest.raises(ae_jax.DamagedFileError, match=r"digest\. Give a run directory"):
         ae_jax.load_model(tmp_path / "flipped.safetensors")
-    write_weights(tmp_path / "good.safetensors", good)
+    (tmp_path / "good.safetensors").write_bytes(weights_bytes(good))
     assert (tmp_path / "good.safetensors").read_bytes() == pretrained.weights_path("linear").read_bytes()
     equal = jax.tree.map(
         np.array_equal, ae_jax.load_model(tmp_path / "good.safetensors").params, ae_jax.load_pretrained("linear").params

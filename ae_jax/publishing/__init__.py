@@ -1,0 +1,1 @@
+"""A folder with which others can use a trained model."""

@@ -1,0 +1,98 @@
+import itertools
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+from safetensors.numpy import load_file
+
+import ae_jax
+from ae_jax.inspection.evaluation import evaluate_model
+from ae_jax.publishing.config import ShareConfig
+from ae_jax.publishing.share import share_run
+
+FILES = {
+    *("README.md", "config.json", "model.safetensors", "index.html"),
+    *("encode.onnx", "decode.onnx", "reconstruct.onnx"),
+    *("figures/reconstructions.png", "figures/evaluation.png"),
+}
+
+
+@pytest.fixture(scope="module")
+def shared(trained_run: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run, and the folder made of it."""
+    run_dir, folder = trained_run("linear"), tmp_path_factory.mktemp("share") / "shared"
+    share_run(ShareConfig(str(run_dir), str(folder), license="apache-2.0"))
+    return run_dir, folder
+
+
+def test_the_folder_is_complete_and_load_model_reads_it_bit_for_bit(shared: tuple[Path, Path]) -> None:
+    run_dir, folder = shared
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == FILES
+    original, trained = ae_jax.load_model(run_dir), ae_jax.load_model(folder)
+    assert jax.tree.all(jax.tree.map(np.array_equal, original.params, trained.params))
+    assert (trained.model, trained.step, trained.test_mse) == (original.model, original.step, original.test_mse)
+    assert trained.test_mse == json.loads((folder / "config.json").read_text())["test_mse"]
+
+
+def test_nothing_names_the_machine(shared: tuple[Path, Path]) -> None:
+    run_dir, folder = shared
+    named = [str(run_dir.parent), str(Path.home()), platform.node(), str(folder.parent)]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert [name for name in named if len(name) > 5 and name.encode() in path.read_bytes()] == []
+
+
+def test_the_card_states_licence_library_and_the_metrics_of_evaluate(shared: tuple[Path, Path]) -> None:
+    run_dir, folder = shared
+    _, front_matter, text = (folder / "README.md").read_text().split("---\n", 2)
+    card = yaml.safe_load(front_matter)
+    assert (card["license"], card["library_name"]) == ("apache-2.0", "ae_jax")
+    means = evaluate_model(ae_jax.load_model(run_dir)).model.means()
+    metrics = {each["type"]: each["value"] for each in card["model-index"][0]["results"][0]["metrics"]}
+    assert metrics == {name: round(means[name], 5) for name in ("mse", "psnr", "ssim")}
+    assert f"| MSE                      | {means['mse']:.5f} |".replace(" ", "") in text.replace(" ", "")
+    for name in ("reconstructions", "evaluation"):
+        assert f"](figures/{name}.png)" in text
+
+
+def test_pytorch_and_onnx_runtime_open_their_parts(shared: tuple[Path, Path], digits: np.ndarray) -> None:
+    run_dir, folder = shared
+    trained = ae_jax.load_model(run_dir)
+    session = onnxruntime.InferenceSession(folder / "reconstruct.onnx")
+    recons = session.run(None, {"images": digits.astype(np.float32) / 255})[0]
+    np.testing.assert_allclose(recons, trained.reconstruct(digits), atol=1e-5)
+    expected = ae_jax.params_to_torch(trained.model, trained.params)
+    arrays = load_file(folder / "model.safetensors")
+    assert arrays.keys() == expected.keys()
+    assert all(np.array_equal(arrays[name], expected[name]) for name in arrays)
+    torch = pytest.importorskip("torch")
+
+    def stack(*sizes: int) -> Any:
+        layers = [torch.nn.Linear(a, b) for a, b in itertools.pairwise(sizes)]
+        return torch.nn.Sequential(*(each for layer in layers for each in (layer, torch.nn.ReLU())))[:-1]
+
+    module = torch.nn.ModuleDict({"encoder": stack(784, 128, 64, 12, 3), "decoder": stack(3, 12, 64, 128, 784)})
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=True)
+
+
+def test_an_existing_folder_and_markup_in_names_change_nothing(
+    shared: tuple[Path, Path], tmp_path: Path, labelled_images: Path
+) -> None:
+    run_dir, _ = shared
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
+        ShareConfig(str(run_dir), str(tmp_path / "there"))
+    own = tmp_path / "<b>|x`.npz"
+    own.write_bytes(labelled_images.read_bytes())
+    share_run(ShareConfig(str(run_dir), str(tmp_path / "out"), dataset=str(own)))
+    text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)[2]
+    assert r"\<b\>\|x\`.npz" in text
+    assert "<b>" not in text
