@@ -25,6 +25,7 @@ __all__ = [
     "draw_glyphs",
     "eval_step",
     "evaluate",
+    "explorer_page",
     "find_dataset",
     "fit",
     "latest_checkpoint",
@@ -52,6 +53,7 @@ from .data.datasets import Dataset, find_dataset, load_dataset
 from .data.digit import Digit, digit_from_picture
 from .data.glyphs import draw_glyphs
 from .errors import DamagedFileError, InputError
+from .explorer.page import explorer_page
 from .metrics.pca import pca_mse
 from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
 from .models.layers import Conv, ConvTranspose

@@ -15,7 +15,15 @@ from ae_jax.runs.trained_model import TrainedModel
 
 
 def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
-    """The page for a model and test images `u8[n, 28, 28, 1]`, n >= 2, with or without labels."""
+    """The explorer of a model, as HTML: a page on which a drawn digit becomes a latent code and back.
+
+    Args:
+      trained: the model, from `load_model` or `load_pretrained`.
+      test_set: images u8[n, 28, 28, 1], n >= 2, with or without labels: the first 2,000 are shown on the map.
+
+    Returns:
+      The page, which needs no other file and no network.
+    """
     encoded = encode_test_set(trained, test_set)
     values = {
         "title": html.escape(_title(trained, encoded)),

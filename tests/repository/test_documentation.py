@@ -24,8 +24,6 @@ from ae_jax.config import TrainConfig, fast
 from ae_jax.exchange.config import ExportConfig
 from ae_jax.exchange.convert import to_torch
 from ae_jax.exchange.export import export_run
-from ae_jax.explorer.config import ExploreConfig
-from ae_jax.explorer.explore import explore_run
 from ae_jax.publishing.config import ShareConfig
 from ae_jax.publishing.share import share_run
 from ae_jax.types import Params, StateDict
@@ -132,8 +130,6 @@ def test_python_blocks_of_a_page_run_one_after_another(page: str, folder: Path, 
         export_run(ExportConfig("runs/conv", "onnx", "onnx"))
     if page == "docs/sharing.md":
         share_run(ShareConfig("runs/conv", "shared"))
-    if page == "docs/explorer.md":
-        explore_run(ExploreConfig("runs/conv"))
     names: dict[str, Any] = {}
     assert sum(run_block(block, labelled_images, names) for block in blocks(PAGES[page], "python")) > 0
 

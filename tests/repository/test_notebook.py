@@ -32,10 +32,15 @@ def test_notebook_executes_with_the_expected_figures_and_losses(
     outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     text = "".join(output.text for each in outputs.values() for output in each if output.output_type == "stream")
     figures = {name for name, each in outputs.items() if any("image/png" in output.get("data", {}) for output in each)}
-    assert figures == {"show", "train", "train-conv", "pca", "codes", "walk", "change"}
+    assert figures == {"show", "data", "train", "train-conv", "pca", "codes", "walk", "change"}
     first, *_, last = (float(loss) for loss in re.findall(r"step +\d+   loss ([\d.]+)", text))
     assert last < first / 4
     assert float(re.search(r"largest difference of a pixel: (\S+)", text)[1]) <= 1e-6  # float32
+    assert float(re.search(r"largest difference to the model: (\S+)", text)[1]) <= 1e-5
+    assert len(re.search(r"curvatures of the error: (.*)", text)[1].split(", ")) == 3
+    (page,) = outputs["explorer"]
+    assert "<iframe" in page.data["text/html"]
+    assert "aeJax" in page.data["text/html"]
 
 
 def test_notebook_is_stored_without_outputs_and_links_the_repository_once(notebook: nbformat.NotebookNode) -> None:
