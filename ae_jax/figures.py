@@ -6,7 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -15,11 +17,18 @@ FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]
 
 DPI = 150
 # Colour-blind safe: Petroff 2021, "Accessible color sequences for data visualization", arXiv:2107.02270.
-LABEL_COLORS = (
+_PALETTE = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
 _MAX_COLUMNS = 10
+
+
+def label_colors(num_labels: int) -> list[str]:
+    """A colour per label, as hex: of the palette, or evenly spaced for more labels than it has colours."""
+    if num_labels <= len(_PALETTE):
+        return list(_PALETTE[:num_labels])
+    return [to_hex(color) for color in colormaps["viridis"](np.linspace(0, 1, num_labels))]
 
 
 def figure_bytes(figure: Figure, suffix: str) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from ae_jax.cli import parse, run_command
 from ae_jax.config import argument, setting
 from ae_jax.models import pretrained
+from ae_jax.system.outputs import make_output_dir
 
 if TYPE_CHECKING:
     from ae_jax.runs.weights_file import Weights
@@ -45,7 +46,7 @@ def main() -> None:
     from ae_jax.runs.weights_file import weights_bytes  # here, so that --help and errors do not wait for JAX
 
     out = Path(config.out)
-    out.mkdir(exist_ok=True)
+    make_output_dir(out)
     for name in pretrained.NAMES if config.model == "all" else (config.model,):
         weights = _train(f"train {_RECIPES[name]} {_COMMON}")
         (out / f"{name}.safetensors").write_bytes(weights_bytes(weights))

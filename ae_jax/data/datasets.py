@@ -15,7 +15,7 @@ import numpy as np
 from ae_jax.data.array_files import read_array_file
 from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.data.stored_images import AnyImages, part
-from ae_jax.errors import DamagedFileError, InputError
+from ae_jax.errors import DamagedFileError, InputError, one_line
 from ae_jax.system.atomic import ABANDONED_SECONDS, remove_temporaries
 from ae_jax.system.tensorfile import Tensors, read_tensors, write_tensors
 from ae_jax.types import HostImages, HostLabels, PathLike
@@ -52,7 +52,7 @@ def dataset_title(name: str) -> str:
     """The name of a dataset in figure titles."""
     if name == "glyphs":
         return "embedded glyphs (NOT MNIST)"
-    return Path(name).name if is_array_file(name) else name
+    return one_line(Path(name).name) if is_array_file(name) else name
 
 
 def load_dataset(

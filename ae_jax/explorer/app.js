@@ -1,22 +1,24 @@
 /**
- * The page: a picture becomes a code and a reconstruction, a code becomes an image.
+ * The page: a drawing becomes a code and a reconstruction, a code becomes an image.
  *
  * @typedef {import("./model.js").Code} Code
  * @typedef {import("./test_images.js").TestImages} TestImages
  * @typedef {{
  *   model: import("./model.js").ModelDescription, weights: string,
- *   sprite: string, spriteColumns: number, numImages: number, labels: number[] | null, colors: string[],
- *   map: import("./projection.js").MapContent, sliders: {mean: string, min: string, max: string}, errors: string,
- * }} Content arrays are in base64
+ *   sprite: string, spriteColumns: number, numImages: number, labels: import("./map_drawing.js").Labels | null,
+ *   latents: string | null, map: import("./projection.js").MapContent,
+ *   sliders: {mean: string, min: string, max: string}, errors: string,
+ * }} Content arrays are in base64; `latents` of the test images only where decoding needs them at once
  */
 import { drawBars, makeSliders } from "./code_view.js";
 import { digitFromPicture } from "./digit.js";
 import { drawImages, find, toFloats } from "./drawing.js";
 import { makeMap } from "./map.js";
+import { MAX_NAMED } from "./map_drawing.js";
 import { makeModel } from "./model.js";
 import { makePad } from "./pad.js";
 import { makeProjection } from "./projection.js";
-import { describeImage, encodeAll, loadTestImages, nearestImages } from "./test_images.js";
+import { describeImage, encodeAll, labelOf, loadTestImages, nearestImages } from "./test_images.js";
 
 const NUM_NEIGHBOURS = 5;
 const NUM_STEPS = 9; // of an interpolation
@@ -31,30 +33,27 @@ const ranges = {
 const errors = toFloats(content.errors); // of test images, sorted
 const projection = makeProjection(content.map, model.latentDim);
 /** @type {TestImages} */
-let images = { pixels: [], labels: content.labels, latents: [] };
+const images = { pixels: [], labels: content.labels, latents: splitLatents(content.latents) };
 /** @type {number[]} */
 let chosen = []; // the last two images that were chosen on the map
 /** @type {Float32Array | null} */
 let drawn = null; // the code of the drawing
 
-const pad = makePad(find("#pad", HTMLCanvasElement), (picture) => {
-  const digit = digitFromPicture(picture, 280, 280);
-  showInput(digit && Float32Array.from(digit.image, (pixel) => pixel / 255));
-});
-const setSliders = makeSliders(find("#sliders", HTMLElement), ranges, (latents) => showCode(latents));
-const map = makeMap(find("#map", HTMLCanvasElement), projection, content.labels, content.colors, {
+const pad = makePad(find("#pad", HTMLCanvasElement), showPicture);
+const setSliders = makeSliders(find("#sliders", HTMLElement), ranges, showLatents);
+const map = makeMap(find("#map", HTMLCanvasElement), projection, content.labels, {
   onPoint: showTooltip,
   onChoose: chooseImage,
   onChoosePlace: (place) => {
     const latents = projection.latentsAt(place);
-    if (latents) showCode(latents);
+    if (latents) showLatents(latents);
   },
 });
 
 find("#pad-clear", HTMLButtonElement).addEventListener("click", pad.clear);
 find("#pad-example", HTMLButtonElement).addEventListener("click", showRandomImage);
 find("#interpolation-position", HTMLInputElement).addEventListener("input", (event) => {
-  showCode(interpolate(Number(/** @type {HTMLInputElement} */ (event.target).value)));
+  showLatents(interpolate(Number(/** @type {HTMLInputElement} */ (event.target).value)));
 });
 for (const query of ["(prefers-color-scheme: dark)", "(min-resolution: 1.5dppx)"]) {
   matchMedia(query).addEventListener("change", redraw);
@@ -65,55 +64,97 @@ Object.assign(window, { aeJax: { encode, decode, reconstruct, digitFromPicture, 
 
 async function start() {
   makeLegend();
-  find("#turning", HTMLElement).hidden = projection.axes.length < 3;
-  showCode(ranges.mean);
+  find("#turning", HTMLElement).hidden = !projection.is3d;
+  find("#places", HTMLElement).hidden = projection.is3d;
+  showLatents(ranges.mean);
   pad.drawExample();
-  images = await loadTestImages(content.sprite, content.spriteColumns, content.numImages, content.labels);
+  images.pixels = await loadTestImages(content.sprite, content.spriteColumns, content.numImages);
   await encodeAll(images, model);
   showNeighbours();
 }
 
 /** @type {(image: Float32Array) => Float32Array} */
 function encode(image) {
-  return model.encode(image).latents;
+  return model.encode(checkLength(image, 784)).latents;
 }
 
 /** Max unpooling uses the positions of the nearest test image. @type {(latents: Float32Array) => Float32Array} */
 function decode(latents) {
-  const [nearest] = model.pools ? nearestImages(images, latents, 1) : [];
-  const source = nearest === undefined ? new Float32Array(784) : images.pixels[nearest];
-  return model.decode({ latents, positions: model.pools ? model.encode(source).positions : [] });
+  checkLength(latents, model.latentDim);
+  return model.decode({ latents, positions: model.pools ? positionsFor(latents) : [] });
 }
 
 /** @type {(image: Float32Array) => Float32Array} */
 function reconstruct(image) {
-  return model.decode(model.encode(image));
+  return model.decode(model.encode(checkLength(image, 784)));
 }
 
-/** Show an image, its code and its reconstruction; null: there is none. @type {(image: Float32Array | null) => void} */
-function showInput(image) {
-  const [input, output] = ["#input", "#reconstruction"].map((selector) => find(selector, HTMLCanvasElement));
-  const error = find("#error", HTMLElement);
-  if (image) {
-    const code = model.encode(image);
-    const recon = model.decode(code);
-    drawImages(input, image);
-    drawImages(output, recon);
-    error.textContent = describeError(squaredError(image, recon));
-    drawn = code.latents;
-    showCode(drawn, recon);
-  } else {
-    drawImages(input);
-    drawImages(output);
-    error.textContent = "Draw a digit.";
-    drawn = null;
+/** @type {(array: Float32Array, length: number) => Float32Array} */
+function checkLength(array, length) {
+  if (array.length !== length) throw new RangeError(`expected ${length} numbers, got ${array.length}`);
+  return array;
+}
+
+/** The pooling positions of the test image with the nearest code. @type {(latents: Float32Array) => Int32Array[]} */
+function positionsFor(latents) {
+  const [nearest] = images.pixels.length ? nearestImages(images, latents, 1) : [];
+  return model.encode(nearest === undefined ? new Float32Array(784) : images.pixels[nearest]).positions;
+}
+
+/** @type {(latents: string | null) => Float32Array[]} */
+function splitLatents(latents) {
+  const numbers = toFloats(latents ?? "");
+  const count = numbers.length / model.latentDim;
+  return Array.from({ length: count }, (_, i) => numbers.subarray(i * model.latentDim, (i + 1) * model.latentDim));
+}
+
+/** @type {(picture: Uint8Array) => void} */
+function showPicture(picture) {
+  const digit = digitFromPicture(withMargin(picture, 280, 70), 420, 420);
+  const shapes = digit && digit.numShapes > 1 ? ` The largest of ${digit.numShapes} shapes is used.` : "";
+  showInput(digit && Float32Array.from(digit.image, (pixel) => pixel / 255), shapes);
+}
+
+/**
+ * A black margin, so that a drawing at the border is not taken for the background.
+ *
+ * @param {Uint8Array} picture
+ * @param {number} side
+ * @param {number} margin
+ * @returns {Uint8Array}
+ */
+function withMargin(picture, side, margin) {
+  const wide = side + 2 * margin;
+  const framed = new Uint8Array(wide * wide);
+  for (let row = 0; row < side; row++) {
+    framed.set(picture.subarray(row * side, (row + 1) * side), (row + margin) * wide + margin);
   }
+  return framed;
+}
+
+/**
+ * Show an image, its code and its reconstruction; null: there is none.
+ *
+ * @param {Float32Array | null} image
+ * @param {string} note
+ */
+function showInput(image, note = "") {
+  const [input, output] = ["#input", "#reconstruction"].map((selector) => find(selector, HTMLCanvasElement));
+  const code = image && model.encode(image);
+  const recon = code && model.decode(code);
+  drawn = code?.latents ?? null;
+  drawImages(input, ...(image ? [image] : []));
+  drawImages(output, ...(recon ? [recon] : []));
+  find("#error", HTMLElement).textContent =
+    image && recon ? describeError(squaredError(image, recon)) + note : "Draw a digit.";
+  if (code && recon) showCode(code.latents, recon, "the drawing");
   showDrawnCode();
   showNeighbours();
 }
 
-function showDrawnCode() {
-  drawBars(find("#code", HTMLCanvasElement), drawn ?? ranges.mean, ranges);
+/** @type {(latents: Float32Array) => void} */
+function showLatents(latents) {
+  showCode(latents, decode(latents), "the nearest test image");
 }
 
 /**
@@ -121,37 +162,45 @@ function showDrawnCode() {
  *
  * @param {Float32Array} latents
  * @param {Float32Array} decoded
+ * @param {string} source of the pooling positions
  */
-function showCode(latents, decoded = decode(latents)) {
+function showCode(latents, decoded, source) {
   drawImages(find("#decoded", HTMLCanvasElement), decoded);
+  find("#positions", HTMLElement).textContent = model.pools ? `with the pooling positions of ${source}` : "";
   setSliders(latents);
-  map.mark(projection.place(latents));
+  map.mark({ marked: projection.place(latents) });
+}
+
+function showDrawnCode() {
+  drawBars(find("#code", HTMLCanvasElement), drawn ?? ranges.mean, ranges);
 }
 
 function showNeighbours() {
-  const nearest = drawn ? nearestImages(images, drawn, NUM_NEIGHBOURS) : [];
-  const buttons = nearest.map((index) => {
-    const button = document.createElement("button");
-    const canvas = document.createElement("canvas");
-    const caption = document.createElement("span");
-    drawImages(canvas, images.pixels[index]);
-    caption.textContent = images.labels ? String(images.labels[index]) : `${index + 1}`;
-    button.title = describeImage(images, index);
-    button.setAttribute("aria-label", button.title);
-    button.append(canvas, caption);
-    button.addEventListener("click", () => chooseImage(index));
-    return button;
-  });
-  find("#neighbours", HTMLElement).replaceChildren(...buttons);
+  const nearest = drawn && images.pixels.length ? nearestImages(images, drawn, NUM_NEIGHBOURS) : [];
+  find("#neighbours", HTMLElement).replaceChildren(...nearest.map(neighbourButton));
+}
+
+/** @type {(index: number) => HTMLButtonElement} */
+function neighbourButton(index) {
+  const button = document.createElement("button");
+  const canvas = document.createElement("canvas");
+  const caption = document.createElement("span");
+  drawImages(canvas, images.pixels[index]);
+  caption.textContent = labelOf(images, index) ?? `${index + 1}`;
+  button.title = describeImage(images, index);
+  button.setAttribute("aria-label", button.title);
+  button.append(canvas, caption);
+  button.addEventListener("click", () => chooseImage(index));
+  return button;
 }
 
 /** @type {(index: number) => void} */
 function chooseImage(index) {
   if (!images.pixels.length) return;
   const code = model.encode(images.pixels[index]);
-  showCode(code.latents, model.decode(code));
+  showCode(code.latents, model.decode(code), "that image");
   if (chosen[chosen.length - 1] !== index) chosen = [...chosen, index].slice(-2);
-  map.connect(chosen);
+  map.mark({ ends: chosen });
   const names = chosen.map((each) => describeImage(images, each));
   find("#chosen", HTMLElement).textContent = `Chosen: ${names.join(" → ")}`;
   showInterpolation();
@@ -172,7 +221,7 @@ function interpolate(share) {
   return from.map((value, i) => (1 - share) * value + share * to[i]);
 }
 
-/** @type {(index: number | null, spot: import("./map.js").Spot | null) => void} */
+/** @type {(index: number | null, spot: import("./map_geometry.js").Spot | null) => void} */
 function showTooltip(index, spot) {
   const tooltip = find("#tooltip", HTMLElement);
   tooltip.hidden = index === null || !images.pixels.length;
@@ -189,21 +238,23 @@ function showRandomImage() {
   if (!images.pixels.length) return;
   const image = images.pixels[Math.floor(Math.random() * images.pixels.length)];
   pad.show(image);
+  showInput(image);
 }
 
 function makeLegend() {
-  const labels = [...new Set(content.labels ?? [])].sort((a, b) => a - b);
-  const buttons = labels.map((label) => {
+  const { names, colors } = content.labels ?? { names: [], colors: [] };
+  if (names.length > MAX_NAMED) return;
+  const buttons = names.map((name, index) => {
     const button = document.createElement("button");
     const swatch = document.createElement("i");
-    swatch.style.background = content.colors[label % content.colors.length];
+    swatch.style.background = colors[index];
     button.setAttribute("aria-pressed", "false");
-    button.append(swatch, String(label));
+    button.append(swatch, name);
     button.addEventListener("click", () => {
       const isPressed = button.getAttribute("aria-pressed") === "true";
       for (const other of buttons) other.setAttribute("aria-pressed", "false");
       button.setAttribute("aria-pressed", String(!isPressed));
-      map.highlight(isPressed ? null : label);
+      map.mark({ highlighted: isPressed ? null : index });
     });
     return button;
   });

@@ -30,7 +30,7 @@ export function drawBars(canvas, latents, { mean, min, max }) {
 }
 
 /**
- * Add one slider per latent dimension to `container`; `onInput` gets the code that they then stand at.
+ * Add one slider per latent dimension to `container`; `onInput` gets the code that they are set to.
  *
  * @param {HTMLElement} container
  * @param {Ranges} ranges
@@ -42,7 +42,7 @@ export function makeSliders(container, { mean, min, max }, onInput) {
   let current = mean.slice();
   container.classList.toggle("few", mean.length <= FEW);
   const sliders = Array.from(mean, (value, i) => {
-    const { input, output } = addSlider(container, `z${i + 1}`, min[i], max[i]);
+    const { input, number } = addSlider(container, `z${i + 1}`, min[i], max[i]);
     input.setAttribute("aria-label", `latent dimension ${i + 1}`);
     input.addEventListener("input", () => {
       current = current.slice();
@@ -50,13 +50,14 @@ export function makeSliders(container, { mean, min, max }, onInput) {
       onInput(current);
     });
     input.value = String(value);
-    return { input, output };
+    return { input, number };
   });
   return (latents) => {
     current = latents;
     latents.forEach((value, i) => {
       sliders[i].input.value = String(value);
-      sliders[i].output.value = value.toFixed(2);
+      sliders[i].number.textContent = value.toFixed(2);
+      sliders[i].input.setAttribute("aria-valuetext", value.toFixed(2));
     });
   };
 }
@@ -71,10 +72,11 @@ function addSlider(container, name, min, max) {
   const label = document.createElement("label");
   const text = document.createElement("span");
   const input = document.createElement("input");
-  const output = document.createElement("output");
+  const number = document.createElement("span");
   text.textContent = name;
   Object.assign(input, { type: "range", min: String(min), max: String(max), step: "any" });
-  label.append(text, input, output);
+  number.setAttribute("aria-hidden", "true"); // the slider says it
+  label.append(text, input, number);
   container.append(label);
-  return { input, output };
+  return { input, number };
 }

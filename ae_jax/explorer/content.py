@@ -5,13 +5,14 @@ import io
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from ae_jax.data.batching import normalise_on_host
 from ae_jax.data.datasets import Dataset
+from ae_jax.errors import InputError
 from ae_jax.explorer.network import describe_network
-from ae_jax.figures import LABEL_COLORS
+from ae_jax.figures import label_colors
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.metrics.pca import principal_axes
 from ae_jax.runs.inference import latents
@@ -19,6 +20,8 @@ from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.types import HostCodes
 
 Errors: TypeAlias = Float[np.ndarray, "n"]
+ShownCodes: TypeAlias = Float[np.ndarray, "shown d"]
+ShownLabels: TypeAlias = Int[np.ndarray, "shown"]
 
 _NUM_IMAGES = 2000  # on the map
 _MAX_ERRORS = 10_000
@@ -45,48 +48,75 @@ def page_content(trained: TrainedModel, encoded: EncodedSet) -> dict[str, Any]:
     """All that the page's script needs, JSON types; arrays are little-endian and in base64.
 
     The JSDoc of `Content` in `app.js` has the keys.
+
+    Raises:
+      InputError: the codes are too large for float32 arithmetic.
     """
-    images, codes = encoded.dataset.images, encoded.latents
     model, weights = describe_network(trained.model, trained.params)
-    shown = slice(min(_NUM_IMAGES, len(images)))
-    labels = None if encoded.dataset.labels is None else encoded.dataset.labels[shown]
+    num_shown = min(_NUM_IMAGES, len(encoded.latents))
+    shown, all_labels = encoded.latents[:num_shown], encoded.dataset.labels
+    labels = None if all_labels is None else all_labels[:num_shown]
     return {
         "model": model,
         "weights": _base64(weights),
-        "sprite": _sprite(images[shown, ..., 0]),
+        "sprite": _sprite(encoded.dataset.images[:num_shown, ..., 0]),
         "spriteColumns": _SPRITE_COLUMNS,
-        "numImages": shown.stop,
-        "labels": None if labels is None else labels.tolist(),
-        "colors": LABEL_COLORS,
-        "map": _map(codes, shown.stop, labels),
-        "sliders": _slider_ranges(codes),
+        "numImages": num_shown,
+        "labels": None if labels is None else _describe_labels(labels),
+        "latents": _base64(shown) if model["pools"] else None,
+        "map": _map(encoded.latents, shown, labels),
+        "sliders": _slider_ranges(encoded.latents),
         "errors": _base64(_thin_out(np.sort(encoded.errors))),
     }
 
 
-def _map(codes: HostCodes, num_shown: int, labels: Any) -> dict[str, Any]:
-    """Points of the first codes, and how others are projected: codes of at most 3 dimensions are their own points.
+def _describe_labels(labels: ShownLabels) -> dict[str, Any]:
+    """The distinct labels, their colours, and for each image the index of its label."""
+    distinct, indices = np.unique(labels, return_inverse=True)
+    return {
+        "names": [str(label) for label in distinct],
+        "colors": label_colors(len(distinct)),
+        "indices": indices.tolist(),
+    }
 
-    One dimension is drawn over the label, with jitter; more than three on the plane of two principal axes.
-    """
-    dims, shown = codes.shape[1], codes[:num_shown]
-    names = [f"latent dimension {i + 1}" for i in range(dims)]
+
+def _map(codes: HostCodes, shown: ShownCodes, labels: ShownLabels | None) -> dict[str, Any]:
+    """The points of `shown`, the first of all `codes`, and how other codes are projected."""
+    dims = codes.shape[1]
     if dims == 1:
-        rows = (0 if labels is None else labels) + np.random.default_rng(0).uniform(-0.3, 0.3, num_shown)
-        ylabel = "jitter" if labels is None else "label, with jitter"
-        return {"points": _base64(np.stack([shown[:, 0], rows], axis=1)), "axes": [*names, ylabel], "plane": None}
+        return _rows_map(shown, labels)
     if dims <= 3:
-        return {"points": _base64(shown), "axes": names, "plane": None}
+        axes = [f"latent dimension {i + 1}" for i in range(dims)]
+        return {"points": _base64(shown), "axes": axes, "isJittered": False, "plane": None}
+    return _plane_map(codes, shown)
+
+
+def _rows_map(shown: ShownCodes, labels: ShownLabels | None) -> dict[str, Any]:
+    """One latent dimension, in a row per label, with jitter."""
+    rows = np.zeros(len(shown)) if labels is None else np.unique(labels, return_inverse=True)[1]
+    jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(shown))
+    axes = ["latent dimension 1", "jitter" if labels is None else "label, with jitter"]
+    points = np.stack([shown[:, 0], rows + jitter], axis=1)
+    return {"points": _base64(points), "axes": axes, "isJittered": True, "plane": None}
+
+
+def _plane_map(codes: HostCodes, shown: ShownCodes) -> dict[str, Any]:
+    """The plane of the first two principal axes."""
+    mean = codes.mean(0, dtype=np.float64)
     _, axes, ratios = principal_axes(codes)
-    mean, plane = codes.mean(0), axes[:, :2]
-    names = [f"principal component {i + 1} ({ratios[i]:.0%} of variance)" for i in range(2)]
-    projection = {"mean": _base64(mean), "axes": _base64(plane.T)}
-    return {"points": _base64((shown - mean) @ plane), "axes": names, "plane": projection}
+    plane = axes[:, :2]
+    return {
+        "points": _base64((shown - mean) @ plane),
+        "axes": [f"principal component {i + 1} ({ratios[i]:.0%} of variance)" for i in range(2)],
+        "isJittered": False,
+        "plane": {"mean": _base64(mean), "axes": _base64(plane.T)},
+    }
 
 
 def _slider_ranges(codes: HostCodes) -> dict[str, str]:
     """Start, least and largest value of each slider: the mean code, and three standard deviations to either side."""
-    mean, extent = codes.mean(0), _SLIDER_DEVIATIONS * np.maximum(codes.std(0), 1e-3)
+    mean, deviations = codes.mean(0, dtype=np.float64), codes.std(0, dtype=np.float64)
+    extent = _SLIDER_DEVIATIONS * np.maximum(deviations, 1e-3)
     return {"mean": _base64(mean), "min": _base64(mean - extent), "max": _base64(mean + extent)}
 
 
@@ -108,4 +138,8 @@ def _sprite(images: UInt8[np.ndarray, "n 28 28"]) -> str:
 
 
 def _base64(array: Float[np.ndarray, "..."]) -> str:
-    return base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, "<f4")
+    if not np.isfinite(array).all():
+        raise InputError("the latent codes of the test images are too large to be drawn; train with a lower rate.")
+    return base64.b64encode(array.tobytes()).decode()

@@ -1,15 +1,14 @@
 /** The drawing pad: white strokes on black, and an example that is drawn at the start. */
 import { context2d, oncePerFrame, toImageData } from "./drawing.js";
+import { listenToPointer } from "./pointer.js";
 
 const STROKE = 22; // pixels of 280: as wide beside the digit as MNIST's strokes
-const EXAMPLE_POINTS_PER_FRAME = 1;
+const POINTS_PER_ARC = 30;
 
 /**
- * @typedef {{
- *   clear: () => void,
- *   show: (image: Float32Array) => void,
- *   drawExample: () => void,
- * }} Pad `show` draws an image of 784 pixels, `drawExample` a digit, stroke by stroke.
+ * @typedef {import("./pointer.js").Point} Point
+ * @typedef {{clear: () => void, show: (image: Float32Array) => void, drawExample: () => void}} Pad
+ *   `show` displays an image of 784 pixels without a call of `onChange`; `drawExample` draws a digit, point by point.
  */
 
 /**
@@ -21,95 +20,105 @@ const EXAMPLE_POINTS_PER_FRAME = 1;
  */
 export function makePad(canvas, onChange) {
   const context = context2d(canvas);
-  const changed = oncePerFrame(() => onChange(picture(canvas, context)));
-  let isExample = false;
-  /** @type {number[] | null} */
+  let isShown = false; // an image, which is not to be read back
+  const changed = oncePerFrame(() => {
+    if (!isShown) onChange(picture(canvas, context));
+  });
+  let isDrawing = false; // by the user, on a pad without an example
+  let example = {}; // its identity: another one stops the drawing of the former
+  /** @type {Point | null} */
   let last = null;
 
-  const clear = () => {
-    isExample = false;
+  const fillBlack = () => {
+    example = {};
+    isShown = false;
     last = null;
     context.fillStyle = "black";
     context.fillRect(0, 0, canvas.width, canvas.height);
+  };
+  const clear = () => {
+    fillBlack();
+    isDrawing = true;
     changed();
   };
-  /** @type {(point: number[]) => void} */
-  const lineTo = (point) => {
+  const lineTo = (/** @type {Point} */ point) => {
     stroke(context, last ?? point, point);
     last = point;
     changed();
   };
-
-  canvas.addEventListener("pointerdown", (event) => {
-    if (isExample) clear();
-    canvas.setPointerCapture(event.pointerId);
-    last = null;
-    lineTo(toPixels(canvas, event));
+  const toPixels = (/** @type {Point} */ { x, y }) => ({
+    x: (x / canvas.clientWidth) * canvas.width,
+    y: (y / canvas.clientHeight) * canvas.height,
   });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!last || !event.buttons || isExample) return;
-    const events = event.getCoalescedEvents?.() ?? [];
-    for (const each of events.length ? events : [event]) lineTo(toPixels(canvas, each));
+
+  listenToPointer(canvas, {
+    press: (point) => {
+      if (!isDrawing) clear();
+      last = null;
+      lineTo(toPixels(point));
+    },
+    drag: (point) => lineTo(toPixels(point)),
   });
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "Delete" || event.key === "Backspace") clear();
   });
 
-  clear();
+  fillBlack();
   return {
     clear,
     show: (image) => {
-      clear();
-      isExample = true;
+      fillBlack();
+      isDrawing = false;
+      isShown = true;
       drawEnlarged(context, image);
     },
     drawExample: () => {
-      isExample = true;
+      fillBlack();
+      const own = example;
       const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      drawStepwise(example(canvas.width), isStill, (point) => {
-        if (isExample) lineTo(point);
-        return isExample;
-      });
+      drawPoints(examplePoints(canvas.width), isStill, lineTo, () => own === example);
     },
   };
 }
 
 /**
- * Draw points one after the other, per frame or at once, until `draw` returns false.
+ * Draw one point per frame, or all at once.
  *
- * @param {number[][]} points
- * @param {boolean} atOnce
- * @param {(point: number[]) => boolean} draw
+ * @param {Point[]} points
+ * @param {boolean} isStill
+ * @param {(point: Point) => void} draw
+ * @param {() => boolean} shouldContinue
  */
-function drawStepwise(points, atOnce, draw) {
-  const count = atOnce ? points.length : EXAMPLE_POINTS_PER_FRAME;
-  const goesOn = points.slice(0, count).every(draw);
-  const rest = points.slice(count);
-  if (goesOn && rest.length) requestAnimationFrame(() => drawStepwise(rest, atOnce, draw));
+function drawPoints(points, isStill, draw, shouldContinue) {
+  if (isStill) points.forEach(draw);
+  else if (points.length && shouldContinue()) {
+    draw(points[0]);
+    requestAnimationFrame(() => drawPoints(points.slice(1), isStill, draw, shouldContinue));
+  }
 }
 
-/** The points of a 3: two arcs, each an ellipse around its centre. @type {(side: number) => number[][]} */
-function example(side) {
+/** The points of a 3: two arcs of ellipses. @type {(side: number) => Point[]} */
+function examplePoints(side) {
   const arcs = [
-    { center: [0.48, 0.35], radii: [0.19, 0.17], from: -2.6, to: Math.PI / 2 },
-    { center: [0.48, 0.68], radii: [0.23, 0.16], from: -Math.PI / 2, to: 2.6 },
+    { x: 0.48, y: 0.35, radii: [0.19, 0.17], from: -2.6, to: Math.PI / 2 },
+    { x: 0.48, y: 0.68, radii: [0.23, 0.16], from: -Math.PI / 2, to: 2.6 },
   ];
-  return arcs.flatMap(({ center, radii, from, to }) =>
-    Array.from({ length: 30 }, (_, i) => {
-      const angle = from + ((to - from) * i) / 29;
-      return [side * (center[0] + radii[0] * Math.cos(angle)), side * (center[1] + radii[1] * Math.sin(angle))];
+  return arcs.flatMap(({ x, y, radii, from, to }) =>
+    Array.from({ length: POINTS_PER_ARC }, (_, i) => {
+      const angle = from + ((to - from) * i) / (POINTS_PER_ARC - 1);
+      return { x: side * (x + radii[0] * Math.cos(angle)), y: side * (y + radii[1] * Math.sin(angle)) };
     }),
   );
 }
 
-/** @type {(context: CanvasRenderingContext2D, from: number[], to: number[]) => void} */
+/** @type {(context: CanvasRenderingContext2D, from: Point, to: Point) => void} */
 function stroke(context, from, to) {
   context.strokeStyle = "white";
   context.lineWidth = STROKE;
   context.lineCap = "round";
   context.beginPath();
-  context.moveTo(from[0], from[1]);
-  context.lineTo(to[0], to[1]);
+  context.moveTo(from.x, from.y);
+  context.lineTo(to.x, to.y);
   context.stroke();
 }
 
@@ -120,15 +129,6 @@ function drawEnlarged(context, image) {
   small.height = 28;
   context2d(small).putImageData(toImageData(image), 0, 0);
   context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
-}
-
-/** @type {(canvas: HTMLCanvasElement, event: PointerEvent) => number[]} */
-function toPixels(canvas, event) {
-  const box = canvas.getBoundingClientRect();
-  return [
-    ((event.clientX - box.left) / box.width) * canvas.width,
-    ((event.clientY - box.top) / box.height) * canvas.height,
-  ];
 }
 
 /** @type {(canvas: HTMLCanvasElement, context: CanvasRenderingContext2D) => Uint8Array} */

@@ -1,14 +1,14 @@
 /**
  * Places of latent codes on the map.
  *
- * @typedef {{points: string, axes: string[], plane: {mean: string, axes: string} | null}} MapContent
- *   `points` of all images; `plane` with its origin and two orthonormal axes, if codes are projected onto one.
+ * @typedef {{points: string, axes: string[], isJittered: boolean, plane: {mean: string, axes: string} | null}} MapContent
+ *   `points` of all images, the second coordinate `isJittered` in one dimension; `plane` with its origin and two
+ *   orthonormal axes, if codes are projected onto one.
  * @typedef {{
- *   points: number[][], axes: string[],
+ *   points: number[][], axes: string[], is3d: boolean, isJittered: boolean,
  *   place: (latents: Float32Array) => number[],
  *   latentsAt: (place: number[]) => Float32Array | null,
  * }} Projection a place has two or three coordinates; `latentsAt` is null where a place is no code.
- * @typedef {{yaw: number, pitch: number}} View angles in radians
  */
 import { toFloats } from "./drawing.js";
 
@@ -24,6 +24,8 @@ export function makeProjection(content, latentDim) {
   return {
     points,
     axes: content.axes,
+    is3d: dims === 3,
+    isJittered: content.isJittered,
     place: (latents) => {
       if (plane) return [0, 1].map((i) => dot(latents, plane.mean, plane.axes, i));
       return latentDim === 1 ? [latents[0], middle] : Array.from(latents);
@@ -33,13 +35,6 @@ export function makeProjection(content, latentDim) {
       return dims === 2 ? Float32Array.from(place.slice(0, latentDim)) : null;
     },
   };
-}
-
-/** The point as seen from `view`: right, up and towards the viewer. @type {(point: number[], view: View) => number[]} */
-export function rotate([x, y, z], { yaw, pitch }) {
-  const right = x * Math.cos(yaw) - y * Math.sin(yaw);
-  const away = x * Math.sin(yaw) + y * Math.cos(yaw);
-  return [right, z * Math.cos(pitch) + away * Math.sin(pitch), z * Math.sin(pitch) - away * Math.cos(pitch)];
 }
 
 /** @type {(latents: Float32Array, mean: Float32Array, axes: Float32Array, axis: number) => number} */

@@ -2,8 +2,8 @@
  * Test images and their latent codes.
  *
  * @typedef {import("./model.js").Model} Model
- * @typedef {import("./model.js").Code} Code
- * @typedef {{pixels: Float32Array[], labels: number[] | null, latents: Float32Array[]}} TestImages
+ * @typedef {import("./map_drawing.js").Labels} Labels
+ * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[]}} TestImages
  *   `latents` has the codes of the first images; `encodeAll` adds the others.
  */
 import { context2d } from "./drawing.js";
@@ -16,10 +16,9 @@ const SLICE = 12; // ms of work at a time, so that the page answers meanwhile
  * @param {string} png
  * @param {number} columns
  * @param {number} count
- * @param {number[] | null} labels
- * @returns {Promise<TestImages>}
+ * @returns {Promise<Float32Array[]>} pixels in [0, 1]
  */
-export async function loadTestImages(png, columns, count, labels) {
+export async function loadTestImages(png, columns, count) {
   const sheet = new Image();
   sheet.src = `data:image/png;base64,${png}`;
   await sheet.decode();
@@ -28,11 +27,10 @@ export async function loadTestImages(png, columns, count, labels) {
   canvas.height = sheet.height;
   const context = context2d(canvas);
   context.drawImage(sheet, 0, 0);
-  const pixels = Array.from({ length: count }, (_, i) => {
+  return Array.from({ length: count }, (_, i) => {
     const { data } = context.getImageData(28 * (i % columns), 28 * Math.floor(i / columns), 28, 28);
     return Float32Array.from({ length: 784 }, (_, j) => data[4 * j] / 255);
   });
-  return { pixels, labels, latents: [] };
 }
 
 /** @type {(images: TestImages, model: Model) => Promise<void>} */
@@ -64,7 +62,13 @@ export function nearestImages(images, latents, count) {
 
 /** @type {(images: TestImages, index: number) => string} */
 export function describeImage(images, index) {
-  return images.labels ? `test image ${index + 1}, label ${images.labels[index]}` : `test image ${index + 1}`;
+  const label = labelOf(images, index);
+  return label === undefined ? `test image ${index + 1}` : `test image ${index + 1}, label ${label}`;
+}
+
+/** @type {(images: TestImages, index: number) => string | undefined} */
+export function labelOf({ labels }, index) {
+  return labels?.names[labels.indices[index]];
 }
 
 /** @type {(a: Float32Array, b: Float32Array) => number} */

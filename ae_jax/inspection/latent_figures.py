@@ -5,10 +5,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from ae_jax.figures import DPI, LABEL_COLORS, show
+from ae_jax.figures import DPI, label_colors, show
 from ae_jax.metrics.pca import principal_axes
 from ae_jax.types import HostCodes
 
@@ -72,13 +71,10 @@ def _scatter_figure_3d(codes: HostCodes, labels: OptionalLabels, title: str) -> 
 
 def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: OptionalLabels) -> None:
     if labels is None:
-        axes.scatter(*points.T, s=7, color=LABEL_COLORS[0], alpha=0.6, linewidths=0)
+        axes.scatter(*points.T, s=7, color=label_colors(1)[0], alpha=0.6, linewidths=0)
         return
     classes = np.unique(labels)
-    colors = (
-        LABEL_COLORS if len(classes) <= len(LABEL_COLORS) else colormaps["viridis"](np.linspace(0, 1, len(classes)))
-    )
-    for label, color in zip(classes, colors, strict=False):
+    for label, color in zip(classes, label_colors(len(classes)), strict=True):
         axes.scatter(*points[labels == label].T, s=7, color=color, alpha=0.7, linewidths=0, label=label)
     for label in classes:
         median = np.median(points[labels == label], axis=0)

@@ -13,7 +13,7 @@ import jax
 from ae_jax.config import SharedConfig
 from ae_jax.data.datasets import OpenDataset, is_array_file
 from ae_jax.data.stored_images import segments
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, one_line
 from ae_jax.parallel.mesh import compiler_options, xla_flags
 from ae_jax.schema import conforms, type_name
 
@@ -66,7 +66,9 @@ def portable_metadata(metadata: Metadata) -> Metadata:
         "config": {**config, "dataset": _without_folder(config.get("dataset"))},
         "dataset_used": _without_folder(metadata["dataset_used"]),
     }
-    return portable | ({"imported_from": Path(metadata["imported_from"]).name} if "imported_from" in metadata else {})
+    if "imported_from" in metadata:
+        portable["imported_from"] = one_line(Path(str(metadata["imported_from"])).name)
+    return portable
 
 
 def is_untrained(metadata: Metadata) -> bool:
@@ -187,7 +189,7 @@ def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
 
 
 def _without_folder(dataset: str | None) -> str | None:
-    return Path(dataset).name if dataset and is_array_file(dataset) else dataset
+    return one_line(Path(dataset).name) if dataset and is_array_file(dataset) else dataset
 
 
 def _environment(devices: Iterable[jax.Device]) -> Metadata:

@@ -66,7 +66,7 @@ class TrainedModel:
 
     @property
     def run_dir(self) -> Path:
-        """The directory for what is made of the model.
+        """The default output directory.
 
         The run directory if the checkpoint is in its `checkpoints`, `runs/pretrained-NAME` for a pretrained model,
         otherwise the checkpoint's directory.

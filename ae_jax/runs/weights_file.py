@@ -59,7 +59,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def is_weights_file(path: Path) -> bool:
-    """Whether a file says that it is a weights file; whether it is valid is for `read_weights` to say."""
+    """Check the format marker of a file only; `read_weights` validates it."""
     try:
         check_regular_file(path)
         with safe_open(path, framework="np") as file:

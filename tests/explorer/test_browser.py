@@ -10,7 +10,8 @@ import pytest
 import ae_jax
 from tests.support.page_driver import PageDriver
 
-ENTER, LEFT, RIGHT, DELETE, SPACE = "\ue007", "\ue012", "\ue014", "\ue017", " "
+ENTER, LEFT, RIGHT, DELETE, HOME, SPACE = "\ue007", "\ue012", "\ue014", "\ue017", "\ue011", " "
+SHIFT_RIGHT = "\ue008\ue014"
 RIGHT_HALF = [(0, -60), (40, 0), (0, 60), (-40, 0), (0, -60)]
 
 
@@ -55,7 +56,7 @@ def test_a_drawn_digit_becomes_a_code_and_a_reconstruction(
     pad = browser.pixels("#pad")[..., 0]
     assert np.ptp(pad) == 255
     image = browser.pixels("#input")[..., :1]
-    digit = ae_jax.digit_from_picture(pad).image
+    digit = ae_jax.digit_from_picture(np.pad(pad, 70)).image
     assert np.abs(image.astype(int) - digit).max() <= 1
     recon = browser.call("reconstruct", digit.reshape(1, 784) / 255)[0].reshape(28, 28)
     np.testing.assert_allclose(browser.pixels("#reconstruction")[..., 0], 255 * recon, atol=1)
@@ -192,8 +193,120 @@ def test_nothing_is_wider_than_the_screen(width: int, browser: PageDriver, model
     assert browser.run("return document.documentElement.scrollWidth") <= width
 
 
-def test_an_example_is_drawn_stroke_by_stroke(browser: PageDriver, models: Models, write_page: Write) -> None:
+def test_an_example_is_drawn_stroke_by_stroke_unless_motion_is_reduced(
+    browser: PageDriver, models: Models, write_page: Write
+) -> None:
+    path = write_page(models("linear"))
+    inked = []
+    for reduced_motion in (False, True):
+        browser.open(path, reduced_motion=reduced_motion, wait=False)
+        first = np.count_nonzero(browser.pixels("#pad")[..., 0])
+        browser.wait_until("document.querySelector('#error').textContent.includes('Squared')")
+        inked.append((first, np.count_nonzero(browser.pixels("#pad")[..., 0])))
+    (first, later), (still, still_later) = inked
+    assert first < later < still == still_later
+
+
+def test_a_random_test_digit_replaces_the_example_and_is_encoded_itself(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
     browser.open(write_page(models("linear")), reduced_motion=False)
-    drawn = [np.count_nonzero(browser.pixels("#pad")[..., 0]) for _ in range(4)]
-    assert drawn[0] > 0
-    assert drawn == sorted(drawn)
+    browser.element("#pad-example").click()  # while the example is being drawn
+    browser.settle()
+    image, pad = browser.pixels("#input")[..., 0], browser.pixels("#pad")
+    assert (glyphs.images[..., 0] == image).all((1, 2)).any()
+    for _ in range(5):
+        browser.settle()
+    np.testing.assert_array_equal(browser.pixels("#pad"), pad)
+    (row,) = np.flatnonzero((glyphs.images[..., 0] == image).all((1, 2)))
+    assert browser.element("#neighbours button").get_attribute("title").startswith(f"test image {row + 1},")
+    browser.drag("#pad", *RIGHT_HALF)  # on an empty pad
+    assert np.count_nonzero(browser.pixels("#pad")[..., 0]) < 20_000
+
+
+def test_drawings_along_the_border_stay_light_on_dark(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")))
+    browser.drag("#pad", (-135, -135), (135, -135), (135, 135), (-135, 135), (-135, -135))
+    image = browser.pixels("#input")[..., 0]
+    assert not image[10:18, 10:18].any()
+    assert image.max() == 255
+
+
+def test_several_shapes_are_reported(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")))
+    browser.drag("#pad", (-100, -80), (-100, 80))
+    browser.drag("#pad", (60, -100), (60, 100))
+    assert "The largest of 2 shapes is used." in browser.text("#error")
+
+
+def test_fingers_draw_one_at_a_time_and_a_press_beside_the_pad_draws_nothing(
+    browser: PageDriver, models: Models, write_page: Write
+) -> None:
+    browser.open(write_page(models("linear")))
+    browser.touch("#pad", [[(-50, -50)], [(-50, 50)]])
+    one_finger = browser.pixels("#pad")[..., 0]
+    assert one_finger[90:190, 90].all()
+    browser.element("#pad-clear").click()
+    browser.touch("#pad", [[(-50, -50), (50, -50)], [(-50, 0), (50, 0)], [(-50, 50), (50, 50)]])
+    np.testing.assert_array_equal(browser.pixels("#pad")[..., 0] > 0, one_finger > 0)
+    browser.drag("h1", (0, 0), (-200, 150), (-200, 300))
+    np.testing.assert_array_equal(browser.pixels("#pad")[..., 0] > 0, one_finger > 0)
+
+
+def test_places_legend_interpolation_and_turning_by_keys(
+    browser: PageDriver, models: Models, write_page: Write
+) -> None:
+    browser.open(write_page(models("linear-2")))
+    decoded = browser.pixels("#decoded")
+    browser.point("#map", (200, 230), click=True)
+    assert not np.array_equal(browser.pixels("#decoded"), decoded)
+    before = browser.pixels("#map")
+    browser.element("#legend button").click()
+    browser.settle()
+    assert browser.element("#legend button").get_attribute("aria-pressed") == "true"
+    assert (browser.pixels("#map") != before).any(-1).sum() > 1000
+    browser.press("#map", RIGHT, ENTER, RIGHT, RIGHT, ENTER)
+    end = browser.pixels("#decoded")
+    browser.press("#interpolation-position", HOME)
+    start = browser.pixels("#decoded")
+    strip = browser.pixels("#interpolation-strip")
+    np.testing.assert_array_equal(start, strip[:, :28])
+    np.testing.assert_allclose(end.astype(int), strip[:, -28:], atol=1)
+    browser.open(write_page(models("linear")))
+    before = browser.pixels("#map")
+    browser.press("#map", SHIFT_RIGHT)
+    assert float((browser.pixels("#map") != before).any(-1).mean()) > 0.02
+    assert not browser.element("#tooltip").is_displayed()
+
+
+def test_colours_follow_the_system(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")))
+    light = browser.run("return getComputedStyle(document.body).backgroundColor"), browser.pixels("#code")
+    browser.prefer("color-scheme", "dark")
+    browser.settle()
+    dark = browser.run("return getComputedStyle(document.body).backgroundColor"), browser.pixels("#code")
+    browser.prefer("color-scheme", "light")
+    assert not np.array_equal(light[1], dark[1])
+
+
+def test_outliers_many_labels_and_any_label(
+    browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
+) -> None:
+    images = np.repeat(glyphs.images[:1], 300, axis=0)
+    images[7] = 255
+    labels = np.arange(300, dtype=np.int32) * 7_000_000 - 10**9
+    browser.open(write_page(models("linear"), ae_jax.Dataset("own.npz", images, labels)))
+    browser.press("#map", RIGHT)
+    assert browser.text("#tooltip") == "test image 1, label -1000000000"
+    assert browser.run("return document.querySelectorAll('#legend button').length") == 0
+    few = np.where(np.arange(300) % 2, -5, 10**9).astype(np.int32)
+    browser.open(write_page(models("linear-1"), ae_jax.Dataset("own.npz", glyphs.images, few)))
+    swatches = browser.run("return [...document.querySelectorAll('#legend i')].map((each) => each.style.background)")
+    assert len(set(swatches)) == 2
+
+
+def test_wrong_sizes_are_errors(browser: PageDriver, models: Models, write_page: Write) -> None:
+    browser.open(write_page(models("linear")))
+    for call in ("encode(new Float32Array(10))", "decode(new Float32Array(4))", "reconstruct(new Float32Array(0))"):
+        message = browser.run(f"try {{ aeJax.{call}; return '' }} catch (error) {{ return String(error) }}")
+        assert message.startswith("RangeError: expected")

@@ -18,15 +18,25 @@ class PageDriver:
     def __init__(self, browser: WebDriver) -> None:
         self.browser = browser
 
-    def open(self, path: Path, *, width: int = 1440, reduced_motion: bool = True) -> None:
-        """Open a page and wait until all test images have their codes."""
+    def open(self, path: Path, *, width: int = 1440, reduced_motion: bool = True, wait: bool = True) -> None:
+        """Open a page and, unless told otherwise, wait until all test images have their codes."""
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        motion = {"name": "prefers-reduced-motion", "value": "reduce" if reduced_motion else "no-preference"}
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [motion]})
+        self.prefer("reduced-motion", "reduce" if reduced_motion else "no-preference")
         self.browser.get(path.as_uri())
-        self.browser.execute_async_script("aeJax.ready.then(arguments[0])")
-        self.settle()
+        if wait:
+            self.browser.execute_async_script("aeJax.ready.then(arguments[0])")
+            self.settle()
+
+    def prefer(self, setting: str, value: str) -> None:
+        """Set what the user prefers: `reduced-motion` or `color-scheme`."""
+        feature = {"name": f"prefers-{setting}", "value": value}
+        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def wait_until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true."""
+        script = f"const check = () => {condition} ? arguments[0]() : setTimeout(check, 20); check()"
+        self.browser.execute_async_script(script)
 
     def settle(self) -> None:
         """Wait until what was done is drawn."""
@@ -75,11 +85,26 @@ class PageDriver:
         (actions.click() if click else actions).perform()
         self.settle()
 
+    def touch(self, selector: str, frames: list[list[tuple[int, int]]]) -> None:
+        """Put fingers down at the first places, in CSS pixels from the centre, move them to the others, lift them."""
+        element = self.element(selector)
+        self.run("arguments[0].scrollIntoView({block: 'center'})", element)
+        box = self.run("return arguments[0].getBoundingClientRect().toJSON()", element)
+        for i, places in enumerate(frames):
+            points = [
+                {"x": box["x"] + box["width"] / 2 + x, "y": box["y"] + box["height"] / 2 + y, "id": finger}
+                for finger, (x, y) in enumerate(places)
+            ]
+            kind = "touchMove" if i else "touchStart"
+            self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        self.settle()
+
     def press(self, selector: str, *keys: str) -> None:
         """Focus an element and press keys."""
         self.run("arguments[0].focus()", self.element(selector))
-        for key in keys:
-            ActionChains(self.browser).send_keys(key).perform()
+        for key in keys:  # one, or modifiers and one
+            self.element(selector).send_keys(key)
         self.settle()
 
     def console(self) -> list[Any]:
