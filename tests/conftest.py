@@ -41,6 +41,7 @@ from ae_jax.data.stored_images import StoredImages  # noqa: E402
 from ae_jax.exchange.convert import from_torch  # noqa: E402
 from ae_jax.models.autoencoders import make_model  # noqa: E402
 from ae_jax.runs.train import train  # noqa: E402
+from ae_jax.system.cpu import num_cores  # noqa: E402
 
 _compilations = tempfile.TemporaryDirectory()  # many tests compile what another has compiled
 jax.config.update("jax_compilation_cache_dir", _compilations.name)
@@ -236,6 +237,11 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
 
 # Tests that start processes or run for long come first, so that no worker is left with one at the end.
 _LONG = ("test_multihost", "test_notebook", "test_faults", "runs/test_train", "sweep/", "runs/test_quality")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, as some tests wait for processes that they have lost or killed."""
+    return num_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
