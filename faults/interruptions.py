@@ -24,8 +24,11 @@ COMMANDS = {  # each in a folder of its own, where it writes `out`; beside it, b
     "sweep": f"sweep.py {_TRAIN} --epochs 10 --seeds 2 --learning-rate 1e-3 1e-2",
     "evaluate": "evaluate.py ../train/out --json out.json --figure out.png",
     "visualize": "visualize.py ../train/out --out out",
+    "explore": "explore.py ../train/out --out out.html",
     "reconstruct": "reconstruct.py ../train/out ../own.npy --out out.png --codes out.npy",
     "export": "export.py ../train/out out",
+    "onnx": "export.py ../train/out out --format onnx",
+    "share": "share.py ../train/out out",
     "to-torch": "convert.py to-torch ../train/out out.safetensors",
     "from-torch": "convert.py from-torch ../to-torch/out.safetensors out",
 }

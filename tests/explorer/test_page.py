@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import ae_jax
 from ae_jax.explorer.bundle import bundle
 from ae_jax.explorer.config import ExploreConfig
 from ae_jax.explorer.explore import explore_run
+from ae_jax.explorer.page import explorer_page
 
 MARKUP = "<img src=x onerror=alert(1)>.npz"
 
@@ -55,6 +57,19 @@ def test_names_of_files_are_text(write_page: Callable[..., Path], glyphs: ae_jax
         "module",
     ]
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
+
+
+def test_names_that_are_no_text_are_escaped(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
+    page = write_page(ae_jax.load_pretrained("linear"), ae_jax.Dataset("own\udcff.npz", glyphs.images, None))
+    assert r"on own\udcff.npz</h1>" in page.read_text("utf-8")
+
+
+def test_codes_beyond_float32_are_an_error(glyphs: ae_jax.Dataset) -> None:
+    trained = ae_jax.load_pretrained("linear")
+    last = {name: 3e37 * array for name, array in trained.params["encoder_3"].items()}
+    params = {**trained.params, "encoder_3": last}
+    with pytest.raises(ae_jax.InputError, match="codes of the test images are too large"):
+        explorer_page(dataclasses.replace(trained, params=params), glyphs)
 
 
 def test_title_says_model_dataset_and_test_error(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:

@@ -90,9 +90,9 @@ def test_an_existing_folder_and_markup_in_names_change_nothing(
     (tmp_path / "there").mkdir()
     with pytest.raises(ae_jax.InputError, match="already exists, and nothing is overwritten"):
         ShareConfig(str(run_dir), str(tmp_path / "there"))
-    own = tmp_path / "<b>|x`.npz"
+    own = tmp_path / "<b>|x`\udcff.npz"
     own.write_bytes(labelled_images.read_bytes())
     share_run(ShareConfig(str(run_dir), str(tmp_path / "out"), dataset=str(own)))
     text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)[2]
-    assert r"\<b\>\|x\`.npz" in text
+    assert r"\<b\>\|x\`\\udcff.npz" in text
     assert "<b>" not in text
