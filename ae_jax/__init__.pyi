@@ -37,6 +37,7 @@ __all__ = [
     "max_pool2d",
     "max_unpool2d",
     "normalise",
+    "onnx_programs",
     "params_from_torch",
     "params_to_torch",
     "pca_mse",
@@ -53,6 +54,7 @@ from .data.datasets import Dataset, find_dataset, load_dataset
 from .data.digit import Digit, digit_from_picture
 from .data.glyphs import draw_glyphs
 from .errors import DamagedFileError, InputError
+from .exchange.export import onnx_programs
 from .explorer.page import explorer_page
 from .metrics.pca import pca_mse
 from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode

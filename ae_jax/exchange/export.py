@@ -33,7 +33,15 @@ def export_run(config: ExportConfig) -> None:
 
 
 def onnx_programs(trained: TrainedModel) -> dict[str, Program]:
-    """`encode`, `decode` and `reconstruct` as files; raises `InputError` if onnx is not installed."""
+    """ONNX graphs of a model: `encode`, `decode` and `reconstruct`, for any number of images.
+
+    >>> program = ae_jax.onnx_programs(ae_jax.load_pretrained("linear"))["encode"]
+    >>> program.signature  # program.content has the bytes of the file
+    'images float32[n, 28, 28, 1] → latents float32[n, 3]'
+
+    Raises:
+      InputError: onnx is not installed.
+    """
     try:
         from ae_jax.exchange.onnx_graphs import onnx_models, signature
     except ImportError as error:

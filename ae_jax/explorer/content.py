@@ -12,7 +12,6 @@ from ae_jax.data.batching import normalise_on_host
 from ae_jax.data.datasets import Dataset
 from ae_jax.errors import InputError
 from ae_jax.explorer.network import describe_network
-from ae_jax.figures import label_colors
 from ae_jax.metrics.image_quality import squared_error
 from ae_jax.metrics.pca import principal_axes
 from ae_jax.runs.inference import latents
@@ -72,6 +71,8 @@ def page_content(trained: TrainedModel, encoded: EncodedSet) -> dict[str, Any]:
 
 def _describe_labels(labels: ShownLabels) -> dict[str, Any]:
     """The distinct labels, their colours, and for each image the index of its label."""
+    from ae_jax.figures import label_colors  # here: it imports matplotlib
+
     distinct, indices = np.unique(labels, return_inverse=True)
     return {
         "names": [str(label) for label in distinct],

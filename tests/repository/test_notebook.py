@@ -38,9 +38,9 @@ def test_notebook_executes_with_the_expected_figures_and_losses(
     assert float(re.search(r"largest difference of a pixel: (\S+)", text)[1]) <= 1e-6  # float32
     assert float(re.search(r"largest difference to the model: (\S+)", text)[1]) <= 1e-5
     assert len(re.search(r"curvatures of the error: (.*)", text)[1].split(", ")) == 3
-    (page,) = outputs["explorer"]
-    assert "<iframe" in page.data["text/html"]
-    assert "aeJax" in page.data["text/html"]
+    (page,) = [output.data["text/html"] for output in outputs["explorer"] if "data" in output]
+    assert "<iframe" in page
+    assert "aeJax" in page
 
 
 def test_notebook_is_stored_without_outputs_and_links_the_repository_once(notebook: nbformat.NotebookNode) -> None:
