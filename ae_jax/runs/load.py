@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,8 @@ def _find_checkpoint(path: Path) -> Path:
         raise InputError(f"{path} does not exist; give {_SOURCES}.")
     if not path.is_dir():
         return path
-    if (weights := path / "model.safetensors").exists():  # a folder made by `share`
+    weights = path / "model.safetensors"
+    if weights.exists() and not (path / "checkpoints").exists():  # a folder made by `share`
         return weights
     if (checkpoint := latest_checkpoint(path)) is None:
         raise InputError(f"{path} holds no checkpoint; give {_SOURCES}.")
@@ -89,7 +91,7 @@ def _load_weights(path: Path) -> TrainedModel:
     weights = read_weights(path)
     trained = _trained_model(path, weights.step, weights.metadata, functools.partial(_from_torch, weights.state_dict))
     mse = weights.metadata.get("test_mse")
-    return dataclasses.replace(trained, test_mse=mse if conforms(mse, float) else None)
+    return dataclasses.replace(trained, test_mse=mse if conforms(mse, float) and math.isfinite(mse) else None)
 
 
 def _from_torch(state_dict: StateDict, model: Autoencoder) -> Params:

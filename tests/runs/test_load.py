@@ -39,6 +39,16 @@ def test_load_model_from_run_or_checkpoint_reproduces_the_test_loss(
         assert float(ae_jax.evaluate(state, test_images)["loss"]) == pytest.approx(test_loss, rel=1e-5)
 
 
+def test_another_file_in_a_run_directory_is_not_taken_for_its_checkpoint(trained_run: Callable[..., Path]) -> None:
+    run_dir = trained_run("linear")
+    stray = run_dir / "model.safetensors"
+    convert(ConvertConfig("to-torch", str(run_dir), str(stray)))
+    try:
+        assert ae_jax.load_model(run_dir).checkpoint == ae_jax.latest_checkpoint(run_dir)
+    finally:
+        stray.unlink()
+
+
 def test_load_model_restores_latent_dimension_and_output_activation(trained_run: Callable[..., Path]) -> None:
     trained = ae_jax.load_model(trained_run("linear", latent_dim=2, output="tanh"))
     assert trained.model == ae_jax.LinearAutoencoder(latent_dim=2, output="tanh")
