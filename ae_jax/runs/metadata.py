@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import platform
+import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -62,7 +63,8 @@ def portable_metadata(metadata: Metadata) -> Metadata:
     """The metadata for others: without folders and host names of the machine that trained, of a file only its name."""
     config = metadata["config"] | dict.fromkeys((*FOLDERS, "coordinator"))
     portable = {
-        **metadata,
+        **_without_paths(metadata),
+        "resumed": [_without_paths(each) for each in metadata["resumed"]],
         "config": {**config, "dataset": _without_folder(config.get("dataset"))},
         "dataset_used": _without_folder(metadata["dataset_used"]),
     }
@@ -186,6 +188,14 @@ def dataset_digest(train_set: OpenDataset, test_set: OpenDataset) -> str:
         for images in segments(dataset.images, _DIGEST_IMAGES):
             digest.update(images.tobytes())
     return digest.hexdigest()
+
+
+def _without_paths(environment: Metadata) -> Metadata:
+    """An environment without the XLA flags that name files, such as `--xla_dump_to=/home/…`."""
+    if "xla_flags" not in environment:
+        return environment
+    flags = [flag for flag in environment["xla_flags"].split() if not re.search(r"[/\\]", flag)]
+    return {**environment, "xla_flags": " ".join(flags)}
 
 
 def _without_folder(dataset: str | None) -> str | None:

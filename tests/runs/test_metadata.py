@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -15,12 +16,26 @@ from ae_jax.runs.metadata import (
     environment_changes,
     imported_metadata,
     new_metadata,
+    portable_metadata,
     resumed_config,
     resumed_metadata,
 )
 
 CONFIG = TrainConfig("linear", epochs=3, checkpoint_every=Interval(7, "steps"), seed=2)
 DATA = [OpenDataset("own.npy", np.full((n, 28, 28, 1), n, np.uint8), None) for n in (3, 2)]
+
+
+def test_portable_metadata_name_no_folder_or_host() -> None:
+    metadata = new_metadata(dataclasses.replace(CONFIG, dataset="/secret/own.npy", run_dir="/secret"), DATA, [])
+    metadata |= {"dataset_used": "/secret/own.npy", "xla_flags": "--a=1 --xla_dump_to=/secret"}
+    metadata = resumed_metadata(metadata, CONFIG, 3, [])
+    metadata["config"] |= {"dataset": "/secret/own.npy", "coordinator": "secret:1234"}
+    metadata["resumed"][0]["xla_flags"] = "--xla_dump_to=C:\\secret"
+    portable = portable_metadata(metadata)
+    assert "secret" not in json.dumps(portable)
+    assert portable["xla_flags"] == "--a=1"
+    assert portable["dataset_used"] == portable["config"]["dataset"] == "own.npy"
+    assert check_metadata(portable, Path("file")) == portable
 
 
 def test_a_run_resumes_with_its_own_settings() -> None:
