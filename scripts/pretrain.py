@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from ae_jax.cli import parse, run_command
 from ae_jax.config import argument, setting
 from ae_jax.models import pretrained
-from ae_jax.system.outputs import make_output_dir
+from ae_jax.system.outputs import make_output_dir, replace_output
 
 if TYPE_CHECKING:
     from ae_jax.runs.weights_file import Weights
@@ -34,7 +34,7 @@ _RECIPES = {
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig:
-    """What to train, and where to write it."""
+    """The settings of a training of the pretrained models."""
 
     out: str = argument("directory for the weights files; existing ones are replaced")
     model: Literal["all", "linear", "conv", "conv-pool"] = setting("all", "the model to train")
@@ -49,7 +49,7 @@ def main() -> None:
     make_output_dir(out)
     for name in pretrained.NAMES if config.model == "all" else (config.model,):
         weights = _train(f"train {_RECIPES[name]} {_COMMON}")
-        (out / f"{name}.safetensors").write_bytes(weights_bytes(weights))
+        replace_output(out / f"{name}.safetensors", weights_bytes(weights))
 
 
 def _train(command: str) -> "Weights":
