@@ -214,7 +214,7 @@ def _centre(digit: Whole) -> Picture:
 
 
 def _offset(masses: Int[np.ndarray, "n"]) -> int:
-    """Where a side of these masses starts."""
+    """The first row or column of the digit in the image, from its masses per row or column."""
     total, moment = int(masses.sum()), int((masses * np.arange(len(masses))).sum())
     offset = ((2 * _CENTRE + 1) * total - 2 * moment) // (2 * total)  # floor(14.5 - centre of mass)
     return min(max(offset, 0), _SIZE - len(masses))

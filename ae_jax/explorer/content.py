@@ -139,6 +139,7 @@ def _sprite(images: UInt8[np.ndarray, "n 28 28"]) -> str:
 
 
 def _base64(array: Float[np.ndarray, "..."]) -> str:
+    """The array as float32; raises `InputError` for what float32 cannot hold, which follows from huge latent codes."""
     with np.errstate(over="ignore"):
         array = np.ascontiguousarray(array, "<f4")
     if not np.isfinite(array).all():

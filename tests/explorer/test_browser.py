@@ -72,14 +72,19 @@ def test_a_drawn_digit_becomes_a_code_and_a_reconstruction(
     assert browser.text("#error") == "Draw a digit."
 
 
+def draw(browser: PageDriver, path: Path) -> np.ndarray:
+    """Open a page, draw, and return the image that the model gets, f64[1, 784] in [0, 1]."""
+    browser.open(path)
+    browser.drag("#pad", *RIGHT_HALF)
+    return browser.pixels("#input")[..., 0].reshape(1, 784) / 255
+
+
 def test_percentage_counts_the_test_images_with_a_smaller_error(
     browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
 ) -> None:
     trained = models("linear")
     errors = np.square(trained.reconstruct(glyphs.images) - glyphs.images / 255).mean((1, 2, 3))
-    browser.open(write_page(trained))
-    browser.drag("#pad", *RIGHT_HALF)
-    image = browser.pixels("#input")[..., 0].reshape(1, 784) / 255
+    image = draw(browser, write_page(trained))
     error = np.square(browser.call("reconstruct", image) - image).mean()
     assert f" {round(100 * float((errors < error).mean()))} % of test images" in browser.text("#error")
 
@@ -89,9 +94,7 @@ def test_neighbours_are_the_test_images_with_the_nearest_codes(
 ) -> None:
     trained = models("linear")
     latents = trained.encode_latents(glyphs.images)
-    browser.open(write_page(trained))
-    browser.drag("#pad", *RIGHT_HALF)
-    code = browser.call("encode", browser.pixels("#input")[..., 0].reshape(1, 784) / 255)
+    code = browser.call("encode", draw(browser, write_page(trained)))
     expected = np.square(latents - code).sum(1).argsort()[:5]
     titles = browser.run("return [...document.querySelectorAll('#neighbours button')].map((each) => each.title)")
     assert titles == [f"test image {i + 1}, label {glyphs.labels[i]}" for i in expected]
