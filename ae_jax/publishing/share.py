@@ -6,6 +6,7 @@ from typing import Any
 
 from ae_jax.data.batching import normalise_on_host
 from ae_jax.exchange.export import onnx_programs
+from ae_jax.exchange.program import Program
 from ae_jax.explorer.page import explorer_page
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.evaluation import Evaluation, evaluate_model
@@ -32,16 +33,19 @@ def share_run(config: ShareConfig) -> None:
     folder = Path(config.out)
     check_output_dir(folder.parent)
     trained = load_model(config.run)
+    programs = onnx_programs(trained)  # fails at once without onnx
     folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
     evaluation = evaluate_model(trained, config.dataset, **folders)
-    files = _files(trained, evaluation, config.license)  # all of them, before the folder exists
+    files = _files(trained, evaluation, programs, config.license)  # all of them, before the folder exists
     make_output_dir(folder / "figures")
     for name, content in files.items():
         write_output(folder / name, content)
     print(f"{folder}: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MiB")
 
 
-def _files(trained: TrainedModel, evaluation: Evaluation, licence: str) -> dict[str, bytes]:
+def _files(
+    trained: TrainedModel, evaluation: Evaluation, programs: dict[str, Program], licence: str
+) -> dict[str, bytes]:
     """The content of each file by its path in the folder."""
     figures = {
         "reconstructions": _reconstructions(trained, evaluation.test_set.images),
@@ -52,7 +56,7 @@ def _files(trained: TrainedModel, evaluation: Evaluation, licence: str) -> dict[
         "config.json": (json.dumps(_config(trained), indent=2) + "\n").encode(),
         "model.safetensors": weights_bytes(portable_weights(trained)),
         "index.html": explorer_page(trained, evaluation.test_set).encode(),
-        **{f"{name}.onnx": program.content for name, program in onnx_programs(trained).items()},
+        **{f"{name}.onnx": program.content for name, program in programs.items()},
         **{f"figures/{name}.png": figure_bytes(figure, ".png") for name, figure in figures.items()},
     }
 
