@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1]
 _UNCHECKED = {
     "config": "some settings may be given as text, which the dataclass parses",
     "sweep.config": "the same",
+    "schema": "it takes anything, and is called for each value of each file",
     "ops.primitives": "operands may be tracers of a transformation",
     "training.state": "the leaves of a pytree may be anything while it is mapped over",
 }
@@ -30,6 +31,11 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes tha
 # Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
 # held against PyTorch's numbers or against promised figures asks for more, see `optimised`.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# Many tests compile what another has compiled: one cache for all workers and for the processes that tests start.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _compilations = tempfile.TemporaryDirectory()
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compilations.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
@@ -43,9 +49,6 @@ from ae_jax.models.autoencoders import make_model  # noqa: E402
 from ae_jax.runs.train import train  # noqa: E402
 from ae_jax.system.cpu import num_cores  # noqa: E402
 
-_compilations = tempfile.TemporaryDirectory()  # many tests compile what another has compiled
-jax.config.update("jax_compilation_cache_dir", _compilations.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # where a test asks for several; what does not takes the first
 jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
@@ -103,18 +106,10 @@ def use_proxy(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
 
 
-@pytest.fixture(scope="session")
-def compilation_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """JAX's cache for the processes that tests start: most of them run the same few programs."""
-    return tmp_path_factory.mktemp("compilations")
-
-
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, compilation_cache: Path, tmp_path: Path) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> None:
     """An empty working folder, the shared data folder, and no official files."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(compilation_cache))
-    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
 
