@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-import jax
 import numpy as np
 from PIL import ExifTags, Image
 from safetensors.numpy import save
@@ -117,8 +116,8 @@ def _safetensors_files(weights: dict[str, np.ndarray]) -> dict[str, OwnFile]:
 
 def _weights() -> dict[str, np.ndarray]:
     """A state dict."""
-    model = ae_jax.LinearAutoencoder()
-    return ae_jax.params_to_torch(model, ae_jax.torch_init(model, jax.random.key(0)))
+    trained = ae_jax.load_pretrained("linear")
+    return ae_jax.params_to_torch(trained.model, trained.params)
 
 
 def _archive(members: dict[str, bytes]) -> bytes:

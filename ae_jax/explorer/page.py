@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ae_jax.data.datasets import Dataset, dataset_title
+from ae_jax.data.datasets import Dataset, dataset_title, image_credit
 from ae_jax.explorer.bundle import bundle
 from ae_jax.explorer.content import EncodedSet, encode_test_set, page_content
 from ae_jax.runs.trained_model import TrainedModel
@@ -25,9 +25,11 @@ def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
       The page, which needs no other file and no network.
     """
     encoded = encode_test_set(trained, test_set)
+    credit = image_credit(test_set.name)
     values = {
         "title": html.escape(_title(trained, encoded)),
         "subtitle": f"{trained.model.latent_dim}-dimensional latent code, {trained.step:,} training steps",
+        "credit": f"Test images: {credit}. " * bool(credit),
         "style": _read("style.css"),
         "content": _script_safe(page_content(trained, encoded)),
         "script": bundle("app.js", _read),

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from ae_jax.data.datasets import dataset_title, is_array_file
+from ae_jax.data.datasets import dataset_title, image_credit, is_array_file
 from ae_jax.inspection.evaluate import evaluation_table
 from ae_jax.runs.metadata import portable_metadata
 from ae_jax.runs.trained_model import TrainedModel
@@ -65,6 +65,10 @@ The probes predict labels from latent codes; OOD detection is by reconstruction 
 
 {training}
 
+## Licences
+
+The licence above is that of the weights. `index.html` and `figures` hold test images{credit}, which keep their own licence.
+
 ## Limits
 
 It reconstructs centred greyscale images of 28×28 pixels like those that it was trained with, and nothing else. A small
@@ -80,6 +84,7 @@ def model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str) 
         description=_description(trained),
         tanh=" The module ends in `Tanh`: its inputs and outputs are in [-1, 1]." * (trained.model.output == "tanh"),
         table=_without_folders(summary),
+        credit=_credit(summary["dataset"]),
         training="\n".join(_training_rows(trained)),
     )
 
@@ -120,6 +125,11 @@ def _description(trained: TrainedModel) -> str:
         f"An autoencoder that encodes an image of 28×28 pixels as {size}{positions}, and decodes it. It was trained "
         f"for {trained.step:,} optimizer steps with ae_jax, in JAX."
     )
+
+
+def _credit(dataset: str) -> str:
+    credit = image_credit(dataset)
+    return f" of {credit}" if credit else ""
 
 
 def _training_rows(trained: TrainedModel) -> Iterator[str]:

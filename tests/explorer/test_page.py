@@ -46,6 +46,12 @@ def test_a_page_with_two_thousand_images_is_complete_and_small(write_page: Calla
         assert not [each for each in Elements(page).found if each[0] == "link" and each[1].get("href") != "data:,"]
 
 
+def test_known_images_have_their_authors_and_licence(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
+    trained = ae_jax.load_pretrained("linear")
+    pages = [write_page(trained, dataclasses.replace(glyphs, name=name)).read_text() for name in ("mnist", "own.npy")]
+    assert ["by Yann LeCun and Corinna Cortes, CC BY-SA 3.0" in page for page in pages] == [True, False]
+
+
 def test_names_of_files_are_text(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
     trained = ae_jax.load_pretrained("linear")
     trained.metadata["dataset_used"] = MARKUP
