@@ -1,6 +1,7 @@
 """Shared fixtures, strict numerics, shape checks of the whole package, and temporary directories only."""
 
 import functools
+import gc
 import os
 import subprocess
 import sys
@@ -52,6 +53,8 @@ from ae_jax.system.cpu import num_cores  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", 8)  # where a test asks for several; what does not takes the first
 jax.config.update("jax_default_matmul_precision", "highest")  # on GPUs and TPUs the default is not float32
+gc.freeze()
+gc.set_threshold(50_000)  # JAX keeps what it traces: looking through it again and again takes 8 % of the time
 
 Script = Callable[..., subprocess.CompletedProcess[str]]
 
