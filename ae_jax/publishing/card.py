@@ -67,7 +67,8 @@ The probes predict labels from latent codes; OOD detection is by reconstruction 
 
 ## Licences
 
-The licence above is that of the weights. `index.html` and `figures` hold test images{credit}, which keep their own licence.
+The licence above is that of the weights. `index.html` and `figures` hold test images{credit}, which keep their own
+licence.
 
 ## Limits
 
