@@ -63,7 +63,7 @@ def dataset_title(name: str) -> str:
 
 def image_credit(name: str) -> str:
     """The authors and the licence of a dataset's images, for what shows them; empty for a user's own."""
-    return _CREDITS.get(name.split("/")[0], "")
+    return "" if is_array_file(name) else _CREDITS.get(name.split("/")[0], "")
 
 
 def load_dataset(

@@ -48,7 +48,9 @@ def test_a_page_with_two_thousand_images_is_complete_and_small(write_page: Calla
 
 def test_known_images_have_their_authors_and_licence(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
     trained = ae_jax.load_pretrained("linear")
-    pages = [write_page(trained, dataclasses.replace(glyphs, name=name)).read_text() for name in ("mnist", "own.npy")]
+    pages = [
+        write_page(trained, dataclasses.replace(glyphs, name=name)).read_text() for name in ("mnist", "mnist/own.npy")
+    ]
     assert ["by Yann LeCun and Corinna Cortes, CC BY-SA 3.0" in page for page in pages] == [True, False]
 
 
