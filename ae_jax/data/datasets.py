@@ -25,10 +25,10 @@ Split: TypeAlias = Literal["train", "test"]
 _EMNIST = tuple(f"emnist/{split}" for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist", *_EMNIST)
 _GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of images
-_CREDITS = {  # as https://keras.io/api/datasets/mnist and the datasets' own pages state them
+_CREDITS = {  # MNIST's as https://keras.io/api/datasets/mnist has it, KMNIST's as https://github.com/rois-codh/kmnist
     "mnist": "MNIST, by Yann LeCun and Corinna Cortes, CC BY-SA 3.0",
     "fashion_mnist": "Fashion-MNIST, by Zalando SE, MIT licence",
-    "kmnist": "KMNIST, by ROIS-DS Center for Open Data in the Humanities, CC BY-SA 4.0",
+    "kmnist": "KMNIST Dataset (created by CODH), adapted from Kuzushiji Dataset (created by NIJL and others), CC BY-SA 4.0",
     "emnist": "EMNIST, by Gregory Cohen and others, from NIST Special Database 19",
 }
 _log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def dataset_title(name: str) -> str:
 
 
 def image_credit(name: str) -> str:
-    """The authors and the licence of a dataset's images, for what shows them; empty for a user's own."""
+    """The authors of a dataset's images, and their licence where there is one; empty for glyphs and a user's own."""
     return "" if is_array_file(name) else _CREDITS.get(name.split("/")[0], "")
 
 
