@@ -28,7 +28,7 @@ _GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of imag
 _CREDITS = {  # MNIST's as https://keras.io/api/datasets/mnist has it, KMNIST's as https://github.com/rois-codh/kmnist
     "mnist": "MNIST, by Yann LeCun and Corinna Cortes, CC BY-SA 3.0",
     "fashion_mnist": "Fashion-MNIST, by Zalando SE, MIT licence",
-    "kmnist": "KMNIST Dataset (created by CODH), adapted from Kuzushiji Dataset (created by NIJL and others), CC BY-SA 4.0",
+    "kmnist": "KMNIST (created by CODH), adapted from Kuzushiji Dataset (created by NIJL and others), CC BY-SA 4.0",
     "emnist": "EMNIST, by Gregory Cohen and others, from NIST Special Database 19",
 }
 _log = logging.getLogger(__name__)
