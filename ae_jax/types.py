@@ -30,6 +30,7 @@ HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
 FloatBatch: TypeAlias = Batch | HostBatch
 AnyBatch: TypeAlias = Pixels | FloatBatch
 FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]  # pixels in [0, 1], on the host
+Picture: TypeAlias = UInt8[np.ndarray, "_ _"]  # greyscale, of any size
 HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 HostCodes: TypeAlias = Float[np.ndarray, "n d"]
 

@@ -17,6 +17,7 @@ from jaxtyping import Bool, Int, UInt8
 from scipy import ndimage
 
 from ae_jax.errors import InputError
+from ae_jax.types import Picture
 
 _SIZE, _BOX, _CENTRE = 28, 20, 14  # pixels: the image's side, the digit's longer side, the centre of mass
 _MAX_SIDE = 256  # pixels; larger pictures are reduced first, which bounds the cost and averages noise
@@ -25,7 +26,6 @@ _FAINTEST = 6  # pixels below 1/6 of the contrast are background; JPEG's ringing
 _GAP = 10  # the dilation has 1/10 of the digit's longer side as its radius; 99.9 % of MNIST's test digits stay whole
 _SPECK = 20  # components below 1/20 of the largest one's pixels are dust
 
-Picture: TypeAlias = UInt8[np.ndarray, "_ _"]  # of any size
 Mask: TypeAlias = Bool[np.ndarray, "_ _"]
 Whole: TypeAlias = Int[np.ndarray, "_ _"]
 Histogram: TypeAlias = Int[np.ndarray, "256"]

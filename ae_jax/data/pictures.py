@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Integer
 from PIL import Image, ImageOps
 
-from ae_jax.data.digit import Picture, digit_from_picture
 from ae_jax.errors import InputError
 from ae_jax.system.regular_file import check_regular_file
-from ae_jax.types import HostImages
+from ae_jax.types import HostImages, Picture
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper case too
 _MAX_PNG = 25 * 10**6  # pixels; of 4 bytes in memory
@@ -29,6 +28,8 @@ def read_picture(path: Path) -> HostImages:
     Raises:
       InputError: the file is missing, corrupt or too large, is neither PNG nor JPEG, or shows no digit.
     """
+    from ae_jax.data.digit import digit_from_picture  # here: it imports scipy.ndimage
+
     picture = _read_greyscale(path)
     try:
         digit = digit_from_picture(picture)
