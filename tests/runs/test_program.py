@@ -12,6 +12,13 @@ from ae_jax.data.batching import batch_sizes
 from ae_jax.runs.program import make_program
 from ae_jax.runs.setup import schedule
 from tests.support.outcomes import largest_difference
+from tests.support.tiny_run import OneKernel
+
+
+@pytest.fixture
+def digits(digits: np.ndarray) -> np.ndarray:
+    """As many as `own_images` has for training, so that runs in other tests have the same programs."""
+    return digits[:270]
 
 
 def rates(num_steps: int, **settings: object) -> list[float]:
@@ -86,13 +93,24 @@ def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, digits: np.ndarray) -> None:
-    config = TrainConfig(arch="linear", epochs=1, batch_size=32)
+    config = TrainConfig(arch="linear", epochs=1)
     whole, state = make_program(config, digits)
     expected, _ = whole.run_steps(state, whole.no_losses(), whole.order(1), 0, 3)
     program, state = make_program(dataclasses.replace(config, steps_per_epoch=3), digits, stream=stream)
-    assert (len(program.sizes), program.num_images) == (3, 96)
+    assert (len(program.sizes), program.num_images) == (3, 192)
     state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, 3)
     assert largest_difference(state.params, expected.params) <= (1e-6 if stream else 0)
+
+
+def test_the_initialisation_is_compiled_once_for_all_optimizers(caplog: pytest.LogCaptureFixture) -> None:
+    model, key = OneKernel(), jax.random.key(0)
+    with jax.log_compiles():
+        ae_jax.create_train_state(model, key)
+        assert "_init_params" in caplog.text
+        caplog.clear()
+        ae_jax.create_train_state(model, key, optimizer="muon", weight_decay_mode="l2", schedule=lambda step: 1.0)
+    assert "_init_opt_state" in caplog.text
+    assert "_init_params" not in caplog.text
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh"])
