@@ -17,7 +17,7 @@ from jaxtyping import Array, Int32
 from ae_jax.choices import Arch, Output, Precision
 from ae_jax.models.layers import Conv, ConvTranspose, activate, to_output_range
 from ae_jax.ops.pooling import max_pool2d, max_unpool2d
-from ae_jax.types import Images, Latents
+from ae_jax.types import Images, Latents, Params
 
 
 class LinearAutoencoder(nn.Module):
@@ -147,6 +147,12 @@ def make_model(
     """Build a model by name; `latent_dim` None: its default, 3 for linear and 64 for the others."""
     size: dict[str, Any] = {} if latent_dim is None else {"latent_dim": latent_dim}
     return MODELS[arch](output=output, precision=precision, **size)
+
+
+@functools.lru_cache
+def param_shapes(model: nn.Module) -> Params:
+    """The parameters of a model as `jax.ShapeDtypeStruct`s: nothing is computed, and a model is traced only once."""
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32)))["params"]
 
 
 def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:

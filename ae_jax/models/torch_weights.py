@@ -20,7 +20,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from ae_jax.choices import Arch
-from ae_jax.models.autoencoders import MODELS, ConvPoolAutoencoder
+from ae_jax.models.autoencoders import MODELS, ConvPoolAutoencoder, param_shapes
 from ae_jax.types import Params, RandomKey, StateDict
 
 
@@ -125,9 +125,8 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
 
 def _layers(model: nn.Module) -> Iterator[_Layer]:
     """The layers of a model in the order of their names, from the shapes of its parameters."""
-    variables = jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 28, 28, 1), jnp.float32))
     spacing = 3 if isinstance(model, ConvPoolAutoencoder) else 2
-    for name, params in variables["params"].items():
+    for name, params in param_shapes(model).items():
         half, index = name.rsplit("_", 1)
         yield _Layer(name, f"{half}.{spacing * int(index)}", params["kernel"].shape, params["bias"].shape)
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import numpy as jnp
 
 from ae_jax.config import TrainConfig
 from ae_jax.errors import DamagedFileError, InputError, reason
 from ae_jax.models import pretrained
-from ae_jax.models.autoencoders import Autoencoder
+from ae_jax.models.autoencoders import Autoencoder, param_shapes
 from ae_jax.models.torch_weights import params_from_torch
 from ae_jax.parallel.mesh import find_devices
 from ae_jax.runs.checkpoint_files import latest_checkpoint
@@ -117,8 +116,7 @@ def _trained_model(path: Path, step: int, metadata: Any, make_params: Callable[[
     config = config_from_metadata(metadata, TrainConfig)
     model = run_model(config)
     params = make_params(model)
-    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
-    if shapes(params) != shapes(expected):
+    if shapes(params) != shapes(param_shapes(model)):
         raise InputError(f"{path} does not hold the parameters of its model, {config.arch}; give another one.")
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
         raise InputError(f"{path} holds parameters that are not finite; give another one.")
