@@ -30,8 +30,8 @@ jaxtyping.install_import_hook(sorted(_CHECKED), "beartype.beartype")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait by spinning, and the cores are taken as it is
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
 # Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
-# held against PyTorch's numbers or against promised figures asks for more, see `optimised`.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+# held against PyTorch's numbers or against promised figures asks for more: it is marked `optimised`.
+_FEW_OPTIMIZATIONS = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
 # Many tests compile what another has compiled: one cache for all workers and for the processes that tests start.
 if "PYTEST_XDIST_WORKER" not in os.environ:
     _compilations = tempfile.TemporaryDirectory()
@@ -118,37 +118,11 @@ def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path)
 
 
 @pytest.fixture
-def optimised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The processes that a test starts compile their programs as users have them."""
-    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "0")
-
-
-@pytest.fixture
 def unchecked() -> Iterator[None]:
     """Annotations are not checked: the package's own errors are seen."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(scope="module")
-def optimised_here() -> Iterator[None]:
-    """This process does so too, for the tests of a module."""
-    yield from _optimise()
-
-
-@pytest.fixture
-def optimised_test() -> Iterator[None]:
-    """This process does so for one test."""
-    yield from _optimise()
-
-
-def _optimise() -> Iterator[None]:
-    jax.clear_caches()
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.clear_caches()  # both ways: programs compiled one way and the other differ in their last bits
-    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0")
 
 
 @pytest.fixture
@@ -233,7 +207,18 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     return run
 
 
-# Tests that start processes or run for long come first, so that no worker is left with one at the end.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `optimised` and processes that they start compile their programs as users have them."""
+    few = _FEW_OPTIMIZATIONS and not item.get_closest_marker("optimised")
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1" if few else "0"
+    if few != jax.config.read("jax_disable_most_optimizations"):
+        jax.clear_caches()  # programs compiled one way and the other differ in their last bits
+        jax.config.update("jax_disable_most_optimizations", few)
+
+
+# Tests that start processes or run for long come first, so that no worker is left with one at the end; next to each
+# other, those that compile with all optimizations.
 _LONG = ("test_multihost", "test_notebook", "test_faults", "runs/test_train", "sweep/", "runs/test_quality")
 
 
@@ -243,4 +228,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not any(name in item.nodeid for name in _LONG))
+    def place(item: pytest.Item) -> tuple[bool, bool]:
+        is_long, optimised = any(name in item.nodeid for name in _LONG), bool(item.get_closest_marker("optimised"))
+        return not is_long, optimised == is_long
+
+    items.sort(key=place)

@@ -26,7 +26,7 @@ MODELS = {
     "conv-pool": ae_jax.ConvPoolAutoencoder(),
 }
 Arrays = dict[str, np.ndarray]
-pytestmark = pytest.mark.usefixtures("optimised_here")
+pytestmark = pytest.mark.optimised
 
 
 @pytest.fixture(params=["golden", "live"])

@@ -19,7 +19,8 @@ def notebook() -> nbformat.NotebookNode:
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-@pytest.mark.usefixtures("environment", "offline", "optimised")
+@pytest.mark.optimised
+@pytest.mark.usefixtures("environment", "offline")
 def test_notebook_executes_with_the_expected_figures_and_losses(
     notebook: nbformat.NotebookNode, glyphs_dir: Path, tmp_path: Path
 ) -> None:

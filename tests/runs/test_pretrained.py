@@ -24,7 +24,7 @@ MAX_MSE = {"linear": 0.0282, "conv": 0.0015, "conv-pool": 0.0011}
 
 
 @pytest.mark.parametrize("name", MAX_MSE)
-@pytest.mark.usefixtures("optimised_test")
+@pytest.mark.optimised
 def test_error_on_mnist_is_the_recorded_one(name: str, mnist_files: Path, data_dir: Path) -> None:
     trained = ae_jax.load_pretrained(name)
     test_set = trained.open_splits(None, data_dir=data_dir, manual_dir=mnist_files)[1].load()  # checks the digest

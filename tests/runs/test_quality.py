@@ -8,7 +8,7 @@ import pytest
 from ae_jax.config import TrainConfig, fast
 from ae_jax.runs.train import train
 
-pytestmark = pytest.mark.usefixtures("environment", "optimised_here")
+pytestmark = [pytest.mark.usefixtures("environment"), pytest.mark.optimised]
 
 
 def last_metrics(config: TrainConfig) -> dict[str, float]:
