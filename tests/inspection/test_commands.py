@@ -320,11 +320,10 @@ def test_undecodable_names_of_run_and_data_are_printed_and_drawn_in_any_encoding
     run_dir, data = (os.fsdecode(name) for name in (b"run\xff", b"own\xff.npy"))
     own_images.rename(data)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    trained = run_script("train.py", "--arch", "linear", "--epochs", 1, "--dataset", data, "--run-dir", run_dir)
-    evaluated = run_script("evaluate.py", run_dir)
-    for result in (trained, evaluated):
-        assert (result.returncode, result.stderr) == (0, "")
-        assert r"run\udcff" in result.stdout
+    result = run_script("train.py", "--arch", "linear", "--epochs", 1, "--dataset", data, "--run-dir", run_dir)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"run\udcff" in result.stdout
+    evaluate_run(EvaluateConfig(run_dir))
     assert len(list(Path(run_dir, "figures").iterdir())) == 3
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 from ae_jax.cli import parse_training
 from ae_jax.config import TrainConfig
 from ae_jax.system.compilation_cache import use_compilation_cache
+from ae_jax.system.cpu import num_cores
 from tests.conftest import Script
+from tests.support.commands import bad_input
 from tests.support.outcomes import assert_same_outcome
 
 SETTINGS = (
@@ -27,21 +30,51 @@ def cache_home(environment: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return tmp_path / "cache"
 
 
-def test_damaged_entries_are_compiled_anew_and_the_run_is_the_same(
-    train_script: Script, own_images: Path, cache_home: Path
-) -> None:
-    def run(run_dir: str) -> list[Path]:
-        arguments = ("--arch", "linear", "--epochs", "1", "--dataset", own_images, "--run-dir", run_dir)
-        result = train_script(*arguments)
-        assert (result.returncode, result.stderr) == (0, "")
-        return sorted(cache_home.rglob("*-cache"))
+def contents(folder: str) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
 
-    entries = run("first")
-    assert len(entries) >= 3
-    for path in entries:
+
+def test_processes_repeat_a_run_bit_for_bit_and_never_overwrite(
+    train_script: Script, own_images: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With programs compiled, from the cache, and compiled anew where entries are damaged; on any number of cores."""
+    arguments = ("--arch", "linear", "--dataset", own_images, "--epochs", 1, "--devices", 1)
+
+    def run(run_dir: str, *more: object) -> str:
+        result = train_script(*arguments, *more)
+        assert result.returncode == 0, result.stderr
+        assert_same_outcome("runs/linear", run_dir)
+        return result.stderr
+
+    monkeypatch.setenv("JAX_LOG_COMPILES", "1")
+    programs = re.findall(r"Compiling (jit\(.*)", run("runs/linear"))
+    assert len([program for program in programs if program.startswith("jit(run_steps)")]) == 1
+    assert len(programs) == len(set(programs))
+    entries = sorted(cache_home.rglob("*-cache"))
+    assert any(path.name.startswith("jit_run_steps") for path in entries)
+    first = contents("runs/linear")
+
+    monkeypatch.setenv("JAX_LOG_COMPILES", "0")
+    for path in entries[::2]:
         path.write_bytes(path.read_bytes()[:-100])
-    assert run("second") == entries
-    assert_same_outcome("first", "second")
+    assert run("runs/linear-2") == ""
+    assert sorted(cache_home.rglob("*-cache")) == entries
+
+    if hasattr(os, "sched_setaffinity") and num_cores() > 1:
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})  # inherited by the process that is started
+        try:
+            run("one-core", "--no-compilation-cache", "--run-dir", "one-core")
+        finally:
+            os.sched_setaffinity(0, cores)
+
+    error = bad_input("train.py", *arguments, "--run-dir", "runs/linear")
+    assert error.startswith("error: runs/linear already holds a run, and nothing is overwritten; ")
+    assert error.count("\n") == 1
+    assert contents("runs/linear") == first
+    assert {path.name for path in Path("runs").iterdir()} == {"linear", "linear-2"}
+    figure = "figures/reconstructions_epoch_0001.png"
+    assert contents("runs/linear-2")[figure] == first[figure]
 
 
 def test_a_flag_switches_the_cache_off(cache_home: Path) -> None:
