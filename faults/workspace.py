@@ -38,10 +38,10 @@ class Workspace:
 
     def __init__(self, folder: Path, scripts: Path) -> None:
         self.folder, self._scripts = folder.absolute(), scripts.absolute()
+        images, labels = map(np.asarray, draw_glyphs(jax.random.key(0), max(_IMAGES.values())))
         for name, n in _IMAGES.items():
-            images, labels = draw_glyphs(jax.random.key(0), n)
-            np.save(self.folder / name, np.asarray(images))
-            np.savez((self.folder / name).with_suffix(".npz"), images=np.asarray(images), labels=np.asarray(labels))
+            np.save(self.folder / name, images[:n])
+            np.savez((self.folder / name).with_suffix(".npz"), images=images[:n], labels=labels[:n])
         self.environment = {  # a shared compilation cache, since most trials run the same few programs; not the user's
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compilations"),

@@ -16,9 +16,15 @@ from ae_jax.exchange.export import export_run
 NAMES = ("encode", "decode", "reconstruct")
 
 
-def run(path: Path, *arrays: np.ndarray) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(path)
+def run(session: onnxruntime.InferenceSession, *arrays: np.ndarray) -> list[np.ndarray]:
     return session.run(None, {value.name: array for value, array in zip(session.get_inputs(), arrays, strict=True)})
+
+
+def checked_session(path: Path) -> onnxruntime.InferenceSession:
+    onnx.checker.check_model(path, full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # others would wait by spinning
+    return onnxruntime.InferenceSession(path, options)
 
 
 @pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-5-tanh", "conv-1-tanh", "conv-pool-3-tanh"])
@@ -28,9 +34,7 @@ def test_onnx_runtime_computes_what_the_model_does_for_any_number_of_images(
     arch, *settings = name.rsplit("-", 2) if name.endswith("tanh") else (name,)
     source = str(untrained_run(arch, int(settings[0]), settings[1])) if settings else f"pretrained:{name}"
     export_run(ExportConfig(source, str(tmp_path / "out"), "onnx"))
-    encode, decode, reconstruct = (tmp_path / "out" / f"{each}.onnx" for each in NAMES)
-    for path in (encode, decode, reconstruct):
-        onnx.checker.check_model(path, full_check=True)
+    encode, decode, reconstruct = (checked_session(tmp_path / "out" / f"{each}.onnx") for each in NAMES)
     trained = ae_jax.load_model(source)
     for images in (digits[:1], digits[:7], digits):
         floats, recons = images.astype(np.float32) / 255, trained.reconstruct(images)

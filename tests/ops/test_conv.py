@@ -151,7 +151,7 @@ def test_im2col_and_xla_implementations_agree(n: int, case: Case) -> None:
 
     by_columns, by_xla = everything(conv_im2col, *arrays), everything(conv_xla, *arrays)
     assert [array.shape for array in by_columns] == [array.shape for array in by_xla]
-    scale = max(float(jnp.abs(array).max(initial=0)) for array in by_xla)
+    scale = max(float(np.abs(array).max(initial=0)) for array in by_xla)
     assert largest_difference(by_columns, by_xla) <= 1e-6 * scale  # sums of up to 7 · 784 products
 
 
@@ -175,17 +175,16 @@ def make_params() -> tuple[Params, jax.Array]:
     return {"down": down / 3, "up": up / 3, "bias": bias}, x
 
 
-@pytest.mark.parametrize("batch_minor", [False, True])
 @pytest.mark.parametrize("transform", TRANSFORMATIONS)
-def test_transformations_match_those_of_the_definition(transform: Callable[..., object], batch_minor: bool) -> None:
+def test_transformations_match_those_of_the_definition(transform: Callable[..., object]) -> None:
     params, x = make_params()  # arguments, not constants: jaxlib 0.7.2 evaluates products of constants wrongly
-    actual, expected = (
+    batch_major, batch_minor, expected = (
         jax.jit(functools.partial(transform, function))(params, x)
-        for function in (functools.partial(layers, batch_minor=batch_minor), layers_by_definition)
+        for function in (layers, functools.partial(layers, batch_minor=True), layers_by_definition)
     )
-    assert jax.tree.structure(actual) == jax.tree.structure(expected)
-    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
-    assert largest_difference(actual, expected) <= 2e-6 * scale
+    scale = max(float(np.abs(leaf).max()) for leaf in jax.tree.leaves(expected))
+    for actual in (batch_major, batch_minor):
+        assert largest_difference(actual, expected) <= 2e-6 * scale
 
 
 def test_shardings_are_kept_on_a_mesh_with_explicit_axes() -> None:
