@@ -23,7 +23,7 @@ from tests.conftest import ROOT, Script
 from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
-# 30 is no multiple of 4.
+# 30 images are no multiple of four devices.
 RUN = ("--arch", "conv", "--batch-size", "30", "--checkpoint-every", "7steps", "--keep", "99", "--figure-every", "0")
 STEP_7 = "step_00000007.safetensors"
 Start = Callable[..., list[subprocess.Popen[str]]]

@@ -17,7 +17,7 @@ MODELS = {"linear": ae_jax.LinearAutoencoder, "conv": ae_jax.ConvAutoencoder}
 
 
 def bit_equal(a: ae_jax.TrainState, b: ae_jax.TrainState) -> bool:
-    return all(jax.tree.leaves(jax.tree.map(lambda x, y: np.array_equal(x, y), a, b)))
+    return jax.tree.all(jax.tree.map(np.array_equal, a, b))
 
 
 class CountedLoss:
