@@ -94,6 +94,12 @@ def digits() -> np.ndarray:
     return np.asarray(images)
 
 
+@pytest.fixture(scope="session")
+def training_digits(digits: np.ndarray) -> np.ndarray:
+    """As many as `own_images` has for training: programs for them are shared with runs on that file."""
+    return digits[:270]
+
+
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, for this process and its children: every proxy is a closed port."""

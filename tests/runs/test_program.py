@@ -15,12 +15,6 @@ from tests.support.outcomes import largest_difference
 from tests.support.tiny_run import OneKernel
 
 
-@pytest.fixture
-def digits(digits: np.ndarray) -> np.ndarray:
-    """As many as `own_images` has for training, so that runs in other tests have the same programs."""
-    return digits[:270]
-
-
 def rates(num_steps: int, **settings: object) -> list[float]:
     factor = schedule(TrainConfig(**settings), num_steps)
     return [0.5 * float(factor(step)) if factor else 0.5 for step in range(num_steps + 1)]
@@ -51,23 +45,23 @@ def test_learning_rate_follows_warmup_and_decay() -> None:
     [({}, 2e-6), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
 )
 def test_program_matches_training_with_optax_adamw(
-    settings: dict[str, object], tolerance: float, digits: np.ndarray
+    settings: dict[str, object], tolerance: float, training_digits: np.ndarray
 ) -> None:
     config = TrainConfig(arch="linear", epochs=2, **settings)
-    program, state = make_program(config, digits)
+    program, state = make_program(config, training_digits)
     assert int(state.step) == 0
-    factor = schedule(config, 2 * len(batch_sizes(len(digits), 64))) or (lambda step: 1.0)
+    factor = schedule(config, 2 * len(batch_sizes(len(training_digits), 64))) or (lambda step: 1.0)
     betas = (config.beta1, config.beta2)
     tx = optax.adamw(lambda step: config.learning_rate * factor(step), *betas, weight_decay=config.weight_decay)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
     for epoch in (1, 2):
         state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
-        expected, _ = ae_jax.train_epoch(expected, digits, jax.random.fold_in(shuffle_key, epoch))
+        expected, _ = ae_jax.train_epoch(expected, training_digits, jax.random.fold_in(shuffle_key, epoch))
     assert largest_difference(state.params, expected.params) <= tolerance
 
 
-def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
+def test_every_training_setting_changes_the_result(training_digits: np.ndarray) -> None:
     options = (
         {},
         {"seed": 1},
@@ -85,18 +79,18 @@ def test_every_training_setting_changes_the_result(digits: np.ndarray) -> None:
     )
     losses = set()
     for option in options:
-        program, state = make_program(TrainConfig(arch="linear", epochs=1, **option), digits)
+        program, state = make_program(TrainConfig(arch="linear", epochs=1, **option), training_digits)
         state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, len(program.sizes))
-        losses.add(float(ae_jax.evaluate(state, digits)["loss"]))
+        losses.add(float(ae_jax.evaluate(state, training_digits)["loss"]))
     assert len(losses) == len(options)
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, digits: np.ndarray) -> None:
+def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, training_digits: np.ndarray) -> None:
     config = TrainConfig(arch="linear", epochs=1)
-    whole, state = make_program(config, digits)
+    whole, state = make_program(config, training_digits)
     expected, _ = whole.run_steps(state, whole.no_losses(), whole.order(1), 0, 3)
-    program, state = make_program(dataclasses.replace(config, steps_per_epoch=3), digits, stream=stream)
+    program, state = make_program(dataclasses.replace(config, steps_per_epoch=3), training_digits, stream=stream)
     assert (len(program.sizes), program.num_images) == (3, 192)
     state, _ = program.run_steps(state, program.no_losses(), program.order(1), 0, 3)
     assert largest_difference(state.params, expected.params) <= (1e-6 if stream else 0)
@@ -114,9 +108,9 @@ def test_the_initialisation_is_compiled_once_for_all_optimizers(caplog: pytest.L
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh"])
-def test_init_mean_centres_the_output_on_the_mean_pixel(output: str, digits: np.ndarray) -> None:
+def test_init_mean_centres_the_output_on_the_mean_pixel(output: str, training_digits: np.ndarray) -> None:
     means = {}
     for init in ("flax", "mean"):
-        _, state = make_program(TrainConfig(arch="linear", output=output, init=init), digits)
-        means[init] = float(jnp.mean(ae_jax.reconstruct(state, digits)))
-    assert abs(means["mean"] - digits.mean() / 255) < 0.03 < abs(means["flax"] - digits.mean() / 255)
+        _, state = make_program(TrainConfig(arch="linear", output=output, init=init), training_digits)
+        means[init] = float(jnp.mean(ae_jax.reconstruct(state, training_digits)))
+    assert abs(means["mean"] - training_digits.mean() / 255) < 0.03 < abs(means["flax"] - training_digits.mean() / 255)
