@@ -46,6 +46,7 @@ class Workspace:
             **os.environ,
             "JAX_COMPILATION_CACHE_DIR": str(self.folder / "compilations"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "TMPDIR": str(self.folder),  # a killed process leaves the files that a GPU's compiler was working on
         }
 
     def start(

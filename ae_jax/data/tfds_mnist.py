@@ -151,7 +151,7 @@ def _read(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels
     for start in tqdm(range(0, len(source), 1000), f"Reading {name} {split}", disable=None, leave=False):
         stop = min(start + 1000, len(source))
         records = source.__getitems__(range(start, stop))
-        images[start:stop, :, :, 0] = [_decode_png(record["image"]) for record in records]
+        images[start:stop, :, :, 0] = _decode_pngs([record["image"] for record in records])
         labels[start:stop] = [record["label"] for record in records]
     return _upright(name, images), labels, num_examples(builder, split)
 
@@ -161,8 +161,8 @@ def _upright(name: str, images: HostImages) -> HostImages:
     return np.ascontiguousarray(images.transpose(0, 2, 1, 3)) if name.startswith("emnist/") else images
 
 
-def _decode_png(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content), formats=("PNG",)))
+def _decode_pngs(contents: list[bytes]) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(io.BytesIO(content), formats=("PNG",))) for content in contents])
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -46,8 +46,8 @@ def save_checkpoint(
     Raises:
       OSError: the folder cannot be written to.
     """
-    leaves, _ = jax.tree.flatten_with_path(jax.device_get(jax.tree.map(_key_data, state)))
-    tensors = {_name(key_path): np.asarray(leaf) for key_path, leaf in leaves}
+    leaves = _named_leaves(jax.device_get(jax.tree.map(_key_data, state)))
+    tensors = {name: np.asarray(leaf) for name, leaf in leaves.items()}
     tensors |= {_EXTRA + name: np.asarray(array) for name, array in (arrays or {}).items()}
     Path(path).parent.mkdir(exist_ok=True)
     write_tensors(Path(path), tensors, {**(info or {}), "format": _FORMAT})
@@ -68,14 +68,15 @@ def load_checkpoint(path: PathLike, like: TrainState) -> TrainState:
 def read_checkpoint(path: PathLike, like: TrainState) -> Checkpoint:
     """Read a whole checkpoint; arguments and errors as for `load_checkpoint`."""
     tensors, info = _read(Path(path))
-    leaves, _ = jax.tree.flatten_with_path(like)
-    expected = {_name(key_path): _key_data(leaf) for key_path, leaf in leaves}
+    leaves = _named_leaves(like)
+    expected = {name: _key_data(leaf) for name, leaf in leaves.items()}
     saved = {name: np.asarray(leaf) for name, leaf in expected.items() if name in _ADDED}
     saved |= {name: array for name, array in tensors.items() if not name.startswith(_EXTRA)}
     shapes, own = ({name: (x.shape, x.dtype) for name, x in arrays.items()} for arrays in (saved, expected))
     if shapes != own:
         raise ValueError(f"{path} holds the state of another model or optimizer")
-    state = jax.tree.map_with_path(lambda key_path, leaf: _restore(leaf, saved[_name(key_path)]), like)
+    restored = [_restore(leaf, saved[name]) for name, leaf in leaves.items()]
+    state = jax.tree.unflatten(jax.tree.structure(like), restored)
     return Checkpoint(state, {name[len(_EXTRA) :]: tensors[name] for name in tensors.keys() - saved.keys()}, info)
 
 
@@ -102,8 +103,7 @@ def checkpoint_info(path: PathLike) -> dict[str, Any]:
 
 def shapes(params: Params) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and dtype of each parameter by its path."""
-    leaves, _ = jax.tree.flatten_with_path(params)
-    return {_name(path): (leaf.shape, str(leaf.dtype)) for path, leaf in leaves}
+    return {name: (leaf.shape, str(leaf.dtype)) for name, leaf in _named_leaves(params).items()}
 
 
 def _read(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -125,8 +125,10 @@ def _nested(arrays: Tensors) -> Params:
         raise InputError("the parameters of a checkpoint have conflicting names; give another one.") from error
 
 
-def _name(key_path: tuple[object, ...]) -> str:
-    return jax.tree_util.keystr(key_path, simple=True, separator="/")
+def _named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree by their paths, in order."""
+    leaves, _ = jax.tree.flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _key_data(leaf: Any) -> Any:

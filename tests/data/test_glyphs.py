@@ -16,8 +16,8 @@ def test_glyphs_are_determined_by_the_key() -> None:
 
 
 def test_glyphs_match_mnist_in_shape_and_pixel_statistics() -> None:
-    images, labels = ae_jax.draw_glyphs(jax.random.key(0), 5000)
-    assert images.shape == (5000, 28, 28, 1)
+    images, labels = ae_jax.draw_glyphs(jax.random.key(0), 3000)
+    assert images.shape == (3000, 28, 28, 1)
     pixels = np.asarray(images) / 255
     assert abs(pixels.mean() - 0.131) < 0.02  # MNIST's training images: mean 0.131, standard deviation 0.308
     assert abs(pixels.std() - 0.308) < 0.03
@@ -25,7 +25,7 @@ def test_glyphs_match_mnist_in_shape_and_pixel_statistics() -> None:
     border = pixels[:, [0, -1]].mean() + pixels[:, :, [0, -1]].mean()
     assert border < 0.02  # hardly any glyph is cropped
     counts = np.bincount(np.asarray(labels), minlength=10)
-    assert counts.min() > 400  # 500 each, standard deviation 21
+    assert counts.min() > 220  # 300 each, standard deviation 16
 
 
 def test_nearest_neighbours_classify_glyphs_with_80_percent_accuracy() -> None:

@@ -37,7 +37,7 @@ def content(page: str) -> dict[str, object]:
 
 
 def test_a_page_with_two_thousand_images_is_complete_and_small(write_page: Callable[..., Path]) -> None:
-    images, labels = (np.asarray(each) for each in ae_jax.draw_glyphs(jax.random.key(1), 2500))
+    images, labels = (np.asarray(each) for each in ae_jax.draw_glyphs(jax.random.key(1), 3000))
     for name in ("linear", "conv"):
         page = write_page(ae_jax.load_pretrained(name), ae_jax.Dataset("glyphs", images, labels)).read_text()
         assert len(page.encode()) < 3 * 2**20

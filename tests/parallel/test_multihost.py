@@ -24,7 +24,7 @@ from tests.support.outcomes import assert_same_outcome
 
 pytestmark = pytest.mark.usefixtures("environment")
 # 30 images are no multiple of four devices.
-RUN = ("--arch", "conv", "--batch-size", "30", "--checkpoint-every", "7steps", "--keep", "99", "--figure-every", "0")
+RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps", "--keep", "99", "--figure-every", "0")
 STEP_7 = "step_00000007.safetensors"
 Start = Callable[..., list[subprocess.Popen[str]]]
 
@@ -96,7 +96,7 @@ def test_two_processes_reproduce_one_and_resume_when_one_is_lost_or_terminated(o
 
     if len(jax.local_devices()) >= 4:  # one process reproduces two, and resumes their run
         one = {"batch_size": 30, "devices": 4, "epochs": 1, "checkpoint_every": "7steps", "keep": 99, "run_dir": "one"}
-        train(TrainConfig("conv", seed=1, stream=True, dataset=str(own_images), **one))
+        train(TrainConfig("linear", seed=1, stream=True, dataset=str(own_images), **one))
         np.testing.assert_allclose(run_outcome("whole")[1][:1], run_outcome("one")[1], atol=1e-6)
         (arrays, _), (expected, _) = (read_tensors(Path(name, "checkpoints", STEP_7)) for name in ("whole", "one"))
         assert arrays.keys() == expected.keys()

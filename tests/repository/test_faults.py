@@ -2,12 +2,14 @@
 
 import errno
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import ae_jax
 from ae_jax.runs.checkpoint_files import list_checkpoints
 from faults import checkpoint_trials
 from faults.checkpoint_trials import make_interrupted_run, sandbox, try_checkpoint
@@ -61,9 +63,11 @@ def test_no_corrupt_file_is_loaded_silently(trained_run: Callable[..., Path], tm
 
 
 def test_no_corrupt_mnist_is_loaded_silently(
-    trained_run: Callable[..., Path], mnist_files: Path, tmp_path: Path
+    trained_run: Callable[..., Path], mnist_files: Path, data_dir: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("array_record")
+    ae_jax.load_dataset("mnist", "test", data_dir=data_dir, manual_dir=mnist_files)
+    shutil.copytree(data_dir / "mnist", tmp_path / "prepared" / "mnist")  # it need not be prepared again
     probes = make_probes(tmp_path, trained_run("linear", checkpoint_every="2steps"), mnist_files)
     mnist = {name: probe for name, probe in probes.items() if "official" in name or "prepared" in name}
     assert len(mnist) == 4

@@ -15,7 +15,7 @@ MODEL = ae_jax.ConvPoolAutoencoder()
 
 def train() -> ae_jax.TrainState:
     """Train and evaluate in every public way; `TypeError` if any result is of another type than usual."""
-    images = np.asarray(ae_jax.draw_glyphs(jax.random.key(0), 40)[0])
+    images = np.asarray(ae_jax.draw_glyphs(jax.random.key(0), 300)[0])[:40]
     params = ae_jax.torch_init(MODEL, jax.random.key(1))
     state = ae_jax.create_train_state(MODEL, jax.random.key(0), params=params)
     state, of_step = ae_jax.train_step(state, images / 255)  # a float64 array

@@ -15,6 +15,7 @@ from ae_jax.sweep.population import make_population, make_test_losses, populatio
 from tests.support.outcomes import largest_difference
 
 EPOCHS = 2
+NUM_DEVICES = min(2, len(jax.local_devices()))
 
 
 def grid(arch: str, **settings: object) -> list[TrainConfig]:
@@ -69,7 +70,7 @@ def test_population_member_equals_the_same_run_trained_alone(
 def test_the_first_evaluation_compiles_nothing(training_digits: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
     """Signals are deferred in the training loop: there, compilation would delay the exit."""
     members = grid("linear")
-    population, states = make_population(members, training_digits, population_mesh(2, len(members)))
+    population, states = make_population(members, training_digits, population_mesh(NUM_DEVICES, len(members)))
     with jax.log_compiles():
         test_losses = make_test_losses(population, training_digits, states)
         assert "Compiling" in caplog.text
@@ -82,9 +83,10 @@ def test_the_first_evaluation_compiles_nothing(training_digits: np.ndarray, capl
 def test_diverging_member_does_not_affect_the_others(training_digits: np.ndarray) -> None:
     members = grid("linear")
     diverging = dataclasses.replace(members[0], learning_rate=1e38)
-    params, test_losses = trained_together([members[0], diverging, members[1]], training_digits, 1, 1)
+    params, test_losses = trained_together([members[0], diverging, members[1]], training_digits, NUM_DEVICES, 1)
     assert not np.isfinite(test_losses[1])
-    expected, expected_losses = trained_together([members[0], members[2], members[1]], training_digits, 1, 1)
+    others = [members[0], members[2], members[1]]
+    expected, expected_losses = trained_together(others, training_digits, NUM_DEVICES, 1)
     assert [test_losses[0], test_losses[2]] == [expected_losses[0], expected_losses[2]]
     assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a[[0, 2]], b[[0, 2]]), params, expected))
 
@@ -105,9 +107,8 @@ def test_vmapped_fit_matches_runs_trained_alone(training_digits: np.ndarray) -> 
 
 
 def test_limited_memory_reduces_the_members_per_device(training_digits: np.ndarray) -> None:
-    members = [TrainConfig(arch="linear", seed=seed) for seed in range(4)]
-    for memory, members_per_device in {2**40: 4, 0: 1}.items():
-        population, _ = make_population(
-            members, training_digits, population_mesh(1, 4), members_per_device=4, memory=memory
-        )
+    members = grid("linear")
+    mesh = population_mesh(NUM_DEVICES, len(members))
+    for memory, members_per_device in {2**40: 2, 0: 1}.items():
+        population, _ = make_population(members, training_digits, mesh, members_per_device=2, memory=memory)
         assert population.members_per_device == members_per_device

@@ -133,16 +133,18 @@ def test_terminated_sweep_resumes_bit_for_bit(own_images: Path, tmp_path: Path) 
 
 
 def test_diverged_members_are_reported_and_excluded(own_images: Path, tmp_path: Path, capsys) -> None:
-    settings = {"arch": "linear", "seeds": 2, "epochs": 1, "dataset": str(own_images)}
-    folder = sweep(SweepConfig(**settings, learning_rate=(1e-3, 1e38), run_dir=str(tmp_path / "some")))
+    needs_devices(2)
+    settings = SETTINGS | {"epochs": 1, "dataset": str(own_images)}
+    folder = sweep(SweepConfig(**settings | {"learning_rate": (1e-3, 1e38)}, run_dir=str(tmp_path / "some")))
     assert "| 1e+38 | 1e-05 | 0 (2 more diverged) | – | – |" in capsys.readouterr().out
     assert len(list((folder / "members").iterdir())) == 2
     assert json.loads((folder / "metrics.jsonl").read_text())["test_loss"][2:] == [None, None]
     with pytest.raises(RunError, match="all members diverged; use smaller values of --learning-rate"):
-        sweep(SweepConfig(**settings, learning_rate=(1e38,), run_dir=str(tmp_path / "all")))
+        sweep(SweepConfig(**settings | {"learning_rate": (1e37, 1e38)}, run_dir=str(tmp_path / "all")))
 
 
 def test_the_best_member_is_chosen_without_the_test_images(digits: np.ndarray, tmp_path: Path) -> None:
+    needs_devices(2)
     noise = np.random.default_rng(0).integers(0, 256, (30, 28, 28, 1), np.uint8)
     best = []
     for name, test_images in {"digits": digits[:30], "noise": noise}.items():

@@ -40,8 +40,9 @@ def test_train_epoch_matches_a_loop_over_train_step(arch: str, digits: np.ndarra
         losses.append(float(metrics["loss"]) * len(images))
     epoch, epoch_metrics = ae_jax.train_epoch(start, digits, jax.random.key(1), batch_size=64)
     assert int(epoch.step) == int(state.step) == 5  # 300 = 4 × 64 + 44
-    # the same float32 operations in another order, as XLA fuses them
-    assert largest_difference(epoch.params, state.params) <= 1e-6
+    # The same float32 operations, which XLA fuses in another order, and for which it chooses other kernels of a GPU:
+    # where a gradient nearly vanishes, Adam turns that into steps of up to the learning rate.
+    assert largest_difference(epoch.params, state.params) <= (1e-6 if jax.default_backend() == "cpu" else 5e-3)
     assert abs(float(epoch_metrics["loss"]) - sum(losses) / len(digits)) <= 1e-6
 
 
