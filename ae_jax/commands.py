@@ -4,6 +4,7 @@ They are called as `ae-jax COMMAND …`, `python -m ae_jax COMMAND …` and, in 
 takes time to import is imported when it is needed, so that `--help` and errors in settings do not wait for JAX.
 """
 
+import gc
 import inspect
 from collections.abc import Callable
 from typing import NoReturn
@@ -19,6 +20,7 @@ def main() -> NoReturn:
 def run(command: Callable[[], object]) -> NoReturn:
     """Run a command as the whole process: one-line errors, exit codes, and signals obeyed from the first moment."""
     exit_on_signals()  # before imports that take time
+    gc.set_threshold(50_000)  # JAX keeps what it traces: looking through it again and again takes 0.1 s of a short run
     from ae_jax.cli import run_command
 
     run_command(command)

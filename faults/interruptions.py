@@ -19,8 +19,8 @@ from faults.workspace import Trial, Workspace
 
 _TRAIN = "--dataset ../own.npz --arch linear --checkpoint-every 7steps --run-dir out"
 COMMANDS = {  # each in a folder of its own, where it writes `out`; beside it, by name, the undisturbed ones before it
-    "train": f"train.py {_TRAIN} --epochs 30 --figure-every 5",
-    "resume": "train.py --run-dir out --resume --epochs 60",  # what "train" has trained
+    "train": f"train.py {_TRAIN} --epochs 15 --figure-every 5",
+    "resume": "train.py --run-dir out --resume --epochs 30",  # what "train" has trained
     "sweep": f"sweep.py {_TRAIN} --epochs 10 --seeds 2 --learning-rate 1e-3 1e-2",
     "evaluate": "evaluate.py ../train/out --json out.json --figure out.png",
     "visualize": "visualize.py ../train/out --out out",

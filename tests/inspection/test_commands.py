@@ -115,10 +115,10 @@ def test_unlabelled_evaluation_omits_label_metrics_and_uses_prepared_fashion_mni
 def test_denoising_model_is_also_evaluated_on_noisy_inputs(
     trained_run: Callable[..., Path], labelled_images: Path
 ) -> None:
-    trained = ae_jax.load_model(trained_run("linear", noise=0.4))
+    trained = ae_jax.load_model(trained_run("conv", noise=0.3))
     summary = evaluate_model(trained).summary()
     test = ae_jax.load_dataset(str(labelled_images), "test")
-    noisy = with_fixed_noise(test.images, 0.4)
+    noisy = with_fixed_noise(test.images, 0.3)
     recons = trained.model.apply({"params": trained.params}, jax.numpy.asarray(noisy))
     assert summary["denoising_mse"] == pytest.approx(float(np.mean((recons - pixels(test.images)) ** 2)), rel=1e-4)
 

@@ -97,7 +97,10 @@ def test_a_shorter_epoch_takes_the_first_steps_of_a_whole_one(stream: bool, trai
 
 
 def test_the_initialisation_is_compiled_once_for_all_optimizers(caplog: pytest.LogCaptureFixture) -> None:
-    model, key = OneKernel(), jax.random.key(0)
+    class Fresh(OneKernel):
+        """A model that no other test has initialised."""
+
+    model, key = Fresh(), jax.random.key(0)
     with jax.log_compiles():
         ae_jax.create_train_state(model, key)
         assert "_init_params" in caplog.text

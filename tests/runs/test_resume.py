@@ -32,8 +32,9 @@ STEPS = 5  # steps per epoch of 270 images
 
 
 def start_run(run_dir: Path, images: Path, **settings: object) -> Path:
-    """Train the linear model in this process."""
-    return train(TrainConfig(**{"arch": "linear", "dataset": str(images), "run_dir": str(run_dir), **settings}))
+    """Train the linear model in this process, by default without figures of reconstructions."""
+    defaults = {"arch": "linear", "dataset": str(images), "run_dir": str(run_dir), "figure_every": 0}
+    return train(TrainConfig(**defaults | settings))
 
 
 @pytest.fixture

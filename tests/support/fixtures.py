@@ -126,6 +126,11 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+def pytest_sessionfinish() -> None:
+    """Leave what JAX keeps out of the collections at the end, which would take several seconds."""
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked `optimised` and processes that they start compile their programs as users have them."""
