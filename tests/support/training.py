@@ -31,7 +31,7 @@ def train() -> ae_jax.TrainState:
     types = {leaf.dtype.name for leaf in jax.tree.leaves(results)}
     if types != {"float32", "int32"}:
         raise TypeError(types)
-    return state.replace(params=jax.tree.map(lambda *leaves: sum(leaves), state.params, fitted.params))
+    return state.replace(params=jax.tree.map(np.add, jax.device_get(state.params), jax.device_get(fitted.params)))
 
 
 if __name__ == "__main__":

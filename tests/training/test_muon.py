@@ -16,7 +16,7 @@ def normal(*shape: int, seed: int = 0) -> jax.Array:
 def last_update(tx: optax.GradientTransformation, gradients: list[jax.Array]) -> np.ndarray:
     state = tx.init(gradients[0])
     for gradient in gradients:
-        update, state = tx.update(gradient, state, gradients[0])
+        update, state = jax.jit(tx.update)(gradient, state, gradients[0])
     return np.asarray(update)
 
 
