@@ -2,6 +2,7 @@
 
 import functools
 import gc
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,15 +103,22 @@ def trained_run(labelled_images: Path, tmp_path_factory: pytest.TempPathFactory)
     return run
 
 
+def random_parameter(like: jax.ShapeDtypeStruct) -> np.ndarray:
+    """Normal numbers, which for a kernel keep the variance of its inputs."""
+    std = math.prod(like.shape[:-1]) ** -0.5 if len(like.shape) > 1 else 0.1
+    return np.random.default_rng(0).normal(0, std, like.shape).astype(like.dtype)
+
+
 @pytest.fixture(scope="session")
 def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a run directory of a fresh model, which costs no training, and gives it, the same for equal settings."""
+    """Makes a run directory of random parameters, which costs no compilation, the same for equal settings."""
 
     @functools.cache
     def run(arch: str, latent_dim: int | None = None, output: str = "sigmoid") -> Path:
         folder = tmp_path_factory.mktemp("untrained")
         model = make_model(arch, latent_dim, output)
-        params = ae_jax.create_train_state(model, jax.random.key(0)).params
+        shapes = jax.eval_shape(lambda key: ae_jax.create_train_state(model, key).params, jax.random.key(0))
+        params = jax.tree.map(random_parameter, shapes)
         save_file(ae_jax.params_to_torch(model, params), folder / "model.safetensors")
         from_torch(str(folder / "model.safetensors"), str(folder / arch), output)
         return folder / arch

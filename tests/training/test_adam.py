@@ -20,7 +20,8 @@ def test_a_constant_gradient_gives_steps_of_length_1(betas: tuple) -> None:
 def test_moments_keep_the_dtype_of_the_parameters() -> None:
     model = ae_jax.LinearAutoencoder()
     state = ae_jax.create_train_state(model, jax.random.key(0))
-    params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), state.params)
+    params = jax.tree.map(lambda leaf: np.asarray(leaf, jnp.bfloat16), state.params)
     state = ae_jax.create_train_state(model, jax.random.key(0), params=params)
-    after, _ = ae_jax.train_epoch(state, np.zeros((8, 28, 28, 1), np.uint8), jax.random.key(1), 4)
+    images, key = np.zeros((8, 28, 28, 1), np.uint8), jax.random.key(1)
+    after, _ = jax.eval_shape(lambda state: ae_jax.train_epoch(state, images, key, 4), state)
     assert jax.tree.map(lambda leaf: leaf.dtype, after) == jax.tree.map(lambda leaf: leaf.dtype, state)

@@ -128,7 +128,8 @@ def test_train_step_recompiles_only_for_another_model() -> None:
     ae_jax.make_train_step(loss)(state, images)
     assert loss.traces == traces > 0
     assert ae_jax.make_train_step(ae_jax.reconstruction_loss) is ae_jax.train_step
-    step(ae_jax.create_train_state(ae_jax.LinearAutoencoder(latent_dim=4), jax.random.key(0)), images)
+    another = ae_jax.LinearAutoencoder(output="tanh")
+    step(ae_jax.create_train_state(another, jax.random.key(0), params=state.params), images)
     assert loss.traces > traces  # positive control: another model is another program
 
 
