@@ -12,6 +12,7 @@ import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.runs.program import make_program, make_test_loss
 from ae_jax.sweep.population import make_population, make_test_losses, population_mesh
+from tests.support.devices import needs_devices
 from tests.support.outcomes import largest_difference
 
 EPOCHS = 2
@@ -55,6 +56,7 @@ def test_population_member_equals_the_same_run_trained_alone(
     layouts: list[tuple[int, int]],
     training_digits: np.ndarray,
 ) -> None:
+    needs_devices(max(num_devices for num_devices, _ in layouts))
     members = grid(arch, **settings)
     alone = [trained_alone(member, training_digits) for member in members]
     for num_devices, members_per_device in layouts:
