@@ -28,7 +28,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Import JAX and the package, except in the process that starts workers and runs no tests itself."""
-    if not config.getoption("numprocesses", None):
+    if not config.getoption("numprocesses", None) or config.option.collectonly:
         config.pluginmanager.import_plugin("tests.support.fixtures")
 
 
