@@ -32,6 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin("tests.support.fixtures")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """The number of cores that may be used; pytest-xdist would count all."""
+    from ae_jax.system.cpu import num_cores  # here, as in a worker its annotations are to be checked
+
+    return num_cores()
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder that all tests share, in all processes: what one has prepared, the next finds."""
