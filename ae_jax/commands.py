@@ -123,10 +123,10 @@ def export() -> None:
 def share() -> None:
     """Make a folder to publish a model: model card, weights, ONNX graphs, figures and explorer."""
     from ae_jax.cli import parse
-    from ae_jax.publishing.config import ShareConfig
+    from ae_jax.exchange.config import ShareConfig
 
     config = parse(ShareConfig, _summary(share))
-    from ae_jax.publishing.share import share_run
+    from ae_jax.exchange.share import share_run
 
     share_run(config)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ae_jax.choices import Arch, Devices, Optimizer, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
-from ae_jax.schema import conforms, type_name
+from ae_jax.system.schema import conforms, type_name
 
 MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
 _MAX_QUOTED = 100  # characters of a value in a message

@@ -9,7 +9,7 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Array, Int, Int32
 
-from ae_jax.decorators import jit
+from ae_jax.system.decorators import jit
 from ae_jax.types import Batch, HostBatch, HostImages, Order, PackedPixels, PerImage, Pixels, RandomKey, Step
 
 

@@ -1,1 +1,1 @@
-"""Export and PyTorch interoperability."""
+"""Files for others: PyTorch weights, StableHLO and ONNX programs, and a folder with which they can use a model."""

@@ -1,4 +1,4 @@
-"""Settings of the commands that convert and export a model."""
+"""Settings of the commands that convert, export and share a model."""
 
 import dataclasses
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from ae_jax.choices import Output
-from ae_jax.config import argument, run_argument, setting
+from ae_jax.config import argument, dataset_of_run_setting, run_argument, setting, shared_setting
 from ae_jax.errors import InputError
 from ae_jax.system.outputs import check_output
 
@@ -37,4 +37,20 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if Path(self.out).exists() and not (Path(self.out).is_dir() and not os.listdir(self.out)):
+            raise InputError(f"{self.out} already exists, and nothing is overwritten; choose another directory.")
+
+
+@dataclasses.dataclass(frozen=True)
+class ShareConfig:
+    """The settings of a folder to publish."""
+
+    run: str = run_argument()
+    out: str = argument("new directory for the model card, weights, ONNX graphs, figures and explorer")
+    license: str = setting("mit", "licence of the weights, as Hugging Face names it")
+    dataset: str | None = dataset_of_run_setting()
+    data_dir: str | None = shared_setting("data_dir", group=None)
+    manual_dir: str | None = shared_setting("manual_dir", group=None)
+
+    def __post_init__(self) -> None:
+        if os.path.lexists(self.out):
             raise InputError(f"{self.out} already exists, and nothing is overwritten; choose another directory.")

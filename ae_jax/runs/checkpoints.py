@@ -16,7 +16,7 @@ from ae_jax.runs.checkpoint_files import checkpoint_path
 from ae_jax.runs.loop import Trainable
 from ae_jax.runs.metadata import Metadata
 from ae_jax.runs.progress import EpochMetricsOf, Loss, ProgressOf, invalid_checkpoint
-from ae_jax.schema import conforms
+from ae_jax.system.schema import conforms
 from ae_jax.training.checkpoint import read_checkpoint, read_params, save_checkpoint, shapes
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses, MembersKeys, Params, RandomKey

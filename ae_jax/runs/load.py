@@ -23,7 +23,7 @@ from ae_jax.runs.progress import parse_history
 from ae_jax.runs.setup import run_model
 from ae_jax.runs.trained_model import TrainedModel
 from ae_jax.runs.weights_file import is_weights_file, read_weights
-from ae_jax.schema import conforms
+from ae_jax.system.schema import conforms
 from ae_jax.training.checkpoint import read_params, shapes
 from ae_jax.types import Params, PathLike, StateDict
 

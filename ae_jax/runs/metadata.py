@@ -16,7 +16,7 @@ from ae_jax.data.datasets import OpenDataset, is_array_file
 from ae_jax.data.stored_images import segments
 from ae_jax.errors import InputError, one_line
 from ae_jax.parallel.mesh import compiler_options, xla_flags
-from ae_jax.schema import conforms, type_name
+from ae_jax.system.schema import conforms, type_name
 
 # JSON types: "config", the settings; "dataset_used" and "dataset_sha256", the dataset; the environment: "versions",
 # "devices_used", and what XLA compiles with, "xla_flags" and "compiler_options"; "resumed", for each time that the run

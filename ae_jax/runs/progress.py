@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, get_type_hints
 
 from ae_jax.config import MAX_STEPS
 from ae_jax.errors import InputError
-from ae_jax.schema import conforms
+from ae_jax.system.schema import conforms
 from ae_jax.training.state import TrainState
 from ae_jax.types import AnyLosses
 

@@ -14,8 +14,8 @@ from ae_jax.errors import InputError
 from ae_jax.models.torch_weights import params_to_torch
 from ae_jax.runs.metadata import portable_metadata
 from ae_jax.runs.trained_model import TrainedModel
-from ae_jax.schema import conforms
 from ae_jax.system.regular_file import check_regular_file
+from ae_jax.system.schema import conforms
 from ae_jax.system.tensorfile import read_tensors, tensor_bytes
 from ae_jax.types import StateDict
 

@@ -6,7 +6,7 @@ from jax import lax
 from jax import numpy as jnp
 
 from ae_jax.data.batching import ResidentBatches, batch_sizes, epoch_order
-from ae_jax.decorators import jit
+from ae_jax.system.decorators import jit
 from ae_jax.training.losses import LossFn, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
 from ae_jax.training.steps import mean_loss, noise_key, run_steps

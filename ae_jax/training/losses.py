@@ -10,7 +10,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 from ae_jax.data.batching import normalise
-from ae_jax.decorators import cache
+from ae_jax.system.decorators import cache
 from ae_jax.types import Batch, HostBatch, Params, PerImage, PerImageKeys, Pixels
 
 LossFn: TypeAlias = Callable[..., PerImage]  # (model, params, images) or, if stochastic, (model, params, images, keys)

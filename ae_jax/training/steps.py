@@ -9,7 +9,7 @@ from jax import numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from ae_jax.data.batching import EpochBatches, normalise
-from ae_jax.decorators import cache, jit
+from ae_jax.system.decorators import cache, jit
 from ae_jax.training.losses import LossFn, apply, is_stochastic, losses, reconstruction_loss
 from ae_jax.training.state import TrainState
 from ae_jax.types import (

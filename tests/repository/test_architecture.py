@@ -8,14 +8,15 @@ import pytest
 from tests.conftest import ROOT
 
 LAYERS = (
-    {"types", "errors", "schema", "choices", "decorators", "figures", "ops"},
-    {"config", "models", "system"},
+    {"types", "errors", "choices", "figures", "ops"},
+    {"system"},
+    {"config", "models"},
     {"cli", "data"},
     {"training", "metrics"},
     {"parallel"},
     {"runs"},
-    {"sweep", "inspection", "explorer", "exchange"},
-    {"publishing"},
+    {"sweep", "inspection", "explorer"},
+    {"exchange"},
     {"commands"},
 )
 LAYER = {name: level for level, names in enumerate(LAYERS) for name in names}  # of each module or package of ae_jax

@@ -21,11 +21,10 @@ from jax import numpy as jnp
 import ae_jax
 from ae_jax.cli import parse, parse_training
 from ae_jax.config import TrainConfig, fast
-from ae_jax.exchange.config import ExportConfig
+from ae_jax.exchange.config import ExportConfig, ShareConfig
 from ae_jax.exchange.convert import to_torch
 from ae_jax.exchange.export import export_run
-from ae_jax.publishing.config import ShareConfig
-from ae_jax.publishing.share import share_run
+from ae_jax.exchange.share import share_run
 from ae_jax.types import Params, StateDict
 from benchmarks.config import BenchmarkConfig
 from faults.config import FaultsConfig
@@ -93,7 +92,7 @@ def test_readme_lists_the_modules_and_packages() -> None:
 def test_the_architecture_page_lists_every_module_and_the_layers_of_the_import_rule() -> None:
     listed = [path for path in listed_files(ARCHITECTURE) if path.endswith(".py")]
     assert Counter(listed) == Counter(python_files("ae_jax", "benchmarks", "faults"))
-    layers = re.findall(r"^\d  ([a-z ]+)$", ARCHITECTURE, re.MULTILINE)
+    layers = re.findall(r"^\d+ +([a-z ]+)$", ARCHITECTURE, re.MULTILINE)
     assert [set(names.split()) for names in layers] == list(LAYERS)
 
 

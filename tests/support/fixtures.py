@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 _UNCHECKED = {
     "config": "some settings may be given as text, which the dataclass parses",
     "sweep.config": "the same",
-    "schema": "it takes anything, and is called for each value of each file",
+    "system.schema": "it takes anything, and is called for each value of each file",
     "ops.primitives": "operands may be tracers of a transformation",
     "training.state": "the leaves of a pytree may be anything while it is mapped over",
 }

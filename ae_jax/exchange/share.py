@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from ae_jax.data.batching import normalise_on_host
+from ae_jax.exchange.card import model_card
+from ae_jax.exchange.config import ShareConfig
 from ae_jax.exchange.export import onnx_programs
 from ae_jax.exchange.program import Program
 from ae_jax.explorer.page import explorer_page
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.evaluation import Evaluation, evaluate_model
 from ae_jax.inspection.evaluation_figure import evaluation_figure
-from ae_jax.publishing.card import model_card
-from ae_jax.publishing.config import ShareConfig
 from ae_jax.runs.load import load_model
 from ae_jax.runs.metadata import portable_metadata
 from ae_jax.runs.trained_model import TrainedModel

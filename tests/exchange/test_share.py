@@ -13,9 +13,9 @@ import yaml
 from safetensors.numpy import load_file
 
 import ae_jax
+from ae_jax.exchange.config import ShareConfig
+from ae_jax.exchange.share import share_run
 from ae_jax.inspection.evaluation import evaluate_model
-from ae_jax.publishing.config import ShareConfig
-from ae_jax.publishing.share import share_run
 
 FILES = {
     *("README.md", "config.json", "model.safetensors", "index.html"),

@@ -1,1 +1,0 @@
-"""A folder with which others can use a trained model."""
