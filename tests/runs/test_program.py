@@ -39,25 +39,25 @@ def test_learning_rate_follows_warmup_and_decay() -> None:
 
 
 # The same float32 operations, fused differently. With a second decay rate of 0.999 the bias corrections of optax.adamw
-# cancel: the distance is 1.2e-6, and 1.8e-7 to the same optimizer with exact corrections.
+# cancel: the distance is 2.9e-6, and 1e-7 with 0.95. The images are random, as those of digits depend on the release of
+# matplotlib: where a gradient nearly vanishes, Adam makes steps of up to the learning rate of it.
 @pytest.mark.parametrize(
     ("settings", "tolerance"),
-    [({}, 2e-6), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
+    [({}, 1e-5), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
 )
-def test_program_matches_training_with_optax_adamw(
-    settings: dict[str, object], tolerance: float, training_digits: np.ndarray
-) -> None:
+def test_program_matches_training_with_optax_adamw(settings: dict[str, object], tolerance: float) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (270, 28, 28, 1), np.uint8)  # as many as `training_digits`
     config = TrainConfig(arch="linear", epochs=2, **settings)
-    program, state = make_program(config, training_digits)
+    program, state = make_program(config, images)
     assert int(state.step) == 0
-    factor = schedule(config, 2 * len(batch_sizes(len(training_digits), 64))) or (lambda step: 1.0)
+    factor = schedule(config, 2 * len(batch_sizes(len(images), 64))) or (lambda step: 1.0)
     betas = (config.beta1, config.beta2)
     tx = optax.adamw(lambda step: config.learning_rate * factor(step), *betas, weight_decay=config.weight_decay)
     init_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
     expected = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, tx=tx)
     for epoch in (1, 2):
         state, _ = program.run_steps(state, program.no_losses(), program.order(epoch), 0, len(program.sizes))
-        expected, _ = ae_jax.train_epoch(expected, training_digits, jax.random.fold_in(shuffle_key, epoch))
+        expected, _ = ae_jax.train_epoch(expected, images, jax.random.fold_in(shuffle_key, epoch))
     assert largest_difference(state.params, expected.params) <= tolerance
 
 
