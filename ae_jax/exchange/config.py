@@ -37,7 +37,7 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         if Path(self.out).exists() and not (Path(self.out).is_dir() and not os.listdir(self.out)):
-            raise InputError(f"{self.out} already exists, and nothing is overwritten; choose another directory.")
+            raise _taken(self.out)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,4 +53,8 @@ class ShareConfig:
 
     def __post_init__(self) -> None:
         if os.path.lexists(self.out):
-            raise InputError(f"{self.out} already exists, and nothing is overwritten; choose another directory.")
+            raise _taken(self.out)
+
+
+def _taken(out: str) -> InputError:
+    return InputError(f"{out} already exists, and nothing is overwritten; choose another directory.")

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.usefixtures("environment")
 # 30 images are no multiple of four devices.
 RUN = ("--arch", "linear", "--batch-size", "30", "--checkpoint-every", "7steps", "--keep", "99", "--figure-every", "0")
 STEP_7 = "step_00000007.safetensors"
-Start = Callable[..., list[subprocess.Popen[str]]]
 
 
 def free_port() -> int:

@@ -27,7 +27,7 @@ def mesh_of(num_devices: int) -> jax.sharding.Mesh:
 
 # 64 and the last batch's 44 are no multiples of 3, and 44 is none of 8
 @pytest.mark.parametrize(
-    ("num_devices", "arch"), [(1, "linear"), (2, "linear"), (8, "linear"), (3, "conv"), (3, "conv-pool")]
+    ("num_devices", "arch"), [(1, "linear"), (2, "linear"), (8, "linear"), (3, "conv"), (4, "conv"), (3, "conv-pool")]
 )
 def test_multi_device_epoch_matches_a_single_device_epoch(arch: str, num_devices: int, digits: np.ndarray) -> None:
     mesh = mesh_of(num_devices)

@@ -49,8 +49,8 @@ def test_another_file_in_a_run_directory_is_not_taken_for_its_checkpoint(trained
         stray.unlink()
 
 
-def test_load_model_restores_latent_dimension_and_output_activation(untrained_run: Callable[..., Path]) -> None:
-    trained = ae_jax.load_model(untrained_run("linear", 2, "tanh"))
+def test_load_model_restores_latent_dimension_and_output_activation(trained_run: Callable[..., Path]) -> None:
+    trained = ae_jax.load_model(trained_run("linear", latent_dim=2, output="tanh"))
     assert trained.model == ae_jax.LinearAutoencoder(latent_dim=2, output="tanh")
 
 

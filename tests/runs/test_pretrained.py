@@ -19,6 +19,7 @@ from ae_jax.inspection.reconstruct import reconstruct_images
 from ae_jax.models import pretrained
 from ae_jax.runs.metadata import FOLDERS
 from ae_jax.runs.weights_file import read_weights, weights_bytes
+from tests.support.outcomes import largest_difference
 
 MAX_MSE = {"linear": 0.0282, "conv": 0.0015, "conv-pool": 0.0011}
 
@@ -65,8 +66,9 @@ def test_methods_take_bytes_or_numbers_and_any_number_of_images(digits: np.ndarr
     recons = trained.reconstruct(digits)
     assert recons.shape == (300, 28, 28, 1)
     np.testing.assert_allclose(trained.reconstruct(digits[:7].astype(np.float32) / 255), recons[:7], atol=1e-5)
-    np.testing.assert_allclose(trained.decode(trained.encode(digits)), recons, atol=1e-5)
-    np.testing.assert_allclose(trained.encode_latents(digits), trained.encode(digits).latents, atol=1e-5)
+    rounding = 0 if jax.default_backend() == "cpu" else 1e-5  # for each program XLA chooses a GPU's kernels anew
+    assert largest_difference(trained.decode(trained.encode(digits)), recons) <= rounding
+    assert largest_difference(trained.encode_latents(digits), trained.encode(digits).latents) <= rounding
 
 
 def test_commands_take_its_name_and_write_below_runs(

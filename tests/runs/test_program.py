@@ -39,11 +39,11 @@ def test_learning_rate_follows_warmup_and_decay() -> None:
 
 
 # The same float32 operations, fused differently. With a second decay rate of 0.999 the bias corrections of optax.adamw
-# cancel: the distance is 2.9e-6, and 1e-7 with 0.95. The images are random, as those of digits depend on the release of
-# matplotlib: where a gradient nearly vanishes, Adam makes steps of up to the learning rate of it.
+# cancel: the distance is 2.9e-6, and 6e-8 to the same optimizer with exact corrections. The images are random, as those
+# of digits depend on the release of matplotlib, and in some a gradient nearly vanishes: Adam divides by its size.
 @pytest.mark.parametrize(
     ("settings", "tolerance"),
-    [({}, 1e-5), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
+    [({}, 5e-6), ({"schedule": "cosine", "warmup": 0.3, "beta1": 0.8, "beta2": 0.95}, 1e-6)],
 )
 def test_program_matches_training_with_optax_adamw(settings: dict[str, object], tolerance: float) -> None:
     images = np.random.default_rng(0).integers(0, 256, (270, 28, 28, 1), np.uint8)  # as many as `training_digits`

@@ -33,7 +33,7 @@ from ae_jax.config import TrainConfig  # noqa: E402
 from ae_jax.data.datasets import open_dataset  # noqa: E402
 from ae_jax.data.stored_images import StoredImages  # noqa: E402
 from ae_jax.exchange.convert import from_torch  # noqa: E402
-from ae_jax.models.autoencoders import make_model  # noqa: E402
+from ae_jax.models.autoencoders import make_model, param_shapes  # noqa: E402
 from ae_jax.runs.train import train  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -117,8 +117,7 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     def run(arch: str, latent_dim: int | None = None, output: str = "sigmoid") -> Path:
         folder = tmp_path_factory.mktemp("untrained")
         model = make_model(arch, latent_dim, output)
-        shapes = jax.eval_shape(lambda key: ae_jax.create_train_state(model, key).params, jax.random.key(0))
-        params = jax.tree.map(random_parameter, shapes)
+        params = jax.tree.map(random_parameter, param_shapes(model))
         save_file(ae_jax.params_to_torch(model, params), folder / "model.safetensors")
         from_torch(str(folder / "model.safetensors"), str(folder / arch), output)
         return folder / arch
