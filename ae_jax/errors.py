@@ -1,35 +1,41 @@
-"""Exceptions that commands report as one-line errors."""
+"""Exceptions that commands report as one-line errors, and the reading of files that may be corrupt.
 
-_MAX_LENGTH = 4000  # characters of a message: what a file claims may be of any length
+A message names an argument in backticks, such as `data_dir`; the command line prints it as its flag, --data-dir.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
 
 
 class InputError(ValueError):
-    """Invalid user input; the message says what is wrong and what to do. Scripts exit with code 2.
-
-    The message is one line: it may quote files, whose control characters are escaped.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message[:_MAX_LENGTH]))
+    """Invalid user input; the message says what is wrong and what to do. Commands exit with code 2."""
 
 
-class DamagedFileError(InputError):
-    """A corrupt file, named in the message."""
+class CorruptFileError(InputError):
+    """A file that cannot be read, named in the message."""
 
 
 class RunError(RuntimeError):
-    """Failure of a run; the message says why and what to do. Scripts exit with code 1."""
+    """Failure of a run; the message says why and what to do. Commands exit with code 1."""
 
 
 class DivergedError(RunError):
     """A non-finite loss or parameter."""
 
 
-def one_line(text: str) -> str:
-    """Escape line breaks and what else cannot be printed, as Python does; escaped text stays as it is."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+@contextlib.contextmanager
+def reading(path: str | os.PathLike[str], advice: str = "") -> Iterator[None]:
+    """Turn what reading a file raises, but `InputError`, into a `CorruptFileError`: FILE cannot be read: …. ADVICE."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise CorruptFileError(f"{os.fspath(path)} cannot be read: {reason(error)}. {advice}".strip()) from error
 
 
-def reason(error: OSError) -> str:
-    """The system's words for an error, or, where a library has raised it with words alone, those."""
-    return error.strerror or str(error)
+def reason(error: Exception) -> str:
+    """The cause in one line: strerror, or the first line of the exception's text."""
+    lines = (getattr(error, "strerror", None) or str(error)).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

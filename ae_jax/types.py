@@ -6,36 +6,27 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Array, Float, Int, Int32, Key, UInt8, UInt32
 
-Images: TypeAlias = Float[Array, "batch 28 28 1"]  # NHWC, pixels in [0, 1]
+Images: TypeAlias = Float[Array, "n ..."] | Float[np.ndarray, "n ..."]  # pixels in [0, 1], NHWC, on device or host
+Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # pixels 0 to 255, as a dataset has them
+HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"] | Float[np.ndarray, "n 28 28 1"]  # 0 to 255, or in [0, 1]
+PackedPixels: TypeAlias = UInt32[Array, "n h words 1"] | UInt32[np.ndarray, "n h words 1"]  # four pixels per number
+Picture: TypeAlias = UInt8[np.ndarray, "_ _"]  # greyscale, of any size
+
 Latents: TypeAlias = Float[Array, "batch latent"]
-Batch: TypeAlias = Float[Array, "batch ..."]  # images of any shape, for custom models
+HostCodes: TypeAlias = Float[np.ndarray, "n d"]
+HostLabels: TypeAlias = Int32[np.ndarray, "n"]
 PerImage: TypeAlias = Float[Array, "batch"]
 Scalar: TypeAlias = Float[Array, ""]
 StepLosses: TypeAlias = Float[Array, "steps"]
-MembersStepLosses: TypeAlias = Float[Array, "members steps"] | Float[np.ndarray, "members steps"]
-AnyLosses: TypeAlias = StepLosses | Float[np.ndarray, "steps"] | MembersStepLosses
-EpochsMetrics: TypeAlias = dict[str, Float[Array, "epochs"]]
 Step: TypeAlias = Int[Array, ""]
-Order: TypeAlias = Int[Array, "n"]
-PlacedOrder: TypeAlias = Order | Int[Array, "members n"] | Int[np.ndarray, "n"]  # on the device or host, as the images
+Order: TypeAlias = Int[Array, "n"]  # in which an epoch visits the images
 RandomKey: TypeAlias = Key[Array, ""]
 RandomKeys: TypeAlias = Key[Array, "keys"]
-MembersKeys: TypeAlias = Key[Array, "members"]
 PerImageKeys: TypeAlias = Key[Array, "batch"]
-
-Pixels: TypeAlias = UInt8[Array, "n ..."] | UInt8[np.ndarray, "n ..."]  # images of a dataset, on device or host
-PackedPixels: TypeAlias = UInt32[Array, "n h words 1"] | UInt32[np.ndarray, "n h words 1"]  # four pixels in a number
-HostImages: TypeAlias = UInt8[np.ndarray, "n 28 28 1"]
-HostBatch: TypeAlias = Float[np.ndarray, "batch ..."]  # `Batch` on the host
-FloatBatch: TypeAlias = Batch | HostBatch
-AnyBatch: TypeAlias = Pixels | FloatBatch
-FloatImages: TypeAlias = Float[np.ndarray, "n 28 28 1"]  # pixels in [0, 1], on the host
-Picture: TypeAlias = UInt8[np.ndarray, "_ _"]  # greyscale, of any size
-HostLabels: TypeAlias = Int32[np.ndarray, "n"]
-HostCodes: TypeAlias = Float[np.ndarray, "n d"]
 
 Params: TypeAlias = dict[str, Any]  # {"encoder_0": {"kernel": f32[...], "bias": f32[...]}, ...}
 StateDict: TypeAlias = dict[str, np.ndarray]  # {"encoder.0.weight": f32[...], ...}
 Metrics: TypeAlias = dict[str, Scalar]
+EpochsMetrics: TypeAlias = dict[str, Float[Array, "epochs"]]
 
 PathLike: TypeAlias = str | os.PathLike[str]

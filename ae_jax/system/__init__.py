@@ -1,1 +1,0 @@
-"""Operating-system services: atomic file writes, locks, signals."""
