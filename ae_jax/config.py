@@ -1,216 +1,107 @@
-"""Settings of a training run: `TrainConfig`, its defaults, its `--help` and its validation."""
+"""Settings of training runs and sweeps, with their defaults, help texts and rules. It imports no JAX."""
 
+import contextlib
 import dataclasses
-import math
-import re
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+import functools
+import operator
+import types
+from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
-import numpy as np
-
-from ae_jax.choices import Arch, Devices, Optimizer, Output, Precision, WeightDecayMode
 from ae_jax.errors import InputError
-from ae_jax.system.schema import conforms, type_name
 
-MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
-_MAX_QUOTED = 100  # characters of a value in a message
+Arch: TypeAlias = Literal["conv", "linear", "conv-pool"]
+Output: TypeAlias = Literal["sigmoid", "tanh"]
+Devices: TypeAlias = int | Literal["auto"]
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+Optimizer: TypeAlias = Literal["adam", "muon"]
+WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
+
 GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
+MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
+MAX_SEED = 2**32 - 1
+MAX_FLOAT = 3.4e38  # float32, the dtype on the device, ends just above
+_MAX_BETA = 0.9999999  # float32 rounds what is closer to 1 to 1, by whose distance Adam divides
+_RULES = {"least": ("at least", operator.ge), "above": ("above", operator.gt), "most": ("at most", operator.le)}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def setting(default: Any, help: str, group: str | None = None, parse: Callable[[Any], Any] | None = None) -> Any:
-    """Declare a dataclass field that becomes a flag.
+def setting(group: str, default: Any, help: str, **bounds: float) -> Any:
+    """Declare a dataclass field that becomes a flag of a group of `--help`.
 
-    Args:
-      default: the default value.
-      help: the line that `--help` shows.
-      group: the group of `--help`, one of `GROUPS`.
-      parse: value or text -> value; raises `ValueError` with the rule. Without it, the field's type reads the text.
+    The default is appended to the text `help` unless that has "(default: …)". The bounds of a number,
+    or of each of several, are `least`, `above` and `most`.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "group": group, "parse": parse})
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, "bounds": bounds})
 
 
-def argument(help: str) -> Any:
-    """Declare a dataclass field that becomes a positional argument, with the line that `--help` shows."""
-    return dataclasses.field(metadata={"help": help})
+everyday, training, machine, saving = (functools.partial(setting, group) for group in GROUPS)  # in this order
 
 
-def run_argument() -> Any:
-    """Declare the argument that names a trained model, for `load_model`."""
-    return argument("run directory (its newest valid checkpoint), a checkpoint, or pretrained:NAME, as pretrained:conv")
-
-
-def dataset_of_run_setting() -> Any:
-    """Declare the setting of the dataset, which by default is the run's own."""
-    return shared_setting("dataset", default=None, help="as for train (default: the run's own)", group=None)
-
-
-class Interval(NamedTuple):
-    """A period of training, in epochs or optimizer steps; 0 means never."""
-
-    number: int
-    unit: Literal["epochs", "steps"] = "epochs"
-
-    def in_steps(self, steps_per_epoch: int) -> int:
-        """The period in optimizer steps."""
-        return self.number if self.unit == "steps" else self.number * steps_per_epoch
-
-    def __str__(self) -> str:
-        return f"{self.number}{'steps' if self.unit == 'steps' else ''}"
-
-
-def _parse_interval(value: Interval | str) -> Interval:
-    match = re.fullmatch(r"([0-9]{1,18})(steps)?", str(value))
-    if not match:
-        raise ValueError("a number, or as 200steps")
-    return Interval(int(match[1]), "steps" if match[2] else "epochs")
-
-
-def _parse_devices(value: Devices | str) -> Devices:
-    if value == "auto":
-        return "auto"
-    if not re.fullmatch("0*[1-9][0-9]{0,17}", str(value)):
-        raise ValueError("auto or a number, 1 or more")
-    return int(value)
+def read_setting(name: str, text: str, hint: Any) -> Any:
+    """Read the value of the setting `name` from a command line; `InputError` if the text has none of type `hint`."""
+    for kind in (str, float, int):
+        with contextlib.suppress(ValueError):
+            if _conforms(value := kind(text), hint):
+                return value
+    raise _wrong_type(name, text, hint)
 
 
 @dataclasses.dataclass(frozen=True)
 class SharedConfig:
-    """The settings that a training run and a sweep have in common; raises `InputError` for an invalid value."""
+    """The settings that training runs and sweeps have in common; raises `InputError` for an invalid value."""
 
-    arch: Arch = setting("conv", "model; conv-pool uses max pooling", "everyday")
-    latent_dim: int | None = setting(None, "latent dimension (default: 3 for linear, 64 for conv)", "everyday")
-    output: Output = setting("sigmoid", "output activation; tanh models work in [-1, 1] internally", "everyday")
-    noise: float = setting(0.0, "std of Gaussian noise added to training inputs (denoising)", "everyday")
-    dataset: str = setting(
-        "auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file", "everyday"
+    arch: Arch = everyday("conv", "model; conv-pool uses max pooling")
+    latent_dim: int | None = everyday(None, "latent dimension (default: 3 for linear, otherwise 64)", least=1, most=784)
+    output: Output = everyday("sigmoid", "output activation; tanh models work in [-1, 1] internally")
+    noise: float = everyday(0.0, "std of Gaussian noise added to training inputs (denoising)", least=0, most=10)
+    dataset: str = everyday("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file")
+    epochs: int = everyday(10, "passes over the training images", least=1, most=MAX_STEPS)
+    steps_per_epoch: int | None = everyday(None, "maximum steps per epoch (default: one pass)", least=1, most=MAX_STEPS)
+    batch_size: int = everyday(64, "images per optimizer step", least=1, most=MAX_STEPS)
+    seed: int = everyday(0, "seed of the initialisation and the shuffling", least=0, most=MAX_SEED)
+    optimizer: Optimizer = training("adam", "adam, or muon: orthogonal updates for kernels")
+    schedule: Literal["constant", "cosine", "linear"] = training(
+        "constant", "learning-rate schedule: constant, or cosine or linear decay to 0"
     )
-    epochs: int = setting(10, "passes over the training images", "everyday")
-    steps_per_epoch: int | None = setting(
-        None, "optimizer steps per epoch, at most (default: as many as visit every image)", "everyday"
+    warmup: float = training(0.0, "fraction of all steps used for linear warm-up", least=0, most=1)
+    beta1: float = training(0.9, "Adam decay rate of the first moment, Muon momentum", least=0, most=_MAX_BETA)
+    beta2: float = training(0.999, "Adam decay rate of the second moment", least=0, most=_MAX_BETA)
+    weight_decay_mode: WeightDecayMode = training("decoupled", "decoupled as in AdamW, or l2: added to the gradient")
+    init: Literal["flax", "torch", "mean"] = training(
+        "flax", "parameter initialisation: flax or PyTorch defaults; mean: flax, output at the mean pixel"
     )
-    batch_size: int = setting(64, "images per optimizer step", "everyday")
-    seed: int = setting(0, "seed of the initialisation and the shuffling, 0 to 2^32 - 1", "everyday")
-    optimizer: Optimizer = setting("adam", "adam, or muon: orthogonal updates for kernels", "optimizer")
-    schedule: Literal["constant", "cosine", "linear"] = setting(
-        "constant", "learning-rate schedule: constant, or cosine or linear decay to 0", "optimizer"
-    )
-    warmup: float = setting(0.0, "fraction of all steps used for linear warm-up", "optimizer")
-    beta1: float = setting(0.9, "Adam decay rate of the first moment, Muon momentum", "optimizer")
-    beta2: float = setting(0.999, "Adam decay rate of the second moment", "optimizer")
-    weight_decay_mode: WeightDecayMode = setting(
-        "decoupled", "decoupled as in AdamW, or l2: added to the gradient", "optimizer"
-    )
-    init: Literal["flax", "torch", "mean"] = setting(
-        "flax", "parameter initialisation: flax or PyTorch defaults; mean: flax, output at the mean pixel", "optimizer"
-    )
-    precision: Precision = setting(
-        "float32", "dtype of the arithmetic; parameters and loss stay float32", "machine and data"
-    )
-    devices: Devices = setting(
-        "auto", "devices per host for data parallelism; auto picks the fastest", "machine and data", _parse_devices
-    )
-    checkpoint_every: Interval = setting(
-        Interval(1),
-        "epochs between checkpoints, or optimizer steps as 200steps; 0: only the last",
-        "output",
-        _parse_interval,
-    )
-    keep: int = setting(3, "newest checkpoints to keep, besides the one with the lowest validation loss", "output")
-    run_dir: str | None = setting(None, "run directory (default: runs/<arch>, runs/<arch>-2, …)", "output")
-    data_dir: str | None = setting(
-        None, "TFDS data directory (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)", "machine and data"
-    )
-    manual_dir: str | None = setting(
-        None, "directory with the dataset's official files (default: $AE_JAX_MANUAL_DIR)", "machine and data"
-    )
+    precision: Precision = machine("float32", "dtype of the arithmetic; parameters and loss stay float32")
+    devices: Devices = machine("auto", "devices per host for data parallelism; auto picks the fastest number", least=1)
+    run_dir: str | None = saving(None, "run directory (default: runs/<arch>, runs/<arch>-2, …)")
+    data_dir: str | None = machine(None, "TFDS data directory (default: $TFDS_DATA_DIR or ~/tensorflow_datasets)")
+    manual_dir: str | None = machine(None, "directory with the dataset's official files (default: $AE_JAX_MANUAL_DIR)")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if parse := field.metadata["parse"]:
-                value = getattr(self, field.name)
-                try:
-                    object.__setattr__(self, field.name, parse(value))
-                except ValueError as error:
-                    self._require(field.name, False, str(error))
-        for name, hint in get_type_hints(type(self)).items():
-            is_choice = get_origin(hint) is Literal
-            rule = f"one of {', '.join(get_args(hint))}" if is_choice else f"of type {type_name(hint)}"
-            self._require(name, conforms(getattr(self, name), hint), rule)
-        self._require("latent_dim", self.latent_dim is None or 1 <= self.latent_dim <= 784, "between 1 and 784")
-        self._require("noise", 0 <= self.noise <= 10, "between 0 and 10")
-        for name in ("epochs", "steps_per_epoch", "batch_size", "keep"):
-            count = getattr(self, name)
-            self._require(name, count is None or count >= 1, "at least 1")
-            self._require(name, count is None or count <= MAX_STEPS, "below 2^31")
-        self._require("seed", 0 <= self.seed < 2**32, "between 0 and 2^32 - 1")
-        self._require("warmup", 0 <= self.warmup <= 1, "between 0 and 1")
-        for name in ("beta1", "beta2"):
-            beta = getattr(self, name)
-            self._require(name, beta >= 0 and _float32(beta) < 1, "0 or above and, rounded to float32, below 1")
-
-    def as_json(self) -> dict[str, Any]:
-        """The settings as JSON types; constructing the dataclass from them gives an equal one."""
-        values = {
-            field.name: (field.metadata["parse"], getattr(self, field.name)) for field in dataclasses.fields(self)
-        }
-        return {name: str(value) if parse else value for name, (parse, value) in values.items()}
-
-    def _require(self, name: str, holds: bool, rule: str) -> None:
-        if not holds:
-            raise InputError(
-                f"--{name.replace('_', '-')} must be {rule}, not {str(getattr(self, name))[:_MAX_QUOTED]}."
-            )
+            value = getattr(self, field.name)
+            if isinstance(value, list):  # from JSON, which has no tuples
+                value = tuple(value)
+                object.__setattr__(self, field.name, value)
+            _check(field, value)
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig(SharedConfig):
     """The settings of one training run; raises `InputError` for an invalid value."""
 
-    learning_rate: float = setting(1e-3, "peak learning rate", "everyday")
-    weight_decay: float = setting(1e-5, "weight decay coefficient", "optimizer")
-    validation: int = setting(0, "training images to hold out, the last ones, for validation", "machine and data")
-    stream: bool = setting(
-        False, "stream images in chunks (automatic if they do not fit in device memory)", "machine and data"
-    )
-    figure_every: int = setting(4, "epochs between reconstruction figures; 0: only after the last", "output")
-    tensorboard: bool = setting(False, "write metrics and figures for TensorBoard into tensorboard/", "output")
-    distributed: bool = setting(False, "join a distributed job, on a cluster that JAX detects", "machine and data")
-    coordinator: str | None = setting(
-        None, "HOST:PORT at which process 0 listens (default: from the cluster)", "machine and data"
-    )
-    num_processes: int | None = setting(
-        None, "number of processes in the job (default: from the cluster)", "machine and data"
-    )
-    process_id: int | None = setting(
-        None, "index of this process, from 0 (default: from the cluster)", "machine and data"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("learning_rate", 0 < _float32(self.learning_rate) < math.inf, "a finite number above 0")
-        self._require("weight_decay", 0 <= _float32(self.weight_decay) < math.inf, "a finite number, 0 or above")
-        self._require("validation", self.validation >= 0, "at least 0")
-        self._require("figure_every", self.figure_every >= 0, "at least 0")
-        by_hand = (self.coordinator, self.num_processes, self.process_id)
-        if by_hand.count(None) not in (0, 3):
-            raise InputError("--coordinator, --num-processes and --process-id go together: give all three, or none.")
-        if self.coordinator is not None and self.num_processes is not None and self.process_id is not None:
-            host, _, port = self.coordinator.rpartition(":")
-            is_address = bool(host) and bool(re.fullmatch("[0-9]{1,5}", port)) and 0 < int(port) < 2**16
-            self._require("coordinator", is_address, "HOST:PORT")
-            self._require("num_processes", self.num_processes >= 1, "at least 1")
-            self._require("process_id", 0 <= self.process_id < self.num_processes, "from 0 to below --num-processes")
-
-
-def shared_setting(name: str, **changes: Any) -> Any:
-    """Declare the field of `SharedConfig` called `name` again, with other arguments of `setting`."""
-    field = SharedConfig.__dataclass_fields__[name]
-    return setting(**{"default": field.default, **field.metadata, **changes})
+    learning_rate: float = everyday(1e-3, "peak learning rate", above=0, most=MAX_FLOAT)
+    weight_decay: float = training(1e-5, "weight decay coefficient", least=0, most=MAX_FLOAT)
+    validation: int = machine(0, "training images to hold out, the last ones, for validation", least=0)
+    checkpoint_every: int = saving(1, "epochs between checkpoints; 0: only after the last", least=0)
+    keep: int = saving(3, "newest checkpoints to keep, besides the one with the lowest validation loss", least=1)
+    figure_every: int = saving(4, "epochs between reconstruction figures; 0: only after the last", least=0)
+    tensorboard: bool = saving(False, "write metrics and figures for TensorBoard into tensorboard/")
+    distributed: bool = machine(False, "join a distributed job, on a cluster that JAX detects")
 
 
 def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
     """The settings that reach the tutorial's test error soonest, measured on MNIST; `settings` override them."""
-    return TrainConfig(arch=arch, **_FAST[arch] | settings)
+    return TrainConfig(arch=arch, **_FAST.get(arch, {}) | settings)
 
 
 _MUON: dict[str, Any] = {"optimizer": "muon", "schedule": "linear", "beta2": 0.95}
@@ -221,7 +112,35 @@ _FAST: dict[str, dict[str, Any]] = {
 }
 
 
-def _float32(value: float) -> float:
-    """Round to float32, as on the device: overflow gives infinity, underflow 0."""
-    with np.errstate(over="ignore"):
-        return float(np.float32(value))
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    if not _conforms(value, field.type):
+        raise _wrong_type(field.name, value, field.type)
+    for name, bound in field.metadata["bounds"].items():
+        rule, holds = _RULES[name]
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, int | float) and not holds(each, bound):
+                raise InputError(f"`{field.name}` must be {rule} {bound}, not {each}.")
+
+
+def _wrong_type(name: str, value: Any, hint: Any) -> InputError:
+    return InputError(f"`{name}` must be {_describe(hint)}, not {value!r}.")
+
+
+def _conforms(value: Any, hint: Any) -> bool:
+    args = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType):
+        return any(_conforms(value, option) for option in args)
+    if get_origin(hint) is Literal:
+        return value in args
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_conforms(each, args[0]) for each in value)
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _describe(hint: Any) -> str:
+    args = get_args(hint)
+    if get_origin(hint) is Literal:
+        return " or ".join((", ".join(args[:-1]), args[-1])) if len(args) > 1 else str(args[0])
+    if get_origin(hint) is tuple:
+        return "one or more numbers"
+    return " or ".join(_describe(each) for each in args if each is not types.NoneType) or _TYPE_NAMES[hint]

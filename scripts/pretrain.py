@@ -1,25 +1,16 @@
 """Train the models that come with the package: python scripts/pretrain.py ae_jax/models/pretrained."""
 
-from ae_jax.system.signals import exit_on_signals
-
-if __name__ == "__main__":
-    exit_on_signals()  # before imports that take time
-
-import dataclasses
+import argparse
 import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
-from ae_jax.cli import parse, run_command
-from ae_jax.config import argument, setting
-from ae_jax.models import pretrained
-from ae_jax.system.outputs import make_output_dir, replace_output
-
-if TYPE_CHECKING:
-    from ae_jax.runs.weights_file import Weights
+from ae_jax.exchange.torch import weights_bytes
+from ae_jax.runs.trained import PRETRAINED, load_model
+from ae_jax.system import write_output
 
 _COMMON = (
     "--dataset mnist --seed 0 --optimizer muon --beta1 0.95 --batch-size 128 --learning-rate 0.01"
@@ -32,38 +23,30 @@ _RECIPES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """The settings of a training of the pretrained models."""
-
-    out: str = argument("directory for the weights files; existing ones are replaced")
-    model: Literal["all", "linear", "conv", "conv-pool"] = setting("all", "the model to train")
+def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line, by default that of the process, to `out` and `model`."""
+    parser = argparse.ArgumentParser(description="Train the models that come with the package, on MNIST.")
+    parser.add_argument("out", type=Path, help="directory for the weights files; existing ones are replaced")
+    parser.add_argument("--model", choices=("all", *PRETRAINED), default="all", help="(default: all)")
+    return parser.parse_args(args)
 
 
 def main() -> None:
     """Train the models and write their weights files."""
-    config = parse(PretrainConfig, "Train the models that come with the package, on MNIST.")
-    from ae_jax.runs.weights_file import weights_bytes  # here, so that --help and errors do not wait for JAX
-
-    out = Path(config.out)
-    make_output_dir(out)
-    for name in pretrained.NAMES if config.model == "all" else (config.model,):
-        weights = _train(f"train {_RECIPES[name]} {_COMMON}")
-        replace_output(out / f"{name}.safetensors", weights_bytes(weights))
+    args = parse_args()
+    for name in PRETRAINED if args.model == "all" else (args.model,):
+        content = _train(f"train {_RECIPES[name]} {_COMMON}")
+        write_output(args.out / f"{name}.safetensors", content, replace=True)
 
 
-def _train(command: str) -> "Weights":
-    """Train a run in a temporary directory."""
-    from ae_jax.runs.load import load_model
-    from ae_jax.runs.weights_file import portable_weights
-
+def _train(command: str) -> bytes:
+    """Train a run in a temporary directory; return the content of its weights file."""
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder, "run")
         output = ["--run-dir", str(run_dir), "--checkpoint-every", "0", "--figure-every", "0"]
         subprocess.run([sys.executable, "-m", "ae_jax", *shlex.split(command), *output], check=True)
-        weights = portable_weights(load_model(run_dir))
-    return weights._replace(metadata={**weights.metadata, "command": f"ae-jax {command}"})
+        return weights_bytes(load_model(run_dir), command=f"ae-jax {command}")
 
 
 if __name__ == "__main__":
-    run_command(main)
+    main()

@@ -1,6 +1,8 @@
 """Train an autoencoder: python scripts/train.py --arch conv."""
 
-from ae_jax.commands import run, train
+import sys
+
+from ae_jax.commands import main
 
 if __name__ == "__main__":
-    run(train)
+    main(["train", *sys.argv[1:]])

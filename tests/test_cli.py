@@ -1,148 +1,170 @@
-"""The command line without a process: arguments, errors, recipes, help."""
+"""The command line: arguments, errors, recipes, help, exit codes."""
 
 import dataclasses
+import inspect
+import json
+import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ae_jax.cli import choose_command, parse_training
-from ae_jax.config import GROUPS, Interval, TrainConfig, fast
-from ae_jax.system.invocation import invocation
-from tests.conftest import ROOT, Script
-from tests.support.bad_array_files import bad_array_files
+from ae_jax.cli import parse, with_flags
+from ae_jax.commands import COMMANDS
+from ae_jax.config import GROUPS, TrainConfig, fast
+from ae_jax.errors import InputError
+from ae_jax.sweep.config import SweepConfig
+from tests.conftest import ROOT
 from tests.support.commands import bad_input
 
 pytestmark = pytest.mark.usefixtures("environment")
-RECIPES = {"tutorial": TrainConfig, "fast": fast}
 
-BAD_ARGUMENTS = {
-    "arch": (["--arch", "resnet"], "argument --arch: invalid choice: 'resnet'"),
-    "dataset": (["--dataset", "cifar"], "unknown dataset 'cifar'; choose auto, mnist"),
-    "no such flag": (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
-    "no epochs": (["--epochs", "0"], "--epochs must be at least 1, not 0"),
-    "negative epochs": (["--epochs", "-1"], "--epochs must be at least 1, not -1"),
-    "epochs in words": (["--epochs", "ten"], "argument --epochs: invalid int value: 'ten'"),
-    "no batch": (["--batch-size", "0"], "--batch-size must be at least 1, not 0"),
-    "latent dimension": (["--latent-dim", "785"], "--latent-dim must be between 1 and 784, not 785"),
-    "noise": (["--noise", "-1"], "--noise must be between 0 and 10, not -1.0"),
-    "no rate": (["--learning-rate", "0"], "--learning-rate must be a finite number above 0, not 0.0"),
-    "negative rate": (["--learning-rate", "-0.001"], "--learning-rate must be a finite number above 0, not -0.001"),
-    "infinite rate": (["--learning-rate", "inf"], "--learning-rate must be a finite number above 0, not inf"),
-    "rate that is no number": (["--learning-rate", "nan"], "--learning-rate must be a finite number above 0, not nan"),
-    "rate beyond float32": (["--learning-rate", "1e39"], "--learning-rate must be a finite number above 0, not 1e+39"),
-    "negative decay": (["--weight-decay", "-1"], "--weight-decay must be a finite number, 0 or above, not -1.0"),
-    "schedule": (["--schedule", "stepwise"], "argument --schedule: invalid choice: 'stepwise'"),
-    "steps per epoch": (["--steps-per-epoch", "0"], "--steps-per-epoch must be at least 1, not 0"),
-    "warm-up": (["--warmup", "1.5"], "--warmup must be between 0 and 1, not 1.5"),
-    "beta1": (["--beta1", "0.99999999"], "--beta1 must be 0 or above and, rounded to float32, below 1, not 0.99999999"),
-    "beta2": (["--beta2", "-0.1"], "--beta2 must be 0 or above and, rounded to float32, below 1, not -0.1"),
-    "recipe": (["--recipe", "slow"], "argument --recipe: invalid choice: 'slow'"),
-    "recipe's setting": (["--recipe", "fast", "--epochs", "0"], "--epochs must be at least 1, not 0"),
-    "no devices": (["--devices", "0"], "--devices must be auto or a number, 1 or more, not 0"),
-    "devices beyond counting": (["--devices", "9" * 5000], "--devices must be auto or a number, 1 or more, not 999"),
-    "devices in words": (["--devices", "two"], "--devices must be auto or a number, 1 or more, not two"),
-    "keep none": (["--keep", "0"], "--keep must be at least 1, not 0"),
-    "figures": (["--figure-every", "-1"], "--figure-every must be at least 0, not -1"),
-    "checkpoints": (["--checkpoint-every", "3 steps"], "--checkpoint-every must be a number, or as 200steps, not 3 st"),
-    "no run to resume": (["--resume"], "runs/conv holds no run to resume; "),
-    "no run there": (["--resume", "--run-dir", "x"], "x holds no run to resume; leave out --resume to start one"),
-    "devices beyond a batch": (
-        ["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"],
-        "--devices 3 cannot share a batch of 2; make --batch-size larger",
-    ),
-    "more devices than there are": (["--dataset", "own.npy", "--devices", "9"], "--devices 9: JAX has "),
-    "seed": (["--seed", "-1"], "--seed must be between 0 and 2^32 - 1, not -1"),
-    "run folder under a file": (["--run-dir", "file/run", "--dataset", "own.npy"], "file/run is not a directory; "),
-    "run folder is a file": (["--run-dir", "file"], "file is not a directory; "),
-    "a part of the processes": (["--coordinator", "localhost:1234"], "go together: give all three, or none"),
-    "no port": (
-        ["--coordinator", "localhost", "--num-processes", "1", "--process-id", "0"],
-        "--coordinator must be HOST:PORT, not localhost",
-    ),
-    "process": (
-        ["--coordinator", "localhost:1", "--num-processes", "2", "--process-id", "2"],
-        "--process-id must be from 0 to below --num-processes, not 2",
-    ),
+REFUSED = {
+    "train --arch resnet": "--arch must be conv, linear or conv-pool, not 'resnet'.",
+    "train --epoch 3": "unrecognized arguments: --epoch 3. Try --help.",
+    "train --epochs": "argument --epochs: expected one argument. Try --help.",
+    "train --epochs 0": "--epochs must be at least 1, not 0.",
+    "train --epochs ten": "--epochs must be a whole number, not 'ten'.",
+    "train --latent-dim 785": "--latent-dim must be at most 784, not 785.",
+    "train --learning-rate 0": "--learning-rate must be above 0, not 0.0.",
+    "train --learning-rate inf": "--learning-rate must be at most 3.4e+38, not inf.",
+    "train --learning-rate nan": "--learning-rate must be above 0, not nan.",
+    "train --beta1 1": "--beta1 must be at most 0.9999999, not 1.0.",
+    "train --recipe slow": "--recipe must be tutorial or fast, not 'slow'.",
+    "train --recipe fast --epochs 0": "--epochs must be at least 1, not 0.",
+    "train --devices 0": "--devices must be at least 1, not 0.",
+    "train --devices two": "--devices must be a whole number or auto, not 'two'.",
+    "train --checkpoint-every 200steps": "--checkpoint-every must be a whole number, not '200steps'.",
+    "sweep --resume": "unrecognized arguments: --resume. Try --help.",
+    "sweep --learning-rate 1e-3 -1": "--learning-rate must be above 0, not -1.0.",
+    "sweep --weight-decay 0 0": "--weight-decay must be one or more different numbers, not (0.0, 0.0).",
+    "sweep --seeds 5001 --weight-decay 0 1": "--seeds must make at most 10,000 members, not 10,002.",
+    "evaluate": "the following arguments are required: RUN. Try --help.",
+    "convert torch a b": "DIRECTION must be to-torch or from-torch, not 'torch'.",
 }
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@pytest.mark.parametrize("case", BAD_ARGUMENTS)
-def test_bad_arguments_are_a_one_line_error_and_leave_nothing_behind(
-    case: str, own_images: Path, tmp_path: Path
-) -> None:
-    arguments, message = BAD_ARGUMENTS[case]
-    (tmp_path / "file").touch()
-    before = contents(tmp_path)
-    error = bad_input("train.py", *arguments)
-    assert message in error
-    assert error.count("\n") == 1
-    assert error.startswith("error: ")
-    assert contents(tmp_path) == before
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("name", ["shape", "pickled", "truncated.npz", "missing"])
-def test_bad_array_files_are_a_one_line_error_and_leave_nothing_behind(name: str, tmp_path: Path) -> None:
-    path, message = bad_array_files(tmp_path)[name]
-    error = bad_input("train.py", "--dataset", path)
-    assert re.search(message, error)
-    assert error.count("\n") == 1
-    assert not (tmp_path / "runs").exists()
-
-
-def test_help_has_one_line_per_flag_with_its_default_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        parse_training(RECIPES, "", ["--help"])
-    assert end.value.code == 0
-    _, *groups = re.split(r"^([a-z ]+):\n", capsys.readouterr().out, flags=re.MULTILINE)
-    assert groups[::2] == ["options", *GROUPS]
-    flags = {}
-    for text in groups[3::2]:
-        lines = text.strip("\n").splitlines()
-        found = dict(re.findall(r"^  --([a-z0-9-]+) +(.*)$", text, re.MULTILINE))
-        assert len(found) == len(lines)
-        flags |= found
-    fields = {field.name.replace("_", "-"): field.default for field in dataclasses.fields(TrainConfig)}
-    fields["recipe"] = "tutorial"
-    assert flags.pop("resume")
-    assert flags.keys() == fields.keys()
-    for name, default in fields.items():
-        assert f"({default})" in flags[name] or (default is None and "default" in flags[name]) or default is False
-        assert flags[name].strip()
-
-
-@pytest.mark.parametrize("arch", ["conv", "linear"])
-def test_a_recipe_gives_the_defaults_and_flags_override_it(arch: str) -> None:
-    assert parse_training(RECIPES, "", ["--arch", arch]).config == TrainConfig(arch=arch)
-    assert parse_training(RECIPES, "", ["--arch", arch, "--recipe", "fast"]).config == fast(arch) != TrainConfig(arch)
-    asked = parse_training(RECIPES, "", ["--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3"])
-    assert asked.config == dataclasses.replace(fast(arch), epochs=7, seed=3)
-    assert parse_training(RECIPES, "", ["--arch", arch]).given == {"arch": arch}  # a resumed run has to agree with it
-    assert asked.given | {"epochs": 7, "seed": 3, "schedule": "linear", "beta2": 0.95} == asked.given
+@pytest.mark.parametrize("command", REFUSED)
+def test_a_bad_argument_is_refused_with_what_it_must_be(command: str) -> None:
+    assert bad_input(*command.split()) == f"error: {REFUSED[command]}\n"
 
 
 @pytest.mark.parametrize(
-    "config", [TrainConfig(), TrainConfig("linear", devices=2, checkpoint_every=Interval(200, "steps"))]
+    ("arguments", "message"),
+    [
+        (["--dataset", "cifar"], "unknown dataset 'cifar'; choose "),
+        (["--resume"], "runs/conv holds no run to resume; "),
+        (["--dataset", "own.npy", "--devices", "3", "--batch-size", "2"], "--batch-size"),
+        (["--dataset", "own.npy", "--run-dir", "own.npy/run"], "own.npy"),
+    ],
 )
-def test_settings_pass_through_json_unchanged(config: TrainConfig) -> None:
-    settings = config.as_json()
-    assert TrainConfig(**settings) == config
-    assert settings["devices"] == str(config.devices)  # text, as on the command line
-    assert settings["checkpoint_every"] == ("200steps" if config.devices == 2 else "1")
+@pytest.mark.usefixtures("own_images")
+def test_an_error_that_takes_more_than_parsing_leaves_nothing_behind(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*")}
+    assert message in bad_input("train", *arguments)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", [[], ["none"]])
+def test_a_missing_or_unknown_command_is_refused(name: list[str]) -> None:
+    with pytest.raises(InputError, match=r"COMMAND.*\. Try --help\.$"):
+        parse(name, COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_one_line_of_usage_and_one_per_argument_with_its_default(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(SystemExit) as end:
+        parse([command, "--help"], COMMANDS)
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: ae-jax {command} ")
+    assert text.splitlines()[2] == COMMANDS[command].summary
+    arguments = [line for line in text.partition("options:")[2].splitlines() if line.startswith("  ")]
+    assert len(arguments) <= 33
+    for line in arguments[1:]:  # after --help
+        assert re.fullmatch(r"  --[a-z].*  [^ ].*\(default: .+\).*", line)
+    if command in ("train", "sweep"):
+        assert re.findall(r"^([a-z ]+):$", text, re.MULTILINE) == ["examples", "options", *GROUPS]
+
+
+def test_commands_are_known_without_jax_and_numpy() -> None:
+    program = (
+        "import sys\n"
+        "from ae_jax.cli import parse\n"
+        "from ae_jax.commands import COMMANDS\n"
+        "for name, command in COMMANDS.items():\n"
+        "    parse([name, *('to-torch' if each == 'direction' else each for each in command.positionals)], COMMANDS)\n"
+        "assert not {'jax', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("example", [each for command in COMMANDS.values() for each in command.examples])
+def test_the_function_of_an_example_takes_its_arguments(example: str) -> None:
+    call = parse(shlex.split(example), COMMANDS)
+    inspect.signature(pkgutil.resolve_name(call.target)).bind(**call.arguments)
+
+
+def train_arguments(*args: str) -> dict[str, Any]:
+    return parse(["train", *args], COMMANDS).arguments
+
+
+@pytest.mark.parametrize("arch", ["conv", "linear"])
+def test_a_recipe_gives_the_defaults_and_flags_override_it(arch: Any) -> None:
+    assert train_arguments("--arch", arch)["config"] == TrainConfig(arch)
+    assert train_arguments("--arch", arch, "--recipe", "fast")["config"] == fast(arch) != TrainConfig(arch)
+    asked = train_arguments("--arch", arch, "--recipe", "fast", "--epochs", "7", "--seed", "3")
+    assert asked["config"] == dataclasses.replace(fast(arch), epochs=7, seed=3)
+
+
+def test_a_resumed_run_gets_what_the_command_line_names_itself_or_by_a_recipe() -> None:
+    assert parse(["train", "--resume"], COMMANDS)[:2] == ("ae_jax.runs.train:resume", {})
+    named = {"run_dir": "a", "epochs": 20}
+    assert train_arguments("--resume", "--run-dir", "a", "--epochs", "20") == named
+    by_recipe = train_arguments("--resume", "--run-dir", "a", "--epochs", "20", "--recipe", "fast")
+    assert by_recipe | named | {"schedule": "linear", "beta2": 0.95} == by_recipe
+    assert "seed" not in by_recipe
+
+
+def test_several_values_and_the_compilation_cache_are_read() -> None:
+    call = parse(["sweep", "--learning-rate", "1e-3", "1e-2", "--no-compilation-cache"], COMMANDS)
+    assert (call.arguments["config"].learning_rate, call.compilation_cache) == ((1e-3, 1e-2), False)
+
+
+@pytest.mark.parametrize(
+    "config", [TrainConfig("linear", devices=2, run_dir="a"), SweepConfig(learning_rate=(1e-3, 1e-2), devices="auto")]
+)
+def test_settings_pass_through_json_unchanged(config: TrainConfig | SweepConfig) -> None:
+    assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+@pytest.mark.parametrize("settings", [{"epochs": "3"}, {"run_dir": 3}, {"devices": 1.5}, {"learning_rate": None}])
+def test_settings_of_another_type_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"`{next(iter(settings))}` must be "):
+        TrainConfig(**settings)
+
+
+def test_messages_name_arguments_as_on_the_command_line() -> None:
+    message = "`target` exists; choose another `data_dir`, or run `ae-jax train`."
+    expected = "TARGET exists; choose another --data-dir, or run `ae-jax train`."
+    assert with_flags(message, COMMANDS["convert"]) == expected
+    assert with_flags("`target`", None) == "--target"
 
 
 @pytest.mark.parametrize(
     ("body", "code", "errors"),
     [
         ("pass", 0, ""),
-        ("raise InputError('bad; mend it.')", 2, "error: bad; mend it.\n"),
+        ("raise InputError('bad `data_dir`;\\n mend it.')", 2, "error: bad --data-dir; mend it.\n"),
         ("raise RunError('failed; start again.')", 1, "error: failed; start again.\n"),
         ("raise OSError('disk full')", 1, "error: disk full.\n"),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "Terminated.\n"),
@@ -152,52 +174,18 @@ def test_settings_pass_through_json_unchanged(config: TrainConfig) -> None:
 def test_the_outcome_of_a_command_is_an_exit_code_and_one_line(body: str, code: int, errors: str) -> None:
     program = (
         "import os, signal, time\n"
-        "from ae_jax.cli import run_command\n"
+        "from ae_jax.cli import Command\n"
+        "from ae_jax.commands import main\n"
         "from ae_jax.errors import InputError, RunError\n"
-        f"def main():\n    print('started'); {body}\n"
-        "run_command(main)"
+        f"def act():\n    print('started'); {body}\n"
+        "main(['act'], {'act': Command('Act.', '__main__:act', {}, ())})"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (code, "started\n", errors)
 
 
-def test_ae_jax_lists_the_commands_of_the_scripts_and_calls_them(run_script: Script) -> None:
-    ae_jax_command = [sys.executable, "-m", "ae_jax"]
-    listed = subprocess.run([*ae_jax_command, "--help"], capture_output=True, text=True, check=True).stdout
-    names = re.findall(r"^  (\w+) +[A-Z].*\.$", listed, re.MULTILINE)
-    assert {*names, "benchmark", "faults", "pretrain"} == {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    for arguments in (["--help"], ["none"]):
-        by_script = run_script("evaluate.py", *arguments)
-        result = subprocess.run([*ae_jax_command, "evaluate", *arguments], capture_output=True, text=True, check=False)
-        assert result.returncode == by_script.returncode
-        assert result.stdout.partition("\n\n")[2] == by_script.stdout.partition("\n\n")[2]  # after the usage
-        assert result.stdout.startswith("usage: ae-jax evaluate [-h]" if result.stdout else "")
-        assert result.stderr == by_script.stderr
-
-
-@pytest.mark.parametrize("name", [[], ["none"]])
-def test_a_missing_or_unknown_command_is_refused_with_the_known_ones(
-    name: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["ae-jax", *name])
-    with pytest.raises(SystemExit) as end:
-        choose_command({"train": "Train.", "export": "Export."})
-    assert end.value.code == 2
-    assert re.fullmatch(r"error: .*COMMAND.*\. Try --help\.\n", capsys.readouterr().err)
-
-
-@pytest.mark.parametrize(
-    ("program", "expected"),
-    [
-        ("scripts/train.py", "python scripts/sweep.py"),
-        ("my clone/scripts/train.py", "python 'my clone/scripts/sweep.py'"),
-        ("/usr/bin/ae-jax train", "ae-jax sweep"),
-        ("research.py", "ae-jax sweep"),
-        ("", "ae-jax sweep"),
-    ],
-)
-def test_hints_call_commands_as_the_process_was_called(
-    program: str, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", [program])
-    assert invocation("sweep") == expected
+def test_the_script_is_the_command() -> None:
+    starts = (["-m", "ae_jax", "train"], [str(ROOT / "scripts" / "train.py")])
+    commands = [[sys.executable, *start, "--help"] for start in starts]
+    by_name, by_script = (subprocess.run(each, capture_output=True, check=True).stdout for each in commands)
+    assert by_name == by_script

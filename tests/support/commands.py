@@ -1,33 +1,23 @@
 """Commands that are called in this process."""
 
-import contextlib
-import io
-import runpy
-import sys
-from pathlib import Path
-from unittest import mock
+import pkgutil
+from collections.abc import Mapping
 
 import pytest
 
-from ae_jax import commands
+from ae_jax.cli import Command, parse, with_flags
+from ae_jax.commands import COMMANDS
 from ae_jax.errors import InputError
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+def run_main(command: str, *args: object, commands: Mapping[str, Command] = COMMANDS) -> None:
+    """Run a command with its arguments; exceptions propagate."""
+    call = parse([command, *map(str, args)], commands)
+    pkgutil.resolve_name(call.target)(**call.arguments)
 
 
-def run_main(script: str, *args: object) -> None:
-    """Run the command of a script with a command line; exceptions propagate."""
-    command = getattr(commands, script.removesuffix(".py"), None) or runpy.run_path(str(SCRIPTS / script))["main"]
-    with mock.patch.object(sys, "argv", [script, *map(str, args)]):
-        command()
-
-
-def bad_input(script: str, *args: object) -> str:
+def bad_input(command: str, *args: object, commands: Mapping[str, Command] = COMMANDS) -> str:
     """The error message of a command line that must be refused with exit code 2, as the user sees it."""
-    stderr = io.StringIO()
-    with contextlib.redirect_stderr(stderr), pytest.raises((InputError, SystemExit)) as end:
-        run_main(script, *args)
-    if isinstance(end.value, InputError):
-        return f"error: {end.value}\n"
-    assert end.value.code == 2
-    return stderr.getvalue()
+    with pytest.raises(InputError) as end:
+        run_main(command, *args, commands=commands)
+    return f"error: {with_flags(str(end.value), commands.get(command))}\n"
