@@ -1,25 +1,22 @@
-"""Mini-batches of an epoch: shuffling, slicing, and normalisation of pixels to [0, 1]."""
+"""Mini-batches of an epoch: shuffling, slicing, and pixels as floats in [0, 1]."""
 
+import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
 from jax import numpy as jnp
-from jaxtyping import Array, Int, Int32
+from jaxtyping import Array, Float, Int32
 
-from ae_jax.system.decorators import jit
-from ae_jax.types import Batch, HostBatch, HostImages, Order, PackedPixels, PerImage, Pixels, RandomKey, Step
+from ae_jax.types import HostImages, Images, Order, PackedPixels, PerImage, Pixels, RandomKey, Step
 
 
-def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Batch]:
-    """Iterate over one epoch of `images` in mini-batches.
+def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Float[Array, "n ..."]]:
+    """Iterate over one epoch of `images u8[n, …]` in mini-batches, shuffled by `key` or, without one, in their order.
 
-    Args:
-      images: `u8[n, …]`, usually a NumPy array.
-      key: shuffles the images; None keeps their order.
-      batch_size: images per batch.
+    Of a memory map, only the images of a batch are read at a time.
 
     Yields:
       `f32[batch_size, …]` in [0, 1]; the last batch may be smaller. Every image occurs exactly once.
@@ -34,10 +31,10 @@ def batches(images: Pixels, key: RandomKey | None = None, batch_size: int = 64) 
     order = np.arange(len(images)) if key is None else np.asarray(epoch_order(key, len(images)))
     starts = np.cumsum(batch_sizes(len(images), batch_size))[:-1]
     for rows in np.split(order, starts):
-        yield normalise(images[rows])
+        yield to_float(images[rows])
 
 
-@jit(static_argnums=1)
+@functools.partial(jax.jit, static_argnames="n")
 def epoch_order(key: RandomKey, n: int) -> Order:
     """A random permutation `i32[n]`: the order in which an epoch visits `n` images."""
     return jax.random.permutation(key, jnp.arange(n, dtype=jnp.int32))
@@ -57,73 +54,33 @@ def pack(images: HostImages) -> PackedPixels:
 
     On CPUs, XLA gathers the images of a batch number by number.
     """
-    n, h, w, _ = images.shape
-    return np.ascontiguousarray(images).reshape(n, h, w // 4, 4).view(np.uint32)
+    return np.ascontiguousarray(images.squeeze(3)).view(np.uint32)[..., None]
 
 
-def _unpack(images: Pixels | PackedPixels) -> Pixels:
-    if images.dtype != np.uint32:
-        return images
-    n, h, _, _ = images.shape
-    return lax.bitcast_convert_type(images, jnp.uint8).reshape(n, h, -1, 1)
+def take_batch(
+    images: Pixels | PackedPixels,
+    order: Order,
+    i: int | Step,
+    batch_size: int,
+    shard: int | Step = 0,
+    num_shards: int = 1,
+) -> tuple[Float[Array, "batch ..."], PerImage]:
+    """Batch `i` of an epoch, or one of its `num_shards` equal shards, padded to the full size.
 
-
-class ResidentBatches(NamedTuple):
-    """The batches of an epoch from a device-resident dataset."""
-
-    images: Pixels | PackedPixels  # u8[n, …], or from `pack`
-    order: Order  # i32[n]
-
-    def batch(
-        self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
-    ) -> tuple[Batch, PerImage]:
-        """Batch `i`, or one of its `num_shards` equal shards, padded to the full size.
-
-        Returns:
-          `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the weight of each row in the mean over the whole
-          batch: 1 / (images in the batch), or 0 for padding.
-        """
-        positions, weights = _positions_and_weights(len(self.order), i, batch_size, shard, num_shards)
-        rows = self.order.at[positions].get(mode="clip")
-        return normalise(_unpack(jnp.asarray(self.images)[rows])), weights
-
-
-class ChunkBatches(NamedTuple):
-    """Consecutive batches of an epoch, streamed as one chunk; each device holds its shards, see `chunk_rows`."""
-
-    images: Pixels  # u8[1, steps, ceil(batch_size / num_shards), …] per device
-    first: Step | np.int32  # index of the first batch
-    num_images: Step | np.int32  # in the epoch
-
-    def batch(
-        self, i: int | Step, batch_size: int, *, shard: int | Step = 0, num_shards: int = 1
-    ) -> tuple[Batch, PerImage]:
-        """Batch `i`, which this chunk must hold, as `ResidentBatches.batch` gives it."""
-        _, weights = _positions_and_weights(self.num_images, i, batch_size, shard, num_shards)
-        return normalise(jnp.asarray(self.images)[0, i - self.first]), weights
-
-
-EpochBatches: TypeAlias = ResidentBatches | ChunkBatches
-
-
-def chunk_rows(
-    order: Int[np.ndarray, "n"], first: int, steps: int, batch_size: int, *, shards: range, num_shards: int
-) -> Int[np.ndarray, "shards steps size"]:
-    """The dataset rows of the `ChunkBatches` with batches `first, …, first + steps - 1`, for some of the shards."""
-    size = -(-batch_size // num_shards)
-    starts = batch_size * (first + np.arange(steps)) + size * np.array(shards)[:, None]
-    return order[np.minimum(starts[:, :, None] + np.arange(size), len(order) - 1)]
-
-
-def _positions_and_weights(
-    n: int | Step | np.int32, i: int | Step, batch_size: int, shard: int | Step, num_shards: int
-) -> tuple[Int32[Array, "size"], PerImage]:
-    """The positions of a shard of batch `i` in an epoch of `n` images, and their weights in the batch's mean."""
-    size = -(-batch_size // num_shards)
+    `images` are u8[n, …] on the device, or from `pack`; the epoch visits them in the order i32[n]. The results are
+    `f32[ceil(batch_size / num_shards), …]` in [0, 1], and the weight of each row in the mean over the whole batch:
+    1 / (images in the batch), or 0 for padding.
+    """
+    size, n = -(-batch_size // num_shards), len(order)
     rows = shard * size + jnp.arange(size, dtype=jnp.int32)
     positions = i * batch_size + rows
     is_image = (rows < batch_size) & (positions < n)
-    return positions, is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
+    weights = is_image.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
+    indices = order.at[positions].get(mode="clip")
+    batch = jnp.asarray(images)[indices]
+    if batch.dtype == jnp.uint32:  # from `pack`
+        batch = lax.bitcast_convert_type(batch, jnp.uint8).reshape(*batch.shape[:2], -1, 1)
+    return to_float(batch), weights
 
 
 def check_pixel_type(dtype: np.dtype[Any]) -> None:
@@ -135,23 +92,16 @@ def check_pixel_type(dtype: np.dtype[Any]) -> None:
         )
 
 
-def normalise_on_host(images: HostImages) -> HostBatch:
-    """`normalise` as a NumPy array."""
-    return np.asarray(normalise(images))
-
-
-@jit()
-def normalise(images: Pixels) -> Batch:
+@jax.jit
+def to_float(images: Pixels) -> Images:
     """Convert `u8[…]` to `f32[…]` in [0, 1]: `images / 255`, correctly rounded, as PyTorch's `ToTensor`.
 
     XLA turns a division by 255 into a multiplication by the rounded 1/255, which is off by one ulp for 126 of the 256
     values. So 1/255 is split: an 8-bit pixel times the 16 bits of `high` is exact, and adding `low` rounds once.
-
-    Raises:
-      ValueError: the images are not `u8`.
+    `ValueError` for other dtypes.
 
     >>> pixels = np.arange(256, dtype=np.uint8)
-    >>> bool((ae_jax.normalise(pixels) == pixels / np.float32(255)).all())
+    >>> bool((ae_jax.to_float(pixels) == pixels / np.float32(255)).all())
     True
     """
     check_pixel_type(images.dtype)

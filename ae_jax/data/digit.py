@@ -5,31 +5,34 @@ and centred in 28×28 pixels by their centre of mass (LeCun, Cortes & Burges, ht
 official files, the bounding box is 20 pixels long in 9,997 of 10,000 test images, the brightest pixel is 254 or 255,
 and both coordinates of the centre of mass are between 13.5 and 14.5: the box was moved by whole pixels, to a centre of
 mass in pixel (14, 14).
-
-`explorer/digit.js` is the same function, bit for bit: sums are of integers below 2^53, and the only floating-point
-numbers, in Otsu's method, are computed in the same order.
 """
 
-from typing import NamedTuple, TypeAlias, TypeVar
+import logging
+import warnings
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image, ImageOps
 from scipy import ndimage
 
-from ae_jax.errors import InputError
+from ae_jax.errors import InputError, reading
 from ae_jax.types import Picture
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")  # in upper case too
 
 _SIZE, _BOX, _CENTRE = 28, 20, 14  # pixels: the image's side, the digit's longer side, the centre of mass
 _MAX_SIDE = 256  # pixels; larger pictures are reduced first, which bounds the cost and averages noise
-_MIN_CONTRAST = 32  # of 255; what an empty sheet has by noise and JPEG is below
-_FAINTEST = 6  # pixels below 1/6 of the contrast are background; JPEG's ringing is
-_GAP = 10  # the dilation has 1/10 of the digit's longer side as its radius; 99.9 % of MNIST's test digits stay whole
-_SPECK = 20  # components below 1/20 of the largest one's pixels are dust
+_MIN_CONTRAST = 32  # of 255; above the noise of an empty sheet
+_FAINTEST = 1 / 6  # pixels below this part of the contrast are set to 0, which removes JPEG ringing
+_GAP = 0.1  # dilation radius per longer side of the digit; 99.9 % of MNIST's test digits stay whole
+_SPECK = 0.05  # components below this part of the largest one's pixels are dust
 
-Mask: TypeAlias = Bool[np.ndarray, "_ _"]
-Whole: TypeAlias = Int[np.ndarray, "_ _"]
-Histogram: TypeAlias = Int[np.ndarray, "256"]
-_Number = TypeVar("_Number", int, np.ndarray)
+_NO_DIGIT = "no digit stands out from the background; use a picture of one, dark on light or light on dark."
+_log = logging.getLogger(__name__)
+
+Levels: TypeAlias = Float[np.ndarray, "_ _"]  # of grey, from 0 to 255, or of ink, from 0 to 1
 
 
 class Digit(NamedTuple):
@@ -39,10 +42,25 @@ class Digit(NamedTuple):
     num_shapes: int  # separate shapes in the picture, of which the largest is the digit
 
 
-def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
-    """Bring a greyscale picture of a digit, of any size, dark on light or light on dark, to MNIST's form.
+def read_picture(path: Path) -> UInt8[np.ndarray, "1 28 28 1"]:
+    """The digit in a PNG or JPEG file, see `digit_from_picture`; logs a warning if the picture has several shapes.
 
-    1. Reduce a picture of more than 256 pixels a side by averaging square blocks.
+    `InputError` if the file cannot be read, has more than Pillow's limit of 89 million pixels, or shows no digit.
+    """
+    with reading(path, "Give a PNG or JPEG picture of at most 89 million pixels."), warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            picture = _greyscale(image)
+    digit = digit_from_picture(picture)
+    if digit.num_shapes > 1:
+        _log.warning("%s shows %d separate shapes: the largest one is used.", path, digit.num_shapes)
+    return digit.image[None]
+
+
+def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
+    """Bring a greyscale picture u8[h, w] of a digit, dark on light or light on dark, to MNIST's form u8[28, 28, 1].
+
+    1. Reduce a picture of more than 256 pixels per side by averaging square blocks.
     2. Even out the lighting: subtract the plane through the medians of the four sides.
     3. Separate ink from background by Otsu's threshold (1979, "A threshold selection method from gray-level
        histograms"). If the border's median is in the lighter class, invert. A picture of 28×28 pixels that is light on
@@ -55,171 +73,110 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
        averaging, and stretch to a maximum of 255.
     7. Move by whole pixels, so that the centre of mass is in pixel (14, 14) of 28×28, as far as the box stays inside.
 
-    Args:
-      picture: u8[h, w].
-
-    Returns:
-      The image, u8[28, 28, 1], and the number of shapes.
-
     Raises:
       InputError: nothing stands out from the background.
       ValueError: the picture is not u8[h, w].
     """
     if picture.ndim != 2 or picture.dtype != np.uint8:
         raise ValueError(f"picture must be uint8[h, w], got {picture.dtype}{list(picture.shape)}")
-    digit = _find_digit(picture)
-    if digit is None:
-        raise InputError(
-            "no digit stands out from the background; use a picture of one, dark on light or light on dark."
-        )
-    return digit
-
-
-def _find_digit(picture: Picture) -> Digit | None:
     if not picture.size:
-        return None
-    reduced = _even_lighting(_reduce(picture))
-    is_inverted = _is_dark_on_light(reduced)
-    if is_inverted:
-        reduced = _even_lighting(_reduce(255 - picture))  # not 255 - reduced: halves are rounded up
-    levels = _levels(reduced)
-    if levels is None:
-        return None
-    if not is_inverted and picture.shape == (_SIZE, _SIZE):
+        raise InputError(_NO_DIGIT)
+    grey = _even_lighting(_reduce(picture))
+    threshold = _otsu_threshold(grey)
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    is_dark_on_light = np.median(border) > threshold
+    ink = _stretch(255 - grey, 255 - threshold) if is_dark_on_light else _stretch(grey, threshold)
+    if not is_dark_on_light and picture.shape == (_SIZE, _SIZE):
         return Digit(picture[..., None].copy(), 1)
-    shape, num_shapes = _largest_shape(_stretch(reduced, *levels))
+    shape, num_shapes = _largest_shape(ink)
     return Digit(_centre(_fit_box(shape))[..., None], num_shapes)
 
 
-def _reduce(picture: Picture) -> Picture:
-    """The means of square blocks, rounded half up; blocks at the right and at the bottom may be smaller."""
+def _greyscale(image: Image.Image) -> Picture:
+    """The first frame, upright, of 8 bits; on white if what is visible is dark on average, otherwise on black."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I"):  # 16 bits: 65,535 / 255 = 257
+        return np.rint(np.asarray(image) / 257).astype(np.uint8)
+    if "transparency" not in image.info and image.mode not in ("LA", "RGBA"):
+        return np.asarray(image.convert("L"))
+    grey, alpha = image.convert("RGBA").convert("L"), image.convert("RGBA").getchannel("A")
+    is_dark = np.sum((np.asarray(grey) - 127.5) * np.asarray(alpha)) < 0
+    return np.asarray(Image.composite(grey, Image.new("L", image.size, 255 if is_dark else 0), alpha))
+
+
+def _reduce(picture: Picture) -> Levels:
     side = -(-max(picture.shape) // _MAX_SIDE)
-    if side == 1:
-        return picture
-    rows, columns = (np.arange(0, length, side) for length in picture.shape)
-    sums = np.add.reduceat(np.add.reduceat(picture, rows, axis=0, dtype=np.int64), columns, axis=1)
-    heights, widths = (np.minimum(side, n - starts) for n, starts in zip(picture.shape, (rows, columns), strict=True))
-    return _divide(sums, np.outer(heights, widths)).astype(np.uint8)
+    return np.asarray(Image.fromarray(picture.astype(np.float32)).reduce(side), np.float64)
 
 
-def _even_lighting(picture: Picture) -> Picture:
+def _even_lighting(grey: Levels) -> Levels:
     """Subtract the plane through the medians of the four sides, which leaves the value in the centre."""
-    top, bottom, left, right = map(_twice_median, (picture[0], picture[-1], picture[:, 0], picture[:, -1]))
+    top, bottom, left, right = map(np.median, (grey[0], grey[-1], grey[:, 0], grey[:, -1]))
     down, across = bottom - top, right - left
     # A plane is halfway between opposite sides in the centre, for both pairs; not so where a side is covered by ink.
     if 2 * abs(top + bottom - left - right) > abs(down) + abs(across):
-        return picture
-    rows, columns = _ramp(down, picture.shape[0]), _ramp(across, picture.shape[1])
-    return np.clip(picture.astype(np.int64) - rows[:, None] - columns, 0, 255).astype(np.uint8)
+        return grey
+    rows, columns = (np.linspace(-rise / 2, rise / 2, n) for rise, n in zip((down, across), grey.shape, strict=True))
+    return np.clip(grey - rows[:, None] - columns, 0, 255)
 
 
-def _ramp(twice_rise: int, n: int) -> Int[np.ndarray, "{n}"]:
-    """From minus half the rise to half the rise."""
-    return _divide(twice_rise * (2 * np.arange(n) - (n - 1)), 4 * max(1, n - 1))
+def _otsu_threshold(grey: Levels) -> float:
+    """The threshold that maximises the variance between classes, of equally good ones the middle."""
+    histogram = np.bincount(np.rint(grey).astype(int).ravel(), minlength=256) / grey.size
+    weights, sums = np.cumsum(histogram), np.cumsum(histogram * np.arange(256))
+    variances = (sums - sums[-1] * weights) ** 2 / np.maximum(weights * (1 - weights), 1e-9)
+    best = np.flatnonzero(np.isclose(variances, variances.max()))
+    return float(best[0] + best[-1] + 1) / 2
 
 
-def _twice_median(values: UInt8[np.ndarray, "n"]) -> int:
-    ordered = np.sort(values)
-    return int(ordered[(len(ordered) - 1) // 2]) + int(ordered[len(ordered) // 2])
+def _stretch(grey: Levels, threshold: float) -> Levels:
+    """Ink from 0 to 1 of a picture that is light on dark; raises `InputError` if there is too little contrast."""
+    is_ink = grey > threshold
+    if is_ink.all() or not is_ink.any():
+        raise InputError(_NO_DIGIT)
+    background, ink = np.median(grey[~is_ink]), np.quantile(grey[is_ink], 0.75)
+    if ink - background < _MIN_CONTRAST:
+        raise InputError(_NO_DIGIT)
+    stretched = np.minimum((grey - background) / (ink - background), 1)
+    return np.where(stretched < _FAINTEST, 0, stretched)
 
 
-def _is_dark_on_light(picture: Picture) -> bool:
-    border = np.concatenate([picture[0], picture[-1], picture[1:-1, 0], picture[1:-1, -1]])
-    return _twice_median(border) > _twice_otsu_threshold(_histogram(picture))
-
-
-def _levels(picture: Picture) -> tuple[int, int] | None:
-    """The background's level and that of the ink in a picture that is light on dark; None if they are too close."""
-    histogram = _histogram(picture)
-    is_ink = 2 * np.arange(256) > _twice_otsu_threshold(histogram)
-    background, ink = _quartile(histogram * ~is_ink, 2), _quartile(histogram * is_ink, 3)
-    return (background, ink) if ink - background >= _MIN_CONTRAST else None
-
-
-def _histogram(picture: Picture) -> Histogram:
-    return np.bincount(picture.ravel(), minlength=256)
-
-
-def _twice_otsu_threshold(histogram: Histogram) -> int:
-    """Twice the threshold that maximises the variance between classes, of equally good ones the middle."""
-    counts, sums = np.cumsum(histogram), np.cumsum(histogram * np.arange(256))
-    difference = (sums * counts[-1] - sums[-1] * counts).astype(np.float64)
-    weights = (counts * (counts[-1] - counts)).astype(np.float64)
-    variances = np.divide(difference * difference, weights, out=np.zeros(256), where=weights > 0)
-    best = np.flatnonzero(variances == variances.max())
-    return int(best[0] + best[-1]) + 1
-
-
-def _quartile(histogram: Histogram, quarters: int) -> int:
-    """The least value that `quarters` of four values do not exceed; 0 if there are none."""
-    counts = np.cumsum(histogram)
-    return int(np.argmax(4 * counts >= quarters * counts[-1]))
-
-
-def _stretch(picture: Picture, background: int, ink: int) -> Whole:
-    above, contrast = picture.astype(np.int64) - background, ink - background
-    stretched = np.minimum(_divide(255 * above, contrast), 255)
-    return np.where(_FAINTEST * above < contrast, 0, stretched)
-
-
-def _largest_shape(ink: Whole) -> tuple[Whole, int]:
+def _largest_shape(ink: Levels) -> tuple[Levels, int]:
     """The shape with most pixels, cropped to its bounding box, and the number of shapes."""
-    is_ink = ink > 0
-    labels = _components(is_ink)
-    side = max(ink[_bounding_box(labels == _largest(labels))].shape)
-    labels = _components(_dilate(is_ink, _divide(side, _GAP))) * is_ink
-    areas, largest = np.bincount(labels.ravel())[1:], _largest(labels)
-    box = _bounding_box(labels == largest)
-    return np.where(labels == largest, ink, 0)[box], int(np.sum(_SPECK * areas >= areas.max()))
+    labels, areas = _components(ink > 0, ink)
+    side = max(ink[ndimage.find_objects(labels)[areas.argmax()]].shape)
+    dilated = ndimage.maximum_filter(ink > 0, 2 * _round(_GAP * side) + 1, mode="constant")
+    labels, areas = _components(dilated, ink)
+    largest = int(areas.argmax())
+    shape = np.where(labels == largest + 1, ink, 0)[ndimage.find_objects(labels)[largest]]
+    return shape, int(np.sum(areas >= _SPECK * areas.max()))
 
 
-def _components(mask: Mask) -> Whole:
-    """Labels of the 8-connected components, from 1 on in the order of their first pixels; 0 is background."""
-    return ndimage.label(mask, np.ones((3, 3)))[0].astype(np.int64)
+def _components(mask: Bool[np.ndarray, "_ _"], ink: Levels) -> tuple[Int[np.ndarray, "_ _"], Int[np.ndarray, "n"]]:
+    """Label the 8-connected components of `mask` from 1 on where there is ink; return the pixels of ink of each."""
+    labels = ndimage.label(mask, np.ones((3, 3)))[0] * (ink > 0)
+    return labels, np.bincount(labels.ravel())[1:]
 
 
-def _largest(labels: Whole) -> int:
-    return int(np.argmax(np.bincount(labels.ravel())[1:])) + 1
+def _fit_box(shape: Levels) -> Picture:
+    height, width = (max(1, _round(_BOX * side / max(shape.shape))) for side in shape.shape)
+    resized = _area_means(_area_means(shape, height).T, width).T
+    return np.rint(255 * resized / resized.max()).astype(np.uint8)
 
 
-def _dilate(mask: Mask, radius: int) -> Mask:
-    return ndimage.maximum_filter(mask, 2 * radius + 1, mode="constant")
+def _area_means(grey: Levels, n: int) -> Levels:
+    """The mean of each of `n` equal parts of the height, exact where a part covers pixels partially."""
+    return np.repeat(grey, n, axis=0).reshape(n, *grey.shape).mean(1)
 
 
-def _bounding_box(mask: Mask) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _fit_box(shape: Whole) -> Whole:
-    longer = max(shape.shape)
-    height, width = (max(1, _divide(_BOX * side, longer)) for side in shape.shape)
-    sums = _overlaps(height, shape.shape[0]) @ shape @ _overlaps(width, shape.shape[1]).T
-    resized = _divide(sums, shape.size)
-    return _divide(255 * resized, int(resized.max()))
-
-
-def _overlaps(n: int, size: int) -> Whole:
-    """By how much each of `n` equal parts of a side of `size` pixels covers each pixel, in units of 1/n pixel."""
-    part, pixel = np.arange(n)[:, None], np.arange(size)
-    overlaps = np.minimum((part + 1) * size, (pixel + 1) * n) - np.maximum(part * size, pixel * n)
-    return np.maximum(overlaps, 0)
-
-
-def _centre(digit: Whole) -> Picture:
+def _centre(digit: Picture) -> Picture:
     image = np.zeros((_SIZE, _SIZE), np.uint8)
-    top, left = (_offset(digit.sum(axis=other)) for other in (1, 0))
+    offsets = _CENTRE - np.array(ndimage.center_of_mass(digit))
+    top, left = (min(max(_round(offset), 0), _SIZE - side) for offset, side in zip(offsets, digit.shape, strict=True))
     image[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return image
 
 
-def _offset(masses: Int[np.ndarray, "n"]) -> int:
-    """The first row or column of the digit in the image, from its masses per row or column."""
-    total, moment = int(masses.sum()), int((masses * np.arange(len(masses))).sum())
-    offset = ((2 * _CENTRE + 1) * total - 2 * moment) // (2 * total)  # floor(14.5 - centre of mass)
-    return min(max(offset, 0), _SIZE - len(masses))
-
-
-def _divide(numerator: _Number, denominator: _Number | int) -> _Number:
-    """The quotient of integers, rounded half up."""
-    return (2 * numerator + denominator) // (2 * denominator)
+def _round(number: float) -> int:
+    """The nearest integer; halves are rounded up, as in the page's JavaScript."""
+    return int(np.floor(number + 0.5))

@@ -7,6 +7,7 @@ bilinearly: 28×28 pixels, white on black, centred, with mean and standard devia
 
 import functools
 from pathlib import Path
+from typing import TypeAlias
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Int32, UInt8
 
 from ae_jax.types import RandomKey
 
-DIGITS = "0123456789"
+Labelled: TypeAlias = tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]  # images and labels
 
 _FONTS = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-BoldOblique", "DejaVuSans-Oblique"),
@@ -31,9 +32,7 @@ _SHEAR, _ROTATION, _SCALE = 0.25, 0.2, 0.15  # maximum shear, rotation (radians)
 _ELASTIC_STD, _ELASTIC_GRID = 1.2, 4  # standard deviation of the displacement, pixels; control points per side
 
 
-def draw_glyphs(
-    key: RandomKey, n: int, characters: str = DIGITS
-) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
+def draw_glyphs(key: RandomKey, n: int, characters: str = "0123456789") -> Labelled:
     """Draw `n` images and their labels, the indices into `characters`: a pure function of `key`.
 
     Fonts and characters are drawn uniformly and independently.
@@ -43,21 +42,18 @@ def draw_glyphs(
     ((100, 28, 28, 1), 'uint8', (100,))
     """
     with jax.default_matmul_precision("highest"):  # GPUs would round to 10 bits, and images would depend on the setting
-        return _draw(key, n, _render(characters))
+        return _draw(key, n, jnp.asarray(_render(characters)))
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _draw(
-    key: RandomKey, n: int, glyphs: Float[Array, "font char 28 28"] | Float[np.ndarray, "font char 28 28"]
-) -> tuple[UInt8[Array, "{n} 28 28 1"], Int32[Array, "{n}"]]:
+def _draw(key: RandomKey, n: int, glyphs: Float[Array, "font char 28 28"]) -> Labelled:
     font_key, label_key, warp_key = jax.random.split(key, 3)
     fonts = jax.random.randint(font_key, (n,), 0, glyphs.shape[0], jnp.int32)
     labels = jax.random.randint(label_key, (n,), 0, glyphs.shape[1], jnp.int32)
 
     def draw_one(args: tuple[RandomKey, Array, Array]) -> UInt8[Array, "28 28 1"]:
         key, font, label = args
-        image = _warp(key, jnp.asarray(glyphs)[font, label])
-        return jnp.round(255 * image).astype(jnp.uint8)[..., None]
+        return jnp.round(255 * _warp(key, glyphs[font, label])).astype(jnp.uint8)[..., None]
 
     return jax.lax.map(draw_one, (jax.random.split(warp_key, n), fonts, labels), batch_size=1000), labels
 

@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.data.batching import ResidentBatches, pack
+from ae_jax.data.batching import pack, take_batch
 
 
 def indexed_images(n: int) -> np.ndarray:
@@ -19,11 +21,11 @@ def image_indices(batch: jax.Array) -> np.ndarray:
     return 256 * high + low
 
 
-def test_normalise_equals_float32_division_by_255_also_under_jit() -> None:
+def test_to_float_equals_float32_division_by_255_also_under_jit() -> None:
     values = np.arange(256, dtype=np.uint8)
     expected = values.astype(np.float32) / np.float32(255)
-    np.testing.assert_array_equal(ae_jax.normalise(values), expected)
-    inside = jax.jit(lambda values: jnp.maximum(ae_jax.normalise(values), 0))(values)
+    np.testing.assert_array_equal(ae_jax.to_float(values), expected)
+    inside = jax.jit(lambda values: jnp.maximum(ae_jax.to_float(values), 0))(values)
     np.testing.assert_array_equal(inside, expected)
 
 
@@ -48,11 +50,18 @@ def test_shuffle_order_is_determined_by_the_key() -> None:
     assert order(None) == list(range(100))
 
 
-def test_packed_images_give_the_same_batches() -> None:
+def test_batches_of_a_memory_map_are_those_of_the_array(own_images: Path, digits: np.ndarray) -> None:
+    pairs = zip(ae_jax.batches(np.load(own_images, mmap_mode="r")), ae_jax.batches(digits), strict=True)
+    for mapped, batch in pairs:
+        np.testing.assert_array_equal(mapped, batch)
+
+
+@pytest.mark.parametrize("num_shards", [1, 3])
+def test_shards_of_packed_images_are_the_batches_and_their_weights_a_mean(num_shards: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
-    order = jnp.asarray(np.random.default_rng(1).permutation(50))
-    for i in range(2):
-        packed, weights = ResidentBatches(pack(images), order).batch(i, 32)
-        batch, expected_weights = ResidentBatches(images, order).batch(i, 32)
-        np.testing.assert_array_equal(packed, batch)
-        np.testing.assert_array_equal(weights, expected_weights)
+    order = jax.random.permutation(jax.random.key(0), 50)
+    for i, rows in enumerate(np.split(np.asarray(order), [32])):
+        shards = [take_batch(pack(images), order, i, 32, shard, num_shards) for shard in range(num_shards)]
+        batch, weights = (np.concatenate(each) for each in zip(*shards, strict=True))
+        np.testing.assert_array_equal(batch[weights > 0], images[rows] / np.float32(255))
+        np.testing.assert_array_equal(weights[weights > 0], np.float32(1) / np.float32(len(rows)))

@@ -11,18 +11,14 @@ import numpy as np
 import pytest
 
 import ae_jax
-from ae_jax.data.datasets import is_prepared
-from ae_jax.system.tensorfile import read_tensors, write_tensors
+from ae_jax.data.datasets import dataset_digest, hold_out, load_splits
 from tests.conftest import use_proxy
 
 
-def test_unknown_dataset_error_lists_the_known_datasets() -> None:
+@pytest.mark.usefixtures("unchecked")
+def test_unknown_names_are_errors_that_list_the_known_ones() -> None:
     with pytest.raises(ae_jax.InputError, match=r"unknown dataset 'cifar'; choose auto, mnist, .*glyphs"):
         ae_jax.load_dataset("cifar")
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_unknown_split_error_lists_the_known_splits() -> None:
     with pytest.raises(ae_jax.InputError, match="unknown split 'validation'; choose train or test"):
         ae_jax.load_dataset("glyphs", "validation")
 
@@ -55,51 +51,23 @@ def test_corrupt_cache_is_reported_and_regenerated(
     cache.write_bytes(content)
     loaded = ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path)
     np.testing.assert_array_equal(loaded.images, expected.images)
-    assert f"{cache} is corrupt" in caplog.text
-    assert cache.read_bytes() == (data_dir / "ae_jax" / "glyphs-test.safetensors").read_bytes()
+    assert str(cache) in caplog.text
+    assert "It is regenerated." in caplog.text
+    assert cache.read_bytes() == (data_dir / "ae_jax" / cache.name).read_bytes()
 
 
-def test_unwritable_data_directory_raises_an_error_naming_it(tmp_path: Path) -> None:
+def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ae_jax.InputError, match=r"file/ae_jax cannot be written .* --data-dir"):
+    with pytest.raises(ae_jax.InputError, match=r"file/ae_jax cannot be written: Not a directory; .* `data_dir`"):
         ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path / "file")
-
-
-@pytest.mark.usefixtures("environment", "offline")
-def test_without_a_home_directory_only_paths_in_it_are_refused(
-    own_images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pwd = pytest.importorskip("pwd", reason="needs the user database of Unix")
-
-    def unknown(user: object) -> None:
-        raise KeyError
-
-    for name in ("HOME", "TFDS_DATA_DIR", "AE_JAX_MANUAL_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
-    monkeypatch.setattr(pwd, "getpwnam", unknown)
-    assert len(ae_jax.load_dataset(str(own_images)).images) > 0
-    assert not is_prepared("fashion_mnist")
-    for message, arguments in {
-        "~/own.npy is in a home directory that does not exist; pass another --dataset": ("~/own.npy", {}),
-        "~/tensorflow_datasets is in a home .*; pass another --data-dir": ("auto", {}),
-        "~x/data is in a home .*; pass another --data-dir": ("glyphs", {"data_dir": "~x/data"}),
-        "~x/files is in a home .*; pass another --manual-dir": (
-            "mnist",
-            {"data_dir": tmp_path, "manual_dir": "~x/files"},
-        ),
-    }.items():
-        name, folders = arguments
-        with pytest.raises(ae_jax.InputError, match=message):
-            ae_jax.load_dataset(name, **folders)
-    with pytest.raises(ae_jax.InputError, match="~x is in a home"):
-        is_prepared("mnist", data_dir="~x")
+    with pytest.raises(ae_jax.InputError, match=r"^~nobody-of-this-name/own.npy cannot be read: No such file"):
+        ae_jax.load_dataset("~nobody-of-this-name/own.npy", data_dir=tmp_path)
 
 
 @pytest.mark.usefixtures("environment", "offline")
 def test_auto_falls_back_to_glyphs_offline_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
-    assert "using the built-in GLYPHS" in caplog.text
+    assert "using SYNTHETIC DIGITS" in caplog.text
 
 
 @pytest.mark.usefixtures("environment")
@@ -114,23 +82,25 @@ def test_unresponsive_network_times_out_within_ten_seconds(tmp_path: Path, monke
 @pytest.mark.usefixtures("environment", "offline")
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
 def test_explicit_dataset_is_never_substituted_offline(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ae_jax.InputError, match=f"{name} is not in .* --manual-dir"):
+    with pytest.raises(ae_jax.InputError, match=f"{name} is not in .* as `manual_dir`, or choose glyphs"):
         ae_jax.load_dataset(name, data_dir=tmp_path / "data")
-    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["images", "labels"])
-def test_cache_without_images_or_labels_is_regenerated(
-    name: str, glyphs_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    cache = tmp_path / "ae_jax" / "glyphs-test.safetensors"
-    tensors, _ = read_tensors(glyphs_dir / "ae_jax" / cache.name)
-    cache.parent.mkdir()
-    write_tensors(cache, {**tensors, name: np.zeros(3)}, {})
-    assert len(ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path).images) == 10_000
-    assert "glyphs-test.safetensors does not hold images and labels. It is regenerated." in caplog.text
+def test_images_held_out_are_the_last_ones(labelled_images: Path) -> None:
+    train, _ = load_splits(labelled_images)
+    rest, held_out = hold_out(train, 20)
+    for part, rows in ((rest, slice(250)), (held_out, slice(250, 270))):
+        np.testing.assert_array_equal(part.images, train.images[rows])
+        np.testing.assert_array_equal(part.labels, train.labels[rows])
+    assert hold_out(train, 0) == (train, None)
+    with pytest.raises(ae_jax.InputError, match="`validation` must be less than the 270 training images, not 270"):
+        hold_out(train, 270)
 
 
-def test_home_of_an_unknown_user_raises_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ae_jax.InputError, match="is in a home directory that does not exist"):
-        ae_jax.load_dataset("~nobody-of-this-name/own.npy", data_dir=tmp_path)
+def test_digest_changes_with_any_pixel_and_with_the_split(own_images: Path) -> None:
+    train, test = load_splits(own_images)
+    images = test.images.copy()
+    images[-1, -1, -1] ^= 1
+    digests = {dataset_digest(train, test), dataset_digest(test, train)}
+    assert len(digests | {dataset_digest(train, ae_jax.Dataset("own.npy", images, None))}) == 3
+    assert dataset_digest(*load_splits(own_images)) in digests

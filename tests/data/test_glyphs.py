@@ -30,7 +30,7 @@ def test_glyphs_match_mnist_in_shape_and_pixel_statistics() -> None:
 
 def test_nearest_neighbours_classify_glyphs_with_80_percent_accuracy() -> None:
     images, labels = ae_jax.draw_glyphs(jax.random.key(0), 3000)
-    flat = ae_jax.normalise(images).reshape(3000, 784)
+    flat = ae_jax.to_float(images).reshape(3000, 784)
     train, queries = flat[:2700], flat[2700:]
     distances = (train**2).sum(1)[None] - 2 * queries @ train.T
     nearest = labels[:2700][distances.argmin(1)]

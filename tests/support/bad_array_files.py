@@ -6,39 +6,34 @@ import numpy as np
 
 
 def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
-    good = np.zeros((20, 28, 28), np.uint8)
-    arrays = {
-        "shape": (np.zeros((20, 32, 32), np.uint8), r"uint8\[20, 32, 32\]; images must be uint8\[n, 28, 28\]"),
-        "dtype": (good.astype(np.float32), r"float32\[20, 28, 28\]; images must be"),
-        "none": (good[:0], r"uint8\[0, 28, 28\]; images must be"),
-        "one": (good[:1], "at least two"),
-        "scalar": (np.uint8(3), r"uint8\[\]; images must be"),
-        "pickled": (np.array([{"a": 1}]), "cannot be read as arrays without pickle: it holds Python objects"),
+    good, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20)
+    contents = {
+        "shape.npy": (np.zeros((20, 32, 32), np.uint8), r"uint8\[20, 32, 32\]; images must be uint8\[n, 28, 28\]"),
+        "dtype.npy": (good.astype(np.float32), r"float32\[20, 28, 28\]; images must be"),
+        "none.npy": (good[:0], r"uint8\[0, 28, 28\]; images must be"),
+        "one.npy": (good[:1], "holds one image; at least two are needed"),
+        "scalar.npy": (np.uint8(3), r"uint8\[\]; images must be"),
+        "pickled.npy": (np.array([{"a": 1}]), r"cannot be read: .*allow_pickle=False.*numpy\.savez\."),
+        "names.npz": ({"a": good, "b": good}, "holds a, b; name the image array 'images'"),
+        "pickled.npz": ({"images": np.array([{"a": 1}])}, r"cannot be read: .*allow_pickle=False.*numpy\.savez\."),
+        "few labels.npz": (
+            {"images": good, "labels": labels[:3]},
+            r"labels int64\[3\]; for 20 images they must be int",
+        ),
+        "float labels.npz": ({"images": good, "labels": labels / 2}, r"labels float64\[20\]; for 20 images"),
+        "large labels.npz": ({"images": good, "labels": labels + 2**31}, "must fit into 32 bits"),
     }
-    files = {}
-    for name, (array, message) in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-        files[name] = (folder / f"{name}.npy", message)
-    np.save(folder / "whole.npy", good)
-    np.savez(folder / "whole.npz", images=good)
-    np.savez(folder / "names.npz", a=good, b=good)
-    np.savez(folder / "labels.npz", images=good, labels=np.zeros(3, int))
+    for name, (content, _) in contents.items():
+        np.savez(folder / name, **content) if isinstance(content, dict) else np.save(folder / name, content)
+    unreadable = "cannot be read: .* Save the images with numpy.save or numpy.savez."
     (folder / "text.npy").write_text("not an array")
-    (folder / "empty.npy").touch()
     (folder / "empty.npz").touch()
     (folder / "folder.npy").mkdir()
-    (folder / "version.npy").write_bytes(b"\x93NUMPY\x09\x09" + bytes(100))
-    for suffix in ("npy", "npz"):
-        content = (folder / f"whole.{suffix}").read_bytes()
-        (folder / f"truncated.{suffix}").write_bytes(content[: len(content) // 2])
-    return files | {
-        "names": (folder / "names.npz", "holds a, b; name the image array 'images'"),
-        "labels": (folder / "labels.npz", r"labels int64\[3\]; for 20 images they must be int\[20\]"),
-        "missing": (folder / "missing.npy", "does not exist"),
-        **{
-            name: (folder / name, "cannot be read as arrays")
-            for name in ("text.npy", "empty.npy", "empty.npz", "folder.npy", "truncated.npz")
-        },
-        "truncated.npy": (folder / "truncated.npy", "it is shorter than its header says"),
-        "version.npy": (folder / "version.npy", r"its version \(9, 9\) is none of arrays of numbers"),
-    }
+    np.save(folder / "truncated.npy", good)
+    np.savez(folder / "truncated.npz", images=good)
+    for name in ("truncated.npy", "truncated.npz"):
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: len(content) // 2])
+    names = ("text.npy", "empty.npz", "folder.npy", "truncated.npy", "truncated.npz", "missing.npy")
+    files = {name: message for name, (_, message) in contents.items()} | dict.fromkeys(names, unreadable)
+    return {name: (folder / name, message) for name, message in files.items()}

@@ -1,0 +1,62 @@
+"""A user's images in `.npy` and `.npz` files, and their split into training and test images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ae_jax.errors import InputError, reading
+from ae_jax.types import HostImages, HostLabels
+
+_INT32 = np.iinfo(np.int32)
+
+
+def read_split(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
+    """The training or test images of a `.npy` or `.npz` file, and their labels if it has any.
+
+    A `.npy` file holds the images. A `.npz` file holds `images` (with or without `labels`), a single array, or the keys
+    of Keras's `mnist.npz`: `x_train`, `y_train`, `x_test`, `y_test`. Every tenth image, from the first on, is a test
+    image, unless the file is split as Keras's. Images are `u8[n, 28, 28, 1]`, labels `i32[n]` or None.
+
+    Raises:
+      InputError: the file cannot be read or needs pickle, does not hold images and labels, or has one image to split.
+    """
+    images, labels, is_split = _read(path, split)
+    if is_split:
+        return images, labels
+    if len(images) < 2:
+        raise InputError(f"{path} holds one image; at least two are needed, one of them for testing.")
+    rows = (np.arange(len(images)) % 10 == 0) == (split == "test")
+    return images[rows], None if labels is None else labels[rows]
+
+
+def read_images(path: Path) -> HostImages:
+    """All images of a `.npy` or `.npz` file, of Keras's `mnist.npz` the test images; errors as for `read_split`."""
+    return _read(path, "test")[0]
+
+
+def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
+    """The images of `split`, or all if the file has no splits; their labels, and whether it has."""
+    with reading(path, "Save the images with numpy.save or numpy.savez."), path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
+        arrays = {"images": content} if isinstance(content, np.ndarray) else content
+        names, is_split = list(arrays), "x_train" in arrays and "x_test" in arrays
+        images_name, labels_name = (f"x_{split}", f"y_{split}") if is_split else ("images", "labels")
+        if images_name not in names:
+            if len(names) != 1:
+                found = ", ".join(names) or "no array"
+                raise InputError(f"{path} holds {found}; name the image array 'images', or 'x_train' and 'x_test'.")
+            (images_name,) = names
+        images, labels = arrays[images_name], arrays[labels_name] if labels_name in names else None
+    if images.dtype != np.uint8 or images.shape[1:] not in {(28, 28), (28, 28, 1)} or len(images) == 0:
+        found = f"{images.dtype}{list(images.shape)}"
+        raise InputError(f"{path} holds {found}; images must be uint8[n, 28, 28] or uint8[n, 28, 28, 1].")
+    return images.reshape(-1, 28, 28, 1), None if labels is None else _int32(path, labels, len(images)), is_split
+
+
+def _int32(path: Path, labels: np.ndarray, n: int) -> HostLabels:
+    if labels.shape != (n,) or labels.dtype.kind not in "iu":
+        found = f"{labels.dtype}{list(labels.shape)}"
+        raise InputError(f"{path} has labels {found}; for {n} images they must be int[{n}].")
+    if labels.min() < _INT32.min or labels.max() > _INT32.max:
+        raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}; they must fit into 32 bits.")
+    return labels.astype(np.int32)

@@ -1,0 +1,215 @@
+"""MNIST and its variants through TensorFlow Datasets, without TensorFlow: availability check, preparation, reading.
+
+TFDS's builders use TensorFlow to unpack archives and to encode PNG. The subclasses here use the standard library and
+Pillow instead, and write ArrayRecord, which TFDS reads without TensorFlow: a prepared dataset is an ordinary TFDS
+directory (`mnist/3.0.1`) that `tfds.data_source("mnist")` opens. Without ArrayRecord, which there is not for Windows,
+the official files are read instead: verified by the same checksums, and in the order of TFDS.
+
+Import this module lazily: it imports `tensorflow_datasets`.
+"""
+
+import contextlib
+import gzip
+import http.client
+import importlib.util
+import io
+import json
+import logging
+import ssl
+import sys
+import threading
+import urllib.request
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+from tensorflow_datasets.core.hashing import Hasher
+from tqdm import tqdm
+
+from ae_jax.errors import InputError, reading, reason
+from ae_jax.types import HostImages, HostLabels
+
+_PROBE_SECONDS = 5.0  # TFDS itself would retry for minutes
+_SUFFIXES = ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
+_PREFIXES = {"train": "train", "test": "t10k"}  # of the files of MNIST, Fashion-MNIST and KMNIST
+_log = logging.getLogger(__name__)
+
+
+def official_files(name: str) -> list[str]:
+    """The names of a dataset's official files."""
+    if name.startswith("emnist/"):
+        return ["gzip.zip"]
+    return [f"{prefix}-{suffix}" for prefix in _PREFIXES.values() for suffix in _SUFFIXES]
+
+
+def is_prepared(name: str, data_dir: Path) -> bool:
+    """Whether `data_dir` holds the dataset; raises `InputError` if not as ArrayRecord or with corrupt metadata."""
+    folder = data_dir / name / str(_base(name).VERSION)
+    info = folder / "dataset_info.json"
+    if not _has_array_record() or not info.exists():
+        return False
+    with reading(info, f"Delete {folder} to prepare the dataset again."):
+        file_format = json.loads(info.read_text()).get("fileFormat", "tfrecord")
+    if file_format != "array_record":
+        raise InputError(
+            f"{folder} was prepared as {file_format}, which cannot be read without TensorFlow; "
+            "choose another `data_dir`, where the dataset will be prepared."
+        )
+    return True
+
+
+def can_prepare(name: str, manual_dir: Path | None) -> bool:
+    """Whether the official files are in `manual_dir` (`InputError` if not) or, if it is None, the server responds."""
+    if manual_dir is None:
+        return _is_reachable(name)
+    missing = [file for file in official_files(name) if not (manual_dir / file).is_file()]
+    if missing:
+        raise InputError(f"{manual_dir} lacks {', '.join(missing)}; `manual_dir` needs the dataset's official files.")
+    return True
+
+
+def read(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[HostImages, HostLabels]:
+    """Read all images and labels of a split in TFDS's order, EMNIST's upright; prepare the dataset if it is not.
+
+    Errors as for `load_dataset`, also if a file in `manual_dir` is not the official one.
+    """
+    if not is_prepared(name, data_dir):
+        if not can_prepare(name, manual_dir):
+            raise InputError(
+                f"{name} is not in {data_dir} and its server does not respond; connect to the network, give the "
+                f"directory with {', '.join(official_files(name))} as `manual_dir`, or choose glyphs as `dataset`."
+            )
+        _log.info("Preparing %s in %s", name, data_dir)
+        if not _has_array_record():
+            return _read_official(name, split, data_dir, manual_dir)
+        _prepare(name, data_dir, manual_dir)
+    return _read_prepared(name, split, data_dir)
+
+
+def _prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
+    """Prepare the dataset in `data_dir` from the files in `manual_dir` or a download, verifying checksums."""
+    config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
+    try:
+        with _preparing(name, data_dir):
+            _make_builder(name, data_dir).download_and_prepare(download_config=config)
+    except InputError:
+        if not is_prepared(name, data_dir):  # by another process meanwhile
+            raise
+
+
+def _read_prepared(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
+    """Read a prepared dataset; ArrayRecord chunks and PNG images contain checksums."""
+    with reading(data_dir / name, "Delete it to prepare it again."):
+        builder = _make_builder(name, data_dir)
+        source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        images = np.empty((len(source), 28, 28, 1), np.uint8)
+        labels = np.empty(len(source), np.int32)
+        progress = tqdm(range(0, len(source), 1000), f"Reading {name} {split}", disable=None, leave=False)
+        for rows in (slice(start, start + 1000) for start in progress):
+            records = source.__getitems__(range(len(source))[rows])
+            images[rows, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
+            labels[rows] = [record["label"] for record in records]
+    return _upright(name, images), labels
+
+
+def _read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[HostImages, HostLabels]:
+    """Read the files in `manual_dir` or a download, as `_prepare` and `_read_prepared` would."""
+    builder = _make_builder(name, data_dir)
+    with _preparing(name, data_dir):
+        manager = tfds.download.DownloadManager(
+            download_dir=data_dir / "downloads",
+            manual_dir=manual_dir,
+            url_infos=builder.url_infos,
+            dataset_name=builder.name,
+            force_checksums_validation=True,
+        )
+        images, labels = _read_files(builder, manager, split)
+    order = sorted(range(len(images)), key=Hasher(split).hash_key)  # of the files that TFDS writes
+    return _upright(name, images[order][..., None]), labels[order].astype(np.int32)
+
+
+def _upright(name: str, images: HostImages) -> HostImages:
+    """EMNIST's images are transposed in its files and in TFDS."""
+    return np.ascontiguousarray(images.transpose(0, 2, 1, 3)) if name.startswith("emnist/") else images
+
+
+def _make_builder(name: str, data_dir: Path) -> Any:
+    """The builder of `mnist`, `fashion_mnist`, `kmnist` or a config of EMNIST such as `emnist/letters`."""
+    dataset, _, config = name.partition("/")
+    base = _base(name)
+
+    class Builder(base, skip_registration=True):  # type: ignore[call-arg, misc, valid-type]
+        name = dataset
+        pkg_dir_path = base.pkg_dir_path
+
+        def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+            return {split: _examples(*_read_files(self, dl_manager, split)) for split in _PREFIXES}
+
+    return Builder(data_dir=data_dir, config=config or None, file_format="array_record")
+
+
+def _base(name: str) -> Any:
+    return tfds.builder_cls(name.partition("/")[0])
+
+
+def _read_files(builder: Any, manager: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Find or download the official files of a split, verify their checksums, and read images and labels."""
+    if builder.name == "emnist":
+        archive, prefix = manager.download(builder.URL), f"gzip/emnist-{builder.builder_config.name}-{split}"
+        files = [zipfile.Path(archive, f"{prefix}-{suffix}") for suffix in _SUFFIXES]
+    else:
+        files = manager.download([f"{builder.URL}{_PREFIXES[split]}-{suffix}" for suffix in _SUFFIXES])
+    images, labels = (
+        np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=header_bytes)
+        for file, header_bytes in zip(files, (16, 8), strict=True)
+    )
+    n = getattr(builder.builder_config, f"{split}_examples", None)  # some of EMNIST's files hold more than TFDS uses
+    return images.reshape(-1, 28, 28)[:n], labels[:n]
+
+
+def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        yield i, {"image": Image.fromarray(image), "label": int(label)}
+
+
+@contextlib.contextmanager
+def _preparing(name: str, data_dir: Path) -> Iterator[None]:
+    """Suppress TFDS's output but progress bars on a terminal; raise `InputError` for a download or write that fails."""
+    if not sys.stderr.isatty():  # in a log file, each redraw would be a line
+        tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except (OSError, NonMatchingChecksumError, tfds.download.DownloadError) as error:  # OSError: also the network's
+        raise InputError(
+            f"{name} cannot be prepared in {data_dir}: {reason(error).rstrip(':')}. Try again, choose another "
+            "`data_dir`, or give the directory with the official files as `manual_dir`."
+        ) from error
+
+
+def _has_array_record() -> bool:
+    return importlib.util.find_spec("array_record") is not None
+
+
+def _is_reachable(name: str) -> bool:
+    """Whether the server responds within `_PROBE_SECONDS`; in a thread, as name resolution can take minutes to fail."""
+    url = _base(name).URL + ("" if name.startswith("emnist/") else official_files(name)[0])
+    responses = []
+
+    def probe() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_PROBE_SECONDS):
+                responses.append(True)
+        except (OSError, http.client.HTTPException) as error:
+            # Python from python.org has no certificates on macOS until they are installed; TFDS brings its own.
+            responses.append(isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError))
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(_PROBE_SECONDS)
+    return responses == [True]
