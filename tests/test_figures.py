@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -27,16 +25,10 @@ def test_reconstruction_figure_shows_originals_above_reconstructions(digits: np.
     assert texts(figure).split() == ["conv", "on", "glyphs", "original", "reconstruction"]
 
 
-def test_a_title_with_characters_that_no_font_has_and_with_dollar_signs_is_drawn(digits: np.ndarray) -> None:
+def test_dollar_signs_in_a_title_start_no_formula(digits: np.ndarray) -> None:
     images = (digits[:1] / 255).astype(np.float32)
-    for title, drawn in {
-        "own\udcff.npy": "own\\udcff.npy",
-        "\x1b[2J": "\\x1b[2J",
-        r"$\no_such$": r"$\no_such$",
-    }.items():
-        figure = reconstruction_figure(images, images, title)
-        assert figure_bytes(figure, ".png").startswith(b"\x89PNG")
-        assert figure.get_suptitle() == drawn
+    figure = reconstruction_figure(images, images, r"$\no_such$")
+    assert figure_bytes(figure, ".png").startswith(b"\x89PNG")
 
 
 def test_reconstruction_figure_wraps_many_images_and_accepts_a_single_one(digits: np.ndarray) -> None:
@@ -62,7 +54,5 @@ def test_loss_figure_shows_both_losses_and_the_baseline() -> None:
     assert train.get_xydata().tolist() == [[1, 0.3], [2, 0.2]]
     assert test.get_xydata().tolist() == [[1, 0.25], [2, 0.15]]
     assert set(baseline.get_ydata()) == {0.05}
-    assert "conv on mnist" in texts(figure)
-    png = io.BytesIO()
-    figure.savefig(png)
-    assert png.getvalue().startswith(b"\x89PNG")
+    assert (axes.get_title(), axes.get_ylabel()) == ("conv on mnist", "mean squared error per pixel")
+    assert figure_bytes(figure, ".png").startswith(b"\x89PNG")

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
-from jaxtyping import Float, Float32
+from jaxtyping import Float32, UInt8
 from threadpoolctl import threadpool_limits
 
 from ae_jax.data.batching import check_pixel_type
-from ae_jax.data.stored_images import AnyImages, segments
-from ae_jax.types import HostCodes, HostImages
+from ae_jax.types import Pixels
 
 _CHUNK = 2000  # images converted to float32 at a time
 
@@ -24,7 +23,7 @@ class Pca(NamedTuple):
     mean: Float32[np.ndarray, "784"]
     components: Float32[np.ndarray, "784 k"]  # orthonormal columns, in order of decreasing variance
 
-    def encode(self, images: HostImages) -> Float32[np.ndarray, "n k"]:
+    def encode(self, images: Pixels) -> Float32[np.ndarray, "n k"]:
         """Encode `u8[n, 28, 28, 1]` → `f32[n, k]`."""
         return np.concatenate([chunk @ self.components for chunk in _centred(images, self.mean)])
 
@@ -33,10 +32,11 @@ class Pca(NamedTuple):
         return (codes @ self.components.T + self.mean).reshape(-1, 28, 28, 1)
 
 
-def fit_pca(train: AnyImages, num_components: int) -> Pca:
+def fit_pca(train: Pixels, num_components: int) -> Pca:
     """Fit the first `num_components` (at most 784) principal components of `u8[n, 28, 28, 1]`, scaled to [0, 1]."""
-    total = sum(chunk.sum(0, dtype=np.int64) for chunk in segments(train, _CHUNK))
-    mean = (np.ravel(total) / len(train) / 255).astype(np.float32)
+    check_pixel_type(train.dtype)
+    total = np.asarray(train).reshape(-1, 784).sum(0, dtype=np.int64)
+    mean = (total / len(train) / 255).astype(np.float32)
     covariance = sum(chunk.T @ chunk for chunk in _centred(train, mean))
     first, last = max(len(mean) - num_components, 0), len(mean) - 1
     # One BLAS thread: on two busy cores, two took 3 to 35 times as long, and no other Python thread runs meanwhile.
@@ -45,30 +45,17 @@ def fit_pca(train: AnyImages, num_components: int) -> Pca:
     return Pca(mean, vectors[:, ::-1])
 
 
-def pca_mse(train: AnyImages, test: AnyImages, num_components: int) -> float:
-    """Mean squared error per pixel of PCA reconstructions, for pixels in [0, 1].
+def pca_mse(train: Pixels, test: UInt8[np.ndarray, "m 28 28 1"], num_components: int) -> float:
+    """Mean squared error per pixel of PCA, fitted to `train u8[n, 28, 28, 1]`, on `test u8[m, 28, 28, 1]`.
 
-    Args:
-      train: `u8[n, 28, 28, 1]`, to fit the mean and the components.
-      test: `u8[m, 28, 28, 1]`, to reconstruct.
-      num_components: latent dimension; more than 784 have no further effect.
-
-    Raises:
-      ValueError: the images are not `u8`.
+    Pixels are scaled to [0, 1]; more than 784 components have no further effect. `ValueError` for other dtypes.
     """
     mean, components = fit_pca(train, num_components)
     errors = [np.square(x - x @ components @ components.T).sum(dtype=np.float64) for x in _centred(test, mean)]
     return float(sum(errors) / np.prod(test.shape))
 
 
-def principal_axes(codes: HostCodes) -> tuple[Float[np.ndarray, "d"], Float[np.ndarray, "d d"], Float[np.ndarray, "d"]]:
-    """Standard deviations along the principal axes, the axes as columns, and the explained-variance ratios."""
-    variances, axes = np.linalg.eigh(np.cov(codes, rowvar=False).reshape(codes.shape[1], -1))
-    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
-    return np.sqrt(variances), axes, variances / max(variances.sum(), 1e-12)
-
-
-def _centred(images: AnyImages, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "chunk 784"]]:
+def _centred(images: Pixels, mean: Float32[np.ndarray, "784"]) -> Iterator[Float32[np.ndarray, "chunk 784"]]:
     check_pixel_type(images.dtype)
-    for chunk in segments(images, _CHUNK):
-        yield chunk.reshape(len(chunk), -1) / np.float32(255) - mean
+    for start in range(0, len(images), _CHUNK):
+        yield np.asarray(images[start : start + _CHUNK]).reshape(-1, 784) / np.float32(255) - mean

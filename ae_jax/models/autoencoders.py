@@ -6,18 +6,20 @@ that ends in `Tanh` and whose inputs pass through `Normalize(0.5, 0.5)`, and res
 """
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax import numpy as jnp
 from jaxtyping import Array, Int32
 
-from ae_jax.choices import Arch, Output, Precision
+from ae_jax.config import Arch, Output, Precision
 from ae_jax.models.layers import Conv, ConvTranspose, activate, to_output_range
 from ae_jax.ops.pooling import max_pool2d, max_unpool2d
-from ae_jax.types import Images, Latents, Params
+from ae_jax.types import Images, Latents, Params, RandomKey
 
 
 class LinearAutoencoder(nn.Module):
@@ -54,18 +56,7 @@ class ConvAutoencoder(nn.Module):
     precision: Precision = "float32"
 
     def setup(self) -> None:
-        conv = functools.partial(Conv, dtype=self.precision, batch_minor=True)
-        transpose = functools.partial(ConvTranspose, dtype=self.precision, batch_minor=True)
-        self.encoder = [
-            conv(16, kernel_size=3, stride=2, padding=1),
-            conv(32, kernel_size=3, stride=2, padding=1),
-            conv(self.latent_dim, kernel_size=7),
-        ]
-        self.decoder = [
-            transpose(32, kernel_size=7),
-            transpose(16, kernel_size=3, stride=2, padding=1, output_padding=1),
-            transpose(1, kernel_size=3, stride=2, padding=1, output_padding=1),
-        ]
+        self.encoder, self.decoder = _conv_layers(self.latent_dim, self.precision, stride=2)
 
     def encode(self, images: Images) -> Latents:
         """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
@@ -97,18 +88,7 @@ class ConvPoolAutoencoder(nn.Module):
     precision: Precision = "float32"
 
     def setup(self) -> None:
-        conv = functools.partial(Conv, dtype=self.precision, batch_minor=True)
-        transpose = functools.partial(ConvTranspose, dtype=self.precision, batch_minor=True)
-        self.encoder = [
-            conv(16, kernel_size=3, padding=1),
-            conv(32, kernel_size=3, padding=1),
-            conv(self.latent_dim, kernel_size=7),
-        ]
-        self.decoder = [
-            transpose(32, kernel_size=7),
-            transpose(16, kernel_size=3, padding=1),
-            transpose(1, kernel_size=3, padding=1),
-        ]
+        self.encoder, self.decoder = _conv_layers(self.latent_dim, self.precision, stride=1)
 
     def encode(self, images: Images) -> PooledCode:
         """Encode `f32[batch, 28, 28, 1]` in [0, 1] → latents and positions; `ValueError` for other shapes/dtypes."""
@@ -131,7 +111,6 @@ class ConvPoolAutoencoder(nn.Module):
         return self.decode(self.encode(images))
 
 
-Code: TypeAlias = Latents | PooledCode
 Autoencoder: TypeAlias = LinearAutoencoder | ConvAutoencoder | ConvPoolAutoencoder
 
 MODELS: dict[Arch, type[Autoencoder]] = {
@@ -155,6 +134,35 @@ def param_shapes(model: nn.Module) -> Params:
     return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1), jnp.float32)))["params"]
 
 
+def torch_init(model: nn.Module, key: RandomKey) -> Params:
+    """Draw parameters from PyTorch's default initialisation: U(-1/√fan_in, 1/√fan_in) for weights **and** biases.
+
+    This interval is that of `kaiming_uniform_(a=√5)`, which `nn.Linear` and `nn.Conv*d` use for their weights
+    (torch/nn/modules/linear.py and conv.py, `reset_parameters`).
+
+    Returns:
+      `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, with the shapes of `model`.
+    """
+    shapes, params = param_shapes(model), {}
+    for (name, layer), layer_key in zip(shapes.items(), jax.random.split(key, len(shapes)), strict=True):
+        # All axes but the last, also of a transposed convolution: PyTorch counts its kernel's output channels there.
+        bound = 1 / math.sqrt(math.prod(layer["kernel"].shape[:-1]))
+        draw = functools.partial(jax.random.uniform, dtype=jnp.float32, minval=-bound, maxval=bound)
+        kernel_key, bias_key = jax.random.split(layer_key)
+        params[name] = {"kernel": draw(kernel_key, layer["kernel"].shape), "bias": draw(bias_key, layer["bias"].shape)}
+    return params
+
+
+def _conv_layers(latent_dim: int, precision: Precision, *, stride: int) -> tuple[list[Conv], list[ConvTranspose]]:
+    """The layers of encoder and decoder; with a stride of 1, something else has to halve and double the image."""
+    conv = functools.partial(Conv, dtype=precision, batch_minor=True)
+    transpose = functools.partial(ConvTranspose, dtype=precision, batch_minor=True)
+    outer: dict[str, Any] = {"kernel_size": 3, "stride": stride, "padding": 1}
+    encoder = [conv(16, **outer), conv(32, **outer), conv(latent_dim, kernel_size=7)]
+    outer["output_padding"] = stride - 1
+    return encoder, [transpose(32, kernel_size=7), transpose(16, **outer), transpose(1, **outer)]
+
+
 def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
     *hidden, last = layers
     for layer in hidden:
@@ -162,9 +170,9 @@ def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
     return last(x)
 
 
-def _check(name: str, array: jax.Array, expected: tuple[int, ...]) -> None:
-    if array.shape[1:] != expected or array.ndim != len(expected) + 1:
+def _check(name: str, array: jax.Array | np.ndarray, expected: tuple[int, ...]) -> None:
+    if array.shape[1:] != expected:
         shape = ", ".join(map(str, ("batch", *expected)))
         raise ValueError(f"{name} must have shape ({shape}), got {array.shape}")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name} must be floating-point, got {array.dtype}; convert pixels with ae_jax.normalise")
+        raise ValueError(f"{name} must be floating-point, got {array.dtype}; convert pixels with ae_jax.to_float")

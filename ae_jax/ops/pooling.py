@@ -13,7 +13,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from ae_jax.ops.primitives import LinearPrimitive
-from ae_jax.ops.windows import Image, check_size, swap_batch
+from ae_jax.ops.windows import Image, swap_batch
 
 Pooled: TypeAlias = Float[Array, "n h_out w_out c"]
 Positions: TypeAlias = Int32[Array, "n h_out w_out c"]  # row · w + column in the image
@@ -62,7 +62,8 @@ def max_unpool2d(y: Pooled, positions: Positions, size: int = 2) -> Image:
 def _check(name: str, array: jax.Array, size: int) -> None:
     if array.ndim != 4 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} must be floating-point, with the axes (n, h, w, c), got {array.dtype}{array.shape}")
-    check_size("size", size)
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f"size must be an integer of at least 1, not {size!r}")
 
 
 def _argmax(x: Image, size: int) -> Positions:
@@ -104,9 +105,7 @@ def _taps(h: int, w: int, size: int) -> Iterator[tuple[int, int, Int32[Array, "1
             yield u, v, plane[None, u::size, v::size, None]
 
 
-_gather = LinearPrimitive(
-    "gather_maxima", lambda x, _, size: (x[0], x[1] // size, x[2] // size, x[3]), _gather_in_windows
-)
+_gather = LinearPrimitive("gather_maxima", lambda x, positions, size: positions, _gather_in_windows)
 _scatter = LinearPrimitive(
     "scatter_maxima", lambda y, _, size: (y[0], size * y[1], size * y[2], y[3]), _scatter_in_windows
 )

@@ -5,6 +5,7 @@ slow: 1.6 times the step of conv-pool, for pooling alone.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -12,7 +13,7 @@ import jax
 from jax import lax
 from jax import numpy as jnp
 from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching, mlir, xla
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -23,10 +24,7 @@ Adjoint: TypeAlias = tuple["LinearPrimitive", Callable[[Any, Any], tuple[Any, An
 
 
 class Factor(NamedTuple):
-    """A batch axis of one operand: index `i` of its axis affects index `i` of the result's alone.
-
-    Axes are counted from the end.
-    """
+    """A batch axis of one operand: slice `i` of the operand gives slice `i` of the result. Counted from the end."""
 
     axis: int
     result_axis: int
@@ -38,8 +36,8 @@ class LinearPrimitive:
     Args:
       name: its name in a jaxpr.
       result_shape: the shape of the result, from those of the operands and the settings.
-      factors: a batch axis of each operand, on axes of the result that differ: `jax.vmap` over one of them is the same
-        function on a longer axis. None: the first axes are one batch axis of both operands and the result.
+      factors: a batch axis of each operand. Where their axes of the result differ, `jax.vmap` over one operand is the
+        same function on a longer axis; by default, the first axes are one batch axis of both operands and the result.
       implementation: `(a, b, settings) → result`.
       on_cpu: another implementation, for CPUs.
     """
@@ -51,14 +49,16 @@ class LinearPrimitive:
         implementation: Implementation,
         *,
         on_cpu: Implementation | None = None,
-        factors: tuple[Factor, Factor] | None = None,
+        factors: tuple[Factor, Factor] = (Factor(-_RANK, -_RANK), Factor(-_RANK, -_RANK)),
     ) -> None:
         self._primitive, self._result_shape, self._factors = Primitive(name), result_shape, factors
-        self._primitive.def_impl(jax.jit(_eager(implementation, on_cpu), static_argnames=("settings", "precision")))
+        self._primitive.def_impl(functools.partial(xla.apply_primitive, self._primitive))
         self._primitive.def_abstract_eval(self._abstract_eval)
-        batching.primitive_batchers[self._primitive] = self._batch if factors else self._batch_both
-        mlir.register_lowering(self._primitive, _lowering(implementation))
-        mlir.register_lowering(self._primitive, _lowering(on_cpu or implementation), platform="cpu")
+        is_shared = factors[0].result_axis == factors[1].result_axis
+        batching.primitive_batchers[self._primitive] = self._batch_both if is_shared else self._batch
+        for platform, function in ((None, implementation), ("cpu", on_cpu or implementation)):
+            lowering = mlir.lower_fun(_apply(function), multiple_results=False)
+            mlir.register_lowering(self._primitive, lowering, platform=platform)
 
     def define_adjoints(self, first: Adjoint, second: Adjoint | None = None) -> None:
         """Define the derivatives by the adjoint in each operand; `second` is None if that operand is an integer array.
@@ -66,16 +66,13 @@ class LinearPrimitive:
         An adjoint is a primitive and its operands, as a function of the cotangent and the other operand.
         """
 
-        def in_first(cotangent: Any, _: Any, b: Any, **settings: Any) -> jax.Array:
-            adjoint, operands = first
-            return adjoint._primitive.bind(*operands(cotangent, b), **settings)
+        def rule(adjoint: Adjoint, other: int) -> Callable[..., jax.Array]:
+            primitive, arrange = adjoint
+            return lambda cotangent, *operands, **settings: primitive._primitive.bind(
+                *arrange(cotangent, operands[other]), **settings
+            )
 
-        def in_second(cotangent: Any, a: Any, _: Any, **settings: Any) -> jax.Array:
-            assert second is not None, "integers have no derivatives"
-            adjoint, operands = second
-            return adjoint._primitive.bind(*operands(cotangent, a), **settings)
-
-        ad.defbilinear(self._primitive, in_first, in_second)
+        ad.defbilinear(self._primitive, rule(first, 1), rule(second, 0) if second else None)
 
     def __call__(self, a: jax.Array, b: jax.Array, settings: Hashable) -> jax.Array:
         """Apply the function: on a device, on a mesh with automatic or explicit axes, or inside `jax.shard_map`."""
@@ -94,13 +91,11 @@ class LinearPrimitive:
 
     def _result_spec(self, *operands: jax.Array) -> P:
         """Shard the result's batch axes as the operands'; where both use a mesh axis, the first has it."""
-        spec: list[Any] = [None] * _RANK
-        used: set[str] = set()
-        for operand, factor in zip(operands, self._factors or [Factor(-_RANK, -_RANK)], strict=False):
-            names = jax.typeof(operand).sharding.spec[factor.axis]
-            free = [name for name in (names if isinstance(names, tuple) else (names,)) if name not in used]
-            spec[factor.result_axis] = tuple(free) if free != [None] else None
-            used.update(free)
+        spec: list[tuple[str, ...]] = [()] * _RANK
+        for operand, (axis, result_axis) in zip(operands, self._factors, strict=True):
+            names = jax.typeof(operand).sharding.spec[axis] or ()
+            names = names if isinstance(names, tuple) else (names,)
+            spec[result_axis] += tuple(name for name in names if name not in itertools.chain(*spec))
         return P(*spec)
 
     def _abstract_eval(self, a: Any, b: Any, *, settings: Hashable, precision: str | None) -> Any:
@@ -112,7 +107,6 @@ class LinearPrimitive:
         if None not in axes:
             members = [jnp.moveaxis(operand, axis, 0) for operand, axis in zip(operands, axes, strict=True)]
             return self._primitive.bind(*members, **settings), 0
-        assert self._factors is not None
         mapped = axes.index(None) ^ 1
         factor, arguments = self._factors[mapped], list(operands)
         arguments[mapped], sizes = _merge(operands[mapped], axes[mapped], factor.axis)
@@ -123,20 +117,6 @@ class LinearPrimitive:
         front = [batching.bdim_at_front(operand, axis, size) for operand, axis in zip(operands, axes, strict=True)]
         (a, sizes), (b, _) = (_merge(operand, 0, -_RANK) for operand in front)
         return _split(self._primitive.bind(a, b, **settings), sizes, -_RANK)
-
-
-def _eager(implementation: Implementation, on_cpu: Implementation | None) -> Callable[..., jax.Array]:
-    def apply(a: jax.Array, b: jax.Array, **settings: Any) -> jax.Array:
-        cpu, default = (
-            functools.partial(_apply(each), **settings) for each in (on_cpu or implementation, implementation)
-        )
-        return lax.platform_dependent(a, b, cpu=cpu, default=default)
-
-    return apply
-
-
-def _lowering(implementation: Implementation) -> Callable[..., Any]:
-    return mlir.lower_fun(_apply(implementation), multiple_results=False)
 
 
 def _apply(implementation: Implementation) -> Callable[..., jax.Array]:
@@ -164,9 +144,8 @@ def _vary_alike(array: jax.Array, other: jax.Array) -> jax.Array:
 def _merge(array: jax.Array, axis: int, into: int) -> tuple[jax.Array, Shape]:
     """Merge an axis into another, which is counted from the end of the remaining ones; return also both sizes."""
     moved = jnp.moveaxis(array, axis, into - 1)
-    sizes = moved.shape[into - 1], moved.shape[into]
-    merged = moved.reshape(*moved.shape[: into - 1], sizes[0] * sizes[1], *moved.shape[moved.ndim + into + 1 :])
-    return merged, sizes
+    start = moved.ndim + into - 1
+    return lax.collapse(moved, start, start + 2), moved.shape[start : start + 2]
 
 
 def _split(array: jax.Array, sizes: Shape, axis: int) -> tuple[jax.Array, int]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from jaxtyping import Array, Float
 
 Pair: TypeAlias = tuple[int, int]  # vertical and horizontal
+Setting: TypeAlias = int | Pair  # of a convolution: one number for both axes, or one per axis
 Image: TypeAlias = Float[Array, "n h w c"]  # input of a convolution, output of its adjoint
 Kernel: TypeAlias = Float[Array, "k_h k_w c c_out"]
 Response: TypeAlias = Float[Array, "n h_out w_out c_out"]  # output of a convolution, one pixel per window
@@ -27,26 +28,21 @@ def as_pair(name: str, setting: Any, *, at_least: int) -> Pair:
     return int(pair[0]), int(pair[1])
 
 
-def check_size(name: str, size: Any) -> None:
-    """Raise `ValueError` if a size is not an integer of at least 1."""
-    if not isinstance(size, Integral) or int(size) < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, not {size!r}")
-
-
 class Windows(NamedTuple):
     """Window positions, per axis: tap `u` of window `i` is the pixel `stride·i - padding + dilation·u` of the image."""
 
     image: Pair  # height and width
     kernel: Pair
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    batch_minor: bool = False  # see `conv2d`
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    batch_minor: bool  # see `conv2d`
 
     @property
     def counts(self) -> Pair:
         """The number of windows per axis: height and width of the output."""
-        return self._count(0), self._count(1)
+        rows, columns = ((self.padded(axis) - self.extent(axis)) // self.stride[axis] + 1 for axis in (0, 1))
+        return rows, columns
 
     @property
     def is_whole_image(self) -> bool:
@@ -83,6 +79,3 @@ class Windows(NamedTuple):
     def phase_size(self, axis: int) -> int:
         """The largest number of pixels `stride·q + phase` over all phases."""
         return -(-self.image[axis] // self.stride[axis])
-
-    def _count(self, axis: int) -> int:
-        return (self.padded(axis) - self.extent(axis)) // self.stride[axis] + 1

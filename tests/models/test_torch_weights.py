@@ -5,32 +5,27 @@ import numpy as np
 import pytest
 
 import ae_jax
+from ae_jax.models.autoencoders import make_model
 from tests.support.torch_case import make_case
 
-MODELS = {
-    "linear": ae_jax.LinearAutoencoder(),
-    "conv": ae_jax.ConvAutoencoder(),
-    "conv-pool": ae_jax.ConvPoolAutoencoder(),
-}
+MODELS = {arch: make_model(arch) for arch in ("linear", "conv", "conv-pool")}
+KEY = jax.random.key(0)
 
 
 @pytest.mark.parametrize("arch", MODELS)
-def test_torch_round_trip_is_bit_equal(arch: str) -> None:
-    state_dict, _ = make_case(arch)
-    back = ae_jax.params_to_torch(MODELS[arch], ae_jax.params_from_torch(MODELS[arch], state_dict))
+def test_conversion_is_bit_equal_in_both_directions(arch: str) -> None:
+    model, (state_dict, _) = MODELS[arch], make_case(arch)
+    params = ae_jax.params_from_torch(model, state_dict)
+    for expected in (ae_jax.create_train_state(model, KEY).params, ae_jax.torch_init(model, KEY)):
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
+            lambda x: (x.shape, x.dtype), expected
+        )
+    back = ae_jax.params_to_torch(model, params)
     assert back.keys() == state_dict.keys()
     for name, array in state_dict.items():
         assert back[name].flags.c_contiguous
+        assert back[name].flags.writeable  # torch.from_numpy warns of others
         np.testing.assert_array_equal(back[name], array)
-
-
-@pytest.mark.parametrize("arch", MODELS)
-def test_converted_parameters_have_the_tree_shapes_and_dtypes_of_the_model(arch: str) -> None:
-    model = MODELS[arch]
-    params = ae_jax.params_from_torch(model, make_case(arch)[0])
-    own = ae_jax.create_train_state(model, jax.random.key(0)).params
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(lambda x: (x.shape, x.dtype), own)
-    assert jax.tree.structure(ae_jax.torch_init(model, jax.random.key(0))) == jax.tree.structure(own)
 
 
 def test_state_dict_error_lists_every_wrong_key_and_shape() -> None:
@@ -46,14 +41,9 @@ def test_state_dict_error_lists_every_wrong_key_and_shape() -> None:
     assert "decoder.2.weight has shape (32, 16, 5, 5), not (32, 16, 3, 3)" in message
 
 
-def test_state_dict_of_another_architecture_is_rejected() -> None:
-    with pytest.raises(ValueError, match=r"encoder\.6\.weight"):
-        ae_jax.params_from_torch(MODELS["conv"], make_case("linear")[0])
-
-
 @pytest.mark.parametrize("arch", MODELS)
 def test_torch_init_is_uniform_within_pytorchs_bounds(arch: str) -> None:
-    state_dict = ae_jax.params_to_torch(MODELS[arch], ae_jax.torch_init(MODELS[arch], jax.random.key(0)))
+    state_dict = ae_jax.params_to_torch(MODELS[arch], ae_jax.torch_init(MODELS[arch], KEY))
     for name in [name for name in state_dict if name.endswith("weight")]:
         weight, bias = state_dict[name], state_dict[name.replace("weight", "bias")]
         bound = 1 / math.sqrt(math.prod(weight.shape[1:]))  # torch's fan_in: all axes but the first
