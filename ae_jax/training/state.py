@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 import jax
 import numpy as np
@@ -12,9 +12,8 @@ from flax import linen as nn
 from flax import struct
 from jax import numpy as jnp
 
-from ae_jax.choices import Optimizer, WeightDecayMode
-from ae_jax.training.adam import scale_by_adam
-from ae_jax.training.muon import scale_by_muon
+from ae_jax.config import Optimizer, WeightDecayMode
+from ae_jax.training.optimizers import scale_by_adam, scale_by_muon
 from ae_jax.types import Params, RandomKey, Scalar, Step
 
 
@@ -106,8 +105,10 @@ def _optimizer(
     optimizer: Optimizer, weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None
 ) -> optax.GradientTransformation:
     """An optimizer with PyTorch's eps, 1e-8, and with its settings as leaves of its state."""
-    _check_choice("optimizer", optimizer, get_args(Optimizer))
-    _check_choice("weight_decay_mode", weight_decay_mode, get_args(WeightDecayMode))
+    if optimizer not in get_args(Optimizer):
+        raise ValueError(f"unknown optimizer {optimizer!r}; choose {get_args(Optimizer)}")
+    if weight_decay_mode not in get_args(WeightDecayMode):
+        raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
     def make(learning_rate: Scalar, weight_decay: Scalar, beta1: Scalar, beta2: Scalar) -> optax.GradientTransformation:
         decay, scale = optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
@@ -122,11 +123,6 @@ def _optimizer(
     )
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {name} {value!r}; choose {choices}")
-
-
 def _init_params(model: nn.Module, key: RandomKey) -> Params:
     return model.init(key, jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
 
@@ -134,8 +130,4 @@ def _init_params(model: nn.Module, key: RandomKey) -> Params:
 # It runs once: the same bits, compiled in half the time. JAX takes compiler options of the outermost `jax.jit` alone.
 _init = jax.jit(_init_params, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
 _traced_init = jax.jit(_init_params, static_argnums=0)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _init_opt_state(tx: optax.GradientTransformation, params: Params) -> Any:
-    return tx.init(params)
+_init_opt_state = jax.jit(lambda tx, params: tx.init(params), static_argnums=0)

@@ -1,51 +1,21 @@
-"""Pure training and evaluation steps: a state and images in, a new state and metrics out."""
+"""Training and evaluation as pure, jitted functions: steps, epochs, and complete runs."""
 
-from typing import Any, Protocol, runtime_checkable
+import functools
 
 import jax
-import optax
+from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
-from jax.flatten_util import ravel_pytree
 
-from ae_jax.data.batching import EpochBatches, normalise
-from ae_jax.system.decorators import cache, jit
-from ae_jax.training.losses import LossFn, apply, is_stochastic, losses, reconstruction_loss
-from ae_jax.training.state import TrainState
-from ae_jax.types import (
-    AnyBatch,
-    Batch,
-    FloatBatch,
-    Metrics,
-    Params,
-    PerImage,
-    PerImageKeys,
-    RandomKey,
-    Scalar,
-    Step,
-    StepLosses,
-)
-
-_NOISE = 2**31 - 1  # folded into the shuffle key for a stochastic loss; larger than any epoch number
+from ae_jax.data.batching import batch_sizes, epoch_order
+from ae_jax.training.loop import mean_loss, noise_key, run_steps, step
+from ae_jax.training.losses import LossFn, image_keys, losses, reconstruction_loss
+from ae_jax.training.state import TrainState, create_train_state
+from ae_jax.types import EpochsMetrics, Images, Metrics, PackedPixels, PerImage, Pixels, RandomKey, Scalar, Step
 
 
-@runtime_checkable
-class TrainStep(Protocol):
-    """A jitted train step, as `make_train_step` returns it."""
-
-    def __call__(
-        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
-    ) -> tuple[TrainState, Metrics]: ...
-    def lower(
-        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
-    ) -> jax.stages.Lowered: ...
-    def trace(
-        self, state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
-    ) -> jax.stages.Traced: ...
-
-
-@cache
-def make_train_step(loss_fn: LossFn) -> TrainStep:
+@functools.cache
+def make_train_step(loss_fn: LossFn) -> jax.stages.Wrapped:
     """Make a jitted, pure train step for a custom loss.
 
     Args:
@@ -59,9 +29,9 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
       value per image, or is stochastic and there is no `key`.
     """
 
-    @jit()
+    @jax.jit
     def train_step(
-        state: TrainState, images: FloatBatch, weights: PerImage | None = None, key: RandomKey | None = None
+        state: TrainState, images: Images, weights: PerImage | None = None, key: RandomKey | None = None
     ) -> tuple[TrainState, Metrics]:
         """Take one optimizer step: `state, images f32[batch, …] in [0, 1] → state, {"loss": f32[]}`, jitted and pure.
 
@@ -75,7 +45,7 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
         weights = jnp.ones(len(images), jnp.float32) if weights is None else jnp.asarray(weights, jnp.float32)
         if weights.shape != images.shape[:1]:
             raise ValueError(f"weights must be one per image, f32[{len(images)}], not of shape {weights.shape}")
-        state, loss = _step(loss_fn, state, jnp.asarray(images), weights / jnp.sum(weights), key, axis_name=None)
+        state, loss = step(state, jnp.asarray(images), weights / jnp.sum(weights), key, loss_fn)
         return state, {"loss": loss}
 
     return train_step
@@ -84,127 +54,88 @@ def make_train_step(loss_fn: LossFn) -> TrainStep:
 train_step = make_train_step(reconstruction_loss)
 
 
-@jit(static_argnames="loss_fn")
+@functools.partial(jax.jit, static_argnames="loss_fn")
 def eval_step(
-    state: TrainState, images: FloatBatch, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
+    state: TrainState, images: Images, *, loss_fn: LossFn = reconstruction_loss, key: RandomKey | None = None
 ) -> Metrics:
     """Compute `{"loss": f32[]}`, the mean over a batch `f32[batch, …]` in [0, 1]; `key` as for `make_train_step`."""
-    keys = _image_keys(loss_fn, key, state.step, len(images))
+    keys = image_keys(loss_fn, key, state.step, len(images))
     return {"loss": jnp.mean(losses(loss_fn, state.model, state.params, jnp.asarray(images), keys))}
 
 
-def noise_key(key: RandomKey) -> RandomKey:
-    """Derive the key of a stochastic loss from the shuffle key."""
-    return jax.random.fold_in(key, _NOISE)
-
-
-def run_steps(
+@functools.partial(jax.jit, static_argnames=("batch_size", "num_steps", "loss_fn"))
+def train_epoch(
     state: TrainState,
-    step_losses: StepLosses,
-    batches: EpochBatches,
-    first: int | Step,
-    last: int | Step,
-    key: RandomKey | None = None,
+    images: Pixels | PackedPixels,
+    key: RandomKey,
+    batch_size: int = 64,
     *,
-    batch_size: int,
+    num_steps: int | None = None,
     loss_fn: LossFn = reconstruction_loss,
-    axis_name: str | None = None,
-) -> tuple[TrainState, StepLosses]:
-    """Run the steps `first <= i < last` of an epoch as one compiled loop.
-
-    The bounds may be traced: segments of any length share one compilation and give the same result.
+) -> tuple[TrainState, Metrics]:
+    """Train one epoch in one compiled call: `train_step` on `batches(images, key, batch_size)`, up to rounding.
 
     Args:
-      state: the initial state.
-      step_losses: `f32[steps]`, the losses of the epoch's steps so far.
-      batches: the epoch's batches.
-      first: the first step.
-      last: the end of the range, at most `ceil(n / batch_size)`.
-      key: for a stochastic loss, as for `make_train_step`.
-      batch_size: images per step, at most `n`.
+      state: the initial state; not donated.
+      images: `u8[n, …]`; `ValueError` for another dtype.
+      key: for the shuffle, and for a stochastic loss.
+      batch_size: images per step; the last of the `ceil(n / batch_size)` steps takes the remaining ones.
+      num_steps: at most so many steps; None: as many as visit every image.
       loss_fn: as for `make_train_step`.
-      axis_name: the mesh axis of the devices under `jax.shard_map`; each takes its shard of every batch.
 
     Returns:
-      The new state, and `step_losses` with the losses of these steps; equal on all devices.
+      The new state, and `{"loss": f32[]}`: the mean over the images, each at the step that trained on it.
+
+    >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    >>> state, metrics = ae_jax.train_epoch(state, np.zeros((150, 28, 28, 1), np.uint8), jax.random.key(1))
+    >>> int(state.step)
+    3
     """
-
-    def body(i: Step, carry: tuple[TrainState, StepLosses]) -> tuple[TrainState, StepLosses]:
-        state, step_losses = carry
-        batch, weights = batches.batch(i, batch_size, **_shard_args(axis_name))
-        state, loss = _step(loss_fn, state, batch, weights, key, axis_name)
-        return state, step_losses.at[i].set(loss)
-
-    return lax.fori_loop(first, last, body, (state, step_losses))
+    sizes = batch_sizes(len(images), batch_size)[:num_steps]
+    zeros, order = jnp.zeros(len(sizes), jnp.float32), epoch_order(key, len(images))
+    state, step_losses = run_steps(
+        state, zeros, images, order, 0, len(sizes), noise_key(key), batch_size=int(sizes[0]), loss_fn=loss_fn
+    )
+    return state, {"loss": jnp.average(step_losses, weights=sizes)}
 
 
-def mean_loss(
-    state: TrainState,
-    mean: Scalar,
-    batches: EpochBatches,
-    first: int | Step,
-    last: int | Step,
+def fit(
+    key: RandomKey,
+    images: Pixels,
+    learning_rate: float | Scalar = 1e-3,
+    weight_decay: float | Scalar = 1e-5,
     *,
-    num_images: int,
-    batch_size: int,
+    model: nn.Module,
+    num_epochs: int = 10,
+    batch_size: int = 64,
     loss_fn: LossFn = reconstruction_loss,
-    axis_name: str | None = None,
-) -> Scalar:
-    """Accumulate the mean loss over all `num_images` images, for the batches `first <= i < last`, in one compiled loop.
+) -> tuple[TrainState, EpochsMetrics]:
+    """Train a model from scratch as a pure function, so that `jax.vmap` trains many models at once.
 
-    `mean` is the sum of the previous batches' contributions, initially 0, and `loss_fn` is deterministic; the other
-    arguments as for `run_steps`.
+    `key = jax.random.key(seed)` reproduces a command-line run with that seed. The optimizer is Adam with decoupled
+    weight decay; arguments as for `create_train_state` and `train_epoch`.
+
+    Returns:
+      The final state, and `{"loss": f32[num_epochs]}`, each epoch's loss as from `train_epoch`.
+
+    >>> fit = functools.partial(ae_jax.fit, model=ae_jax.LinearAutoencoder(), num_epochs=2)
+    >>> keys = jax.random.split(jax.random.key(0), 3)
+    >>> states, metrics = jax.vmap(fit, in_axes=(0, None))(keys, np.zeros((64, 28, 28, 1), np.uint8))
+    >>> metrics["loss"].shape
+    (3, 2)
     """
+    init_key, shuffle_key = jax.random.split(key)
+    state = create_train_state(model, init_key, learning_rate=learning_rate, weight_decay=weight_decay)
 
-    def body(i: Step, total: Scalar) -> Scalar:
-        batch, weights = batches.batch(i, batch_size, **_shard_args(axis_name))
-        loss = jnp.sum(losses(loss_fn, state.model, state.params, batch) * weights)
-        return total + loss * jnp.minimum(batch_size, num_images - i * batch_size) / num_images
+    def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
+        return train_epoch(state, images, jax.random.fold_in(shuffle_key, number), batch_size, loss_fn=loss_fn)
 
-    if not axis_name:
-        return lax.fori_loop(first, last, body, mean)
-    return mean + lax.psum(lax.fori_loop(first, last, body, jnp.float32(0)), axis_name)
+    return lax.scan(epoch, state, jnp.arange(1, num_epochs + 1, dtype=jnp.int32))
 
 
-@jit()
-def reconstruct(state: TrainState, images: AnyBatch) -> Batch:
-    """Reconstruct `u8[n, …]`, or `f32[n, …]` in [0, 1], as `f32[n, …]` in [0, 1].
-
-    >>> state = ae_jax.create_train_state(ae_jax.ConvAutoencoder(), jax.random.key(0))
-    >>> ae_jax.reconstruct(state, np.zeros((5, 28, 28, 1), np.uint8)).shape
-    (5, 28, 28, 1)
-    """
-    return apply(state.model, state.params, normalise(images) if images.dtype == jnp.uint8 else jnp.asarray(images))
-
-
-def _shard_args(axis_name: str | None) -> dict[str, Any]:
-    return {"shard": lax.axis_index(axis_name), "num_shards": lax.axis_size(axis_name)} if axis_name else {}
-
-
-def _image_keys(
-    loss_fn: LossFn, key: RandomKey | None, step: Step, size: int, axis_name: str | None = None
-) -> PerImageKeys | None:
-    """One key per image of a batch, or of this device's shard of it; None without `key` or for a deterministic loss."""
-    if key is None or not is_stochastic(loss_fn):
-        return None
-    first = lax.axis_index(axis_name) * size if axis_name else 0
-    rows = first + jnp.arange(size, dtype=jnp.int32)
-    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows)
-
-
-def _step(
-    loss_fn: LossFn, state: TrainState, images: Batch, weights: PerImage, key: RandomKey | None, axis_name: str | None
-) -> tuple[TrainState, Scalar]:
-    """Take one optimizer step on the sum of `weights · losses` over all devices of `axis_name`."""
-    keys = _image_keys(loss_fn, key, state.step, len(images), axis_name)
-
-    def objective(params: Params) -> Scalar:
-        return jnp.sum(losses(loss_fn, state.model, params, images, keys) * weights)
-
-    loss, grads = jax.value_and_grad(objective)(state.params)
-    if axis_name:
-        flat, unravel = ravel_pytree((loss, grads))  # one all-reduce: one per parameter costs more than a device gains
-        loss, grads = unravel(lax.psum(flat, axis_name))
-    updates, opt_state = state.tx.update(grads, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state), loss
+@functools.partial(jax.jit, static_argnames=("batch_size", "loss_fn"))
+def evaluate(
+    state: TrainState, images: Pixels | PackedPixels, batch_size: int = 64, *, loss_fn: LossFn = reconstruction_loss
+) -> Metrics:
+    """Compute `{"loss": f32[]}`, the mean of a deterministic loss over all images `u8[n, …]`, in one compiled call."""
+    return {"loss": mean_loss(state, images, batch_size=batch_size, loss_fn=loss_fn)}

@@ -23,7 +23,7 @@ def train() -> ae_jax.TrainState:
     fitted, of_fit = ae_jax.fit(jax.random.key(3), images, model=MODEL, num_epochs=1, loss_fn=loss)
 
     def inspect(state: ae_jax.TrainState) -> object:
-        code = MODEL.apply({"params": state.params}, ae_jax.normalise(images), method="encode")
+        code = MODEL.apply({"params": state.params}, ae_jax.to_float(images), method="encode")
         losses = ae_jax.evaluate(state, images), ae_jax.eval_step(state, images / 255)
         return code, losses, ae_jax.reconstruct(state, images)
 
