@@ -1,1 +1,1 @@
-"""Data parallelism: device mesh, sharding, data loaders, distributed processes."""
+"""Data parallelism: device mesh, sharded programs, distributed processes."""

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh
 
-from ae_jax.choices import Devices
-from ae_jax.errors import InputError
-from ae_jax.system.cpu import num_cores
+from ae_jax.config import Devices
+from ae_jax.errors import InputError, reason
+from ae_jax.system import num_cores
 
 AXIS = "devices"
 _CPU_OPTIONS = {
@@ -30,9 +30,8 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     JAX takes a CPU for one device unless it is configured before its first use; this function configures it.
 
     Args:
-      num_devices: devices per host; auto: as many as make training fastest. With 1, if this is JAX's first
-        use, XLA gets the same number of threads on every machine, so that machines with different numbers of cores
-        compute the same bits.
+      num_devices: devices per host; auto: as many as make training fastest. With 1, if this is JAX's first use, XLA
+        has the same number of threads, by which it splits sums, on every machine, so that all compute the same bits.
       batch_size: images per step; the mesh has at most as many devices.
       images_per_core: the smallest shard of a batch for which another CPU core pays off, or None for never: each core
         adds an all-reduce and an optimizer step.
@@ -43,7 +42,7 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     cores = max(1, min(num_cores(), batch_size // images_per_core)) if images_per_core else 1
     if num_devices == "auto" or num_devices <= batch_size:  # otherwise the request is refused below
         request_cpu_devices(cores if num_devices == "auto" else num_devices)
-    with _client_flags(), _fixed_num_threads() if num_devices == 1 else contextlib.nullcontext():
+    with _environment(_client_variables(num_devices)):
         devices_per_host = find_devices()
     present, is_cpu = min(map(len, devices_per_host)), devices_per_host[0][0].platform == "cpu"
     most = cores if is_cpu else batch_size
@@ -51,11 +50,11 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
     if per_host * len(devices_per_host) > batch_size:
         on_hosts = f" on {len(devices_per_host)} hosts" if len(devices_per_host) > 1 else ""
         raise InputError(
-            f"--devices {per_host}{on_hosts} cannot share a batch of {batch_size}; make --batch-size larger."
+            f"{per_host} devices{on_hosts} cannot share a batch of {batch_size}; make `batch_size` larger."
         )
     if per_host > present:
         kind = devices_per_host[0][0].platform.upper()
-        raise InputError(f"--devices {per_host}: JAX has {present} here ({kind}); ask for no more.")
+        raise InputError(f"JAX has {present} devices here ({kind}), not {per_host}; make `devices` smaller.")
     devices = [device for host in devices_per_host for device in host[:per_host]]
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 
@@ -63,12 +62,6 @@ def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | N
 def compiler_options(devices: Iterable[jax.Device]) -> dict[str, Any]:
     """The options of `jax.jit` for all programs of a run: programs that agree to the bit need the same ones."""
     return dict(_CPU_OPTIONS) if any(device.platform == "cpu" for device in devices) else {}
-
-
-def xla_flags() -> str:
-    """The `XLA_FLAGS` with which `make_mesh` creates JAX's clients: the user's, and the flag of this module."""
-    own = os.environ.get("XLA_FLAGS", "")
-    return own if _CLIENT_OPTION in own else f"{own} {_CLIENT_FLAG}".strip()
 
 
 def request_cpu_devices(num_devices: int) -> None:
@@ -80,52 +73,37 @@ def request_cpu_devices(num_devices: int) -> None:
 
 
 def find_devices() -> list[list[jax.Device]]:
-    """The devices of each host.
-
-    Raises:
-      InputError: JAX finds none, for example because `JAX_PLATFORMS` names a platform that is not there.
-    """
+    """The devices of each host; `InputError` if there is none, as when `JAX_PLATFORMS` names one that is missing."""
     try:
         return [jax.local_devices(host) for host in range(jax.process_count())]
     except jax.errors.JaxRuntimeError:  # raised by another process
         raise
     except (RuntimeError, AssertionError) as error:  # the latter for a known platform that is not installed
-        reason = f" ({str(error).splitlines()[0]})" if str(error) else ""
-        raise InputError(
-            f"JAX finds no device{reason}; set JAX_PLATFORMS to an available platform, such as cpu."
-        ) from error
+        cause = f" ({reason(error)})" if str(error) else ""
+        message = f"JAX finds no device{cause}; set JAX_PLATFORMS to an available platform, such as cpu."
+        raise InputError(message) from error
+
+
+def _client_variables(num_devices: Devices) -> dict[str, str]:
+    """The environment variables with which JAX's clients are created."""
+    own = os.environ.get("XLA_FLAGS", "")
+    variables = {"XLA_FLAGS": own if _CLIENT_OPTION in own else f"{own} {_CLIENT_FLAG}".strip()}
+    if num_devices == 1 and not {"PJRT_NPROC", "NPROC"} & os.environ.keys():  # the user's setting wins
+        variables["PJRT_NPROC"] = str(_NUM_THREADS)
+        folder, name = jax.config.jax_compilation_cache_dir, f"{_NUM_THREADS}-threads"  # type: ignore[attr-defined]
+        if folder and not folder.endswith(name):  # its keys do not contain the number of threads
+            jax.config.update("jax_compilation_cache_dir", os.path.join(folder, name))
+    return variables
 
 
 @contextlib.contextmanager
-def _fixed_num_threads() -> Iterator[None]:
-    """Let XLA use `_NUM_THREADS` threads, by which it splits sums, instead of one per core; the user's setting wins."""
-    if {"PJRT_NPROC", "NPROC"} & os.environ.keys():
-        yield
-        return
-    _separate_compilation_cache(f"{_NUM_THREADS}-threads")
-    os.environ["PJRT_NPROC"] = str(_NUM_THREADS)
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the block: XLA reads them once, and child processes decide for themselves."""
+    before = {name: os.environ[name] for name in variables.keys() & os.environ.keys()}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        del os.environ["PJRT_NPROC"]  # XLA reads it once; child processes decide for themselves
-
-
-@contextlib.contextmanager
-def _client_flags() -> Iterator[None]:
-    """Set `xla_flags` while JAX's clients are created; child processes decide for themselves."""
-    before = os.environ.get("XLA_FLAGS")
-    os.environ["XLA_FLAGS"] = xla_flags()
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["XLA_FLAGS"]
-        else:
-            os.environ["XLA_FLAGS"] = before
-
-
-def _separate_compilation_cache(name: str) -> None:
-    """Use a subdirectory of JAX's cache, whose keys do not contain the number of threads that XLA splits loops for."""
-    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # made at run time
-    if folder and not folder.endswith(name):
-        jax.config.update("jax_compilation_cache_dir", os.path.join(folder, name))
+        for name in variables:
+            del os.environ[name]
+        os.environ.update(before)
