@@ -1,1 +1,1 @@
-"""Training runs: lifecycle, training loop, run directories and checkpoints."""
+"""Training runs: settings to results, run directories, trained models."""

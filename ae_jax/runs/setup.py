@@ -1,30 +1,59 @@
-"""From a run's settings to its model, initial state, schedule, loss and devices."""
+"""From a run's settings to its devices, images, model, loss, schedule and initial state."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 from jax import numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Int32
 
-from ae_jax.choices import Arch, Output
-from ae_jax.config import MAX_STEPS, TrainConfig
+from ae_jax.config import MAX_STEPS, Arch, Output, SharedConfig, TrainConfig
 from ae_jax.data.batching import batch_sizes
-from ae_jax.data.stored_images import AnyImages
+from ae_jax.data.datasets import Dataset, dataset_digest, hold_out, load_splits
 from ae_jax.errors import InputError
-from ae_jax.models.autoencoders import Autoencoder, make_model
-from ae_jax.models.torch_weights import torch_init
+from ae_jax.models.autoencoders import Autoencoder, make_model, torch_init
+from ae_jax.parallel.hosts import max_over_processes, process_0_first
 from ae_jax.parallel.mesh import make_mesh
 from ae_jax.training.losses import LossFn, denoising_loss, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
-from ae_jax.types import Params, RandomKey, Scalar
+from ae_jax.types import Params, Pixels, RandomKey, RandomKeys, Scalar
 
 # `--devices auto` on a CPU: the smallest shard of a batch for which another core pays off as a JAX device, measured on
 # two cores. Two devices train the convolutional model 1.7 times as fast at 8 images per device, 2.0 times at 16, and
 # the linear model, whose step is mostly its optimizer, 0.8 times as fast at 32: XLA's own threads serve it better.
 IMAGES_PER_CORE: dict[Arch, int | None] = {"conv": 8, "linear": None, "conv-pool": 16}
+
+
+class Splits(NamedTuple):
+    """The images of a run."""
+
+    train: Dataset
+    validation: Dataset | None  # held out of the training images
+    test: Dataset
+    digest: str  # of all
+
+
+def run_mesh(config: TrainConfig) -> Mesh:
+    """The devices of a run; `InputError` if there are fewer than it asks for."""
+    return make_mesh(config.devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
+
+
+def load_data(config: SharedConfig, num_validation: int | None) -> Splits:
+    """The images of a run or a sweep; `InputError` if there are none, or others in another process.
+
+    The last ones are held out for validation: if `num_validation` is None 5,000, or a tenth of fewer than 50,000.
+    """
+    with process_0_first():
+        train_set, test_set = load_splits(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    digest = dataset_digest(train_set, test_set)
+    if max_over_processes(prefix := int(digest[:7], 16)) != prefix:  # 28 bits, as integers have 32
+        raise InputError(f"{train_set.name} differs between the processes; give all of them the same files.")
+    n = len(train_set.images)
+    if num_validation is None:
+        num_validation = 5000 if n >= 50_000 else n // 10
+    return Splits(*hold_out(train_set, num_validation), test_set, digest)
 
 
 def run_model(config: TrainConfig) -> Autoencoder:
@@ -37,29 +66,26 @@ def run_loss(config: TrainConfig) -> LossFn:
     return denoising_loss(config.noise) if config.noise else reconstruction_loss
 
 
-def run_mesh(config: TrainConfig) -> Mesh:
-    """The devices of a run.
+def epoch_key(config: TrainConfig, epoch: int) -> RandomKey:
+    """The key of epoch 1, 2, …: its shuffle and, for a stochastic loss, its noise."""
+    return jax.random.fold_in(_keys(config)[1], epoch)
 
-    Raises:
-      InputError: fewer devices exist.
+
+def _keys(config: TrainConfig) -> RandomKeys:
+    """The keys of the initial parameters and of the epochs."""
+    return jax.random.split(jax.random.key(config.seed))
+
+
+def initial_state(config: TrainConfig, images: Pixels, params: Params | None = None) -> TrainState:
+    """The initial state of a run on `images u8[n, …]`, with fresh parameters unless `params` are given.
+
+    Raises `InputError` for more steps than 32 bits count.
     """
-    return make_mesh(config.devices, batch_size=config.batch_size, images_per_core=IMAGES_PER_CORE[config.arch])
-
-
-def initial_state(
-    config: TrainConfig, key: RandomKey, num_steps: int, *, mean_pixel: float = 0.5, params: Params | None = None
-) -> TrainState:
-    """The initial state of a run of `num_steps` steps, with fresh parameters unless `params` are given.
-
-    `mean_pixel` in [0, 1] is that of the training images, for `--init mean`.
-
-    Raises:
-      InputError: there are too many steps to count in 32 bits.
-    """
+    num_steps = config.epochs * len(batch_sizes(len(images), config.batch_size)[: config.steps_per_epoch])
     if num_steps > MAX_STEPS:
-        raise InputError(f"--epochs {config.epochs} are {num_steps:,} steps; they must be below 2^31.")
-    model = run_model(config)
-    if params is None and config.init == "torch":
+        raise InputError(f"`epochs` {config.epochs} are {num_steps:,} steps; they must be below 2^31.")
+    model, key, is_fresh = run_model(config), _keys(config)[0], params is None
+    if is_fresh and config.init == "torch":
         params = _torch_init(model, key)
     state = create_train_state(
         model,
@@ -72,33 +98,10 @@ def initial_state(
         weight_decay_mode=config.weight_decay_mode,
         betas=(config.beta1, config.beta2),
     )
-    if params is None and config.init == "mean":
-        state = state.replace(params=_with_output_at(mean_pixel, state.params, model.output))
+    if is_fresh and config.init == "mean":
+        mean_pixel = float(np.mean(images[:1000])) / 255
+        state = state.replace(params=_set_output_bias(mean_pixel, state.params, model.output))
     return state
-
-
-# It runs once: the same bits, compiled in half the time.
-_torch_init = jax.jit(torch_init, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
-
-
-@functools.partial(jax.jit, static_argnames="output")
-def _with_output_at(pixel: float | Scalar, params: Params, output: Output) -> Params:
-    """`params` with the output layer's bias at which the activation gives `pixel`."""
-    pixel = jnp.clip(pixel, 1e-3, 1 - 1e-3)
-    logit = jnp.log(pixel / (1 - pixel))
-    name = max(name for name in params if name.startswith("decoder"))
-    bias = jnp.full_like(params[name]["bias"], logit / 2 if output == "tanh" else logit)  # tanh(x/2) = 2 sigmoid(x) - 1
-    return {**params, name: {**params[name], "bias": bias}}
-
-
-def mean_pixel(images: AnyImages) -> float:
-    """The mean pixel of the first 1,000 images, in [0, 1]."""
-    return float(np.mean(images[:1000])) / 255
-
-
-def step_sizes(config: TrainConfig, num_images: int) -> Int32[np.ndarray, "steps"]:
-    """The number of images in each step of an epoch."""
-    return batch_sizes(num_images, config.batch_size)[: config.steps_per_epoch]
 
 
 def schedule(config: TrainConfig, num_steps: int) -> optax.Schedule | None:
@@ -114,3 +117,17 @@ def _schedule(name: str, warmup_steps: int, num_steps: int) -> optax.Schedule | 
         ramps = optax.linear_schedule(0.0, 1.0, warmup_steps), optax.linear_schedule(1.0, 0.0, num_steps - warmup_steps)
         return optax.join_schedules(ramps, [warmup_steps])
     return optax.warmup_constant_schedule(0.0, 1.0, warmup_steps) if warmup_steps else None
+
+
+# Runs once, so compile at level 1: half the time, same bits.
+_torch_init = jax.jit(torch_init, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
+
+
+@functools.partial(jax.jit, static_argnames="output")
+def _set_output_bias(pixel: float | Scalar, params: Params, output: Output) -> Params:
+    """Start with a constant output of `pixel`, in [0, 1]: `params` with that bias of the output layer."""
+    pixel = jnp.clip(pixel, 1e-3, 1 - 1e-3)
+    logit = jnp.log(pixel / (1 - pixel))
+    name = max(name for name in params if name.startswith("decoder"))
+    bias = jnp.full_like(params[name]["bias"], logit / 2 if output == "tanh" else logit)  # tanh(x/2) = 2 sigmoid(x) - 1
+    return {**params, name: {**params[name], "bias": bias}}

@@ -1,34 +1,57 @@
-"""`ae-jax train`: one training run, new or resumed."""
+"""`ae-jax train`: one training run, new or resumed, epoch by epoch."""
 
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-from jax.sharding import Mesh
+import numpy as np
+from tqdm import tqdm
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import OpenDataset
-from ae_jax.parallel.memory import fits
-from ae_jax.parallel.multihost import is_process_0, max_over_processes
-from ae_jax.runs import lifecycle
-from ae_jax.runs.program import Program, make_program, make_test_loss
-from ae_jax.runs.reporting import check_tensorboard, conclude, reporter
-from ae_jax.runs.run import Run
-from ae_jax.runs.setup import run_mesh
+from ae_jax.errors import DivergedError, InputError
+from ae_jax.parallel.hosts import join_processes, only_process_0_prints
+from ae_jax.parallel.steps import Program, compile_mean_loss, compile_program, replicate
+from ae_jax.runs.metadata import environment_changes, resumed_config, run_metadata
+from ae_jax.runs.report import check_tensorboard, conclude, progress_bar, reporter
+from ae_jax.runs.run_dir import EpochMetrics, History, Run, default_run_dir, open_run
+from ae_jax.runs.setup import Splits, epoch_key, initial_state, load_data, run_loss, run_mesh
+from ae_jax.training.checkpoint import Checkpoint, read_latest_checkpoint
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
 
+_MeanLosses: TypeAlias = Mapping[str, Callable[[TrainState], float]]  # "test_loss" and, if any, "validation_loss"
 
-def train(config: TrainConfig) -> Path:
-    """Train one run, write its directory, print its metrics; return the directory.
+
+def train(config: TrainConfig, start: Checkpoint | None = None) -> Path:
+    """Train one run, or resume it at `start`; write its directory, print its metrics; return the directory.
 
     Raises:
       InputError: the data are unavailable, or the run directory is taken or not writable.
       RunError: a loss is not finite, a file can no longer be written, or another process of the run was lost; the last
         checkpoint is valid.
-      Interrupted: SIGINT or SIGTERM; the run can be resumed.
     """
     check_tensorboard(config)
-    return lifecycle.start(_RUN, config)
+    with join_processes(config.distributed):
+        mesh, data = run_mesh(config), load_data(config, config.validation)
+        with only_process_0_prints(), open_run(config, data, mesh, start) as run:
+            state, history = _restore(config, data, start)
+            state = replicate(mesh, state)
+            run.begin(state, history)
+            _announce(run, data, history)
+            num_steps, loss = config.steps_per_epoch, run_loss(config)
+            program = compile_program(mesh, data.train.images, state, config.batch_size, num_steps, loss)
+            sets = {"test_loss": data.test, "validation_loss": data.validation}
+            mean_losses = {name: compile_mean_loss(mesh, each.images, state) for name, each in sets.items() if each}
+            with reporter(run, data.test, history) as report, progress_bar(config, program, history) as bar:
+                for epoch in range(len(history) + 1, config.epochs + 1):
+                    state, metrics = _train_epoch(config, program, state, epoch, mean_losses, bar)
+                    history = (*history, metrics)
+                    report(state, history)
+                    if epoch == config.epochs or (config.checkpoint_every and epoch % config.checkpoint_every == 0):
+                        run.save(state, history)
+            conclude(run, data, history)
+    return run.path
 
 
 def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
@@ -38,48 +61,73 @@ def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
 
     Args:
       run_dir: the run directory, or None for the only run of the model in `runs`.
-      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, the number of processes, `stream` and
-        the path of the user's own `dataset` may change. The data folders are the given ones or the environment's, not
-        those that the run was started with.
+      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, `distributed` and the path of the
+        user's own `dataset` may change. The data folders are the given ones or the environment's, not those that the
+        run was started with.
 
     Raises:
       InputError: there is no run or no valid checkpoint, another process holds the directory, the images differ from
         those that the run was started with, or other `settings` differ from the run's.
-      RunError, Interrupted: as for `train`.
+      RunError: as for `train`.
     """
-    return lifecycle.resume(_RUN, run_dir, settings)
+    folder = Path(run_dir) if run_dir else default_run_dir(settings.get("arch", "conv"))
+    start = read_latest_checkpoint(folder)
+    if start is None:
+        raise InputError(f"{folder} holds no run to resume; leave out `resume` to start one there.")
+    return train(resumed_config(run_metadata(start), {**settings, "run_dir": str(folder)}), start)
 
 
-def _make_program(
-    config: TrainConfig, mesh: Mesh, train_set: OpenDataset, test_set: OpenDataset
-) -> tuple[Program, TrainState]:
-    """Compile the run, streamed if asked for or if the images do not fit the devices of every host."""
-    nbytes = train_set.images.nbytes + test_set.images.nbytes
-    stream = config.stream or bool(max_over_processes(not fits(nbytes, list(mesh.local_devices))))
-    if stream and not config.stream and is_process_0():
-        print(f"The images take {nbytes / 2**20:,.0f} MiB per device, more than fits: they are streamed.")
-    return make_program(config, train_set.images, mesh, stream=stream)
+def _restore(config: TrainConfig, data: Splits, start: Checkpoint | None) -> tuple[TrainState, History]:
+    """The initial state, or that of a checkpoint, and the history that belongs to it."""
+    images = data.train.images
+    if start is None:
+        return initial_state(config, images), ()
+    if start.step == 0:  # the parameters alone: those of an import may be trained with any optimizer
+        return initial_state(config, images, start.params), ()
+    try:
+        history = tuple(EpochMetrics(**each) for each in start.info["history"])
+        return start.restore(initial_state(config, images)), history
+    except ValueError as error:
+        raise InputError(f"{error}; the run's config.json has the versions that it was started with.") from error
 
 
-def _make_test_loss(program: Program, test_set: OpenDataset, state: TrainState) -> Any:
-    return make_test_loss(program.mesh, test_set.images, state, stream=program.loader.streams)
+def _announce(run: Run, data: Splits, history: History) -> None:
+    """Print what is about to be trained."""
+    if not run.metadata["resumed"]:
+        validation = f"{len(data.validation.images):,} for validation, " if data.validation else ""
+        images = f"{len(data.train.images):,} images, {validation}{len(data.test.images):,} for testing"
+        print(f"Training {run.title}: {images}, into {run.path}")
+    elif len(history) == run.config.epochs:
+        print(f"{run.path} already finished its {len(history)} epochs; give a larger number of epochs to extend it.")
+    else:
+        print(f"Resuming {run.title} in {run.path} at epoch {len(history) + 1}")
+        if changes := environment_changes(run.metadata):
+            print(f"With {', '.join(changes)}: the rest may differ in bits from that of an uninterrupted run.")
 
 
-def _summary(run: Run[TrainConfig]) -> str:
-    validation = f", {len(run.validation_set.images):,} for validation" if run.validation_set else ""
-    return f"{len(run.train_set.images):,} images{validation}, {len(run.test_set.images):,} for testing"
+def _train_epoch(
+    config: TrainConfig, program: Program, state: TrainState, epoch: int, mean_losses: _MeanLosses, bar: tqdm
+) -> tuple[TrainState, EpochMetrics]:
+    """Train an epoch and measure it; raises `DivergedError` if a loss is not finite."""
+    bar.set_description(f"epoch {epoch}/{config.epochs}", refresh=False)
+    num_steps, start, done = len(program.sizes), time.perf_counter(), 0
+    step = epoch * num_steps
+    for segment in program.train_epoch(state, epoch_key(config, epoch)):
+        state, losses, last = segment
+        _check_finite(losses[done:last], step - num_steps + done)
+        bar.set_postfix(loss=f"{losses[max(0, last - 100) : last].mean():.5f}", refresh=False)
+        bar.update(int(program.sizes[done:last].sum()))
+        done = last
+    seconds = time.perf_counter() - start
+    train_loss = float(np.average(losses, weights=program.sizes))
+    measured = {name: mean_loss(state) for name, mean_loss in mean_losses.items()}
+    _check_finite(np.array(list(measured.values())), step - 1)
+    rate = program.num_images / seconds
+    return state, EpochMetrics(epoch, step, train_loss, seconds=seconds, images_per_second=rate, **measured)
 
 
-_RUN = lifecycle.Kind(
-    "record",
-    TrainConfig,
-    float,
-    str,
-    run_mesh,
-    lambda config, num_images: config.validation,
-    _make_program,
-    _make_test_loss,
-    reporter,
-    _summary,
-    conclude,
-)
+def _check_finite(losses: np.ndarray, step: int) -> None:
+    """Raise `DivergedError` unless the losses of the steps after `step` are finite."""
+    is_finite = np.isfinite(losses)
+    if not is_finite.all():
+        raise DivergedError(f"the loss is not finite at step {step + int(is_finite.argmin()) + 1:,}")

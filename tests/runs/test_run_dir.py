@@ -1,86 +1,100 @@
-import os
+"""Run directories: which ones are free, in use, or chosen by default, and what an error of the disk says."""
+
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+import ae_jax
 from ae_jax.config import TrainConfig
-from ae_jax.errors import InputError
-from ae_jax.runs.progress import EpochMetricsOf
-from ae_jax.runs.run_dir import (
-    append_metrics,
-    check_run_dir_is_free,
-    default_run_dir,
-    held_run_dir,
-    metrics_lines,
-    new_run_dir,
-    rewrite_metrics,
-    write_metadata,
-)
-from ae_jax.runs.train import train
+from ae_jax.errors import RunError
+from ae_jax.runs.train import resume, train
 from tests.support.commands import bad_input
 
 pytestmark = pytest.mark.usefixtures("environment")
 
 
-def begin(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
-    write_metadata(path, {"config": {"arch": "conv"}, "resumed": []})
+@pytest.fixture
+def settings(own_images: Path) -> dict[str, object]:
+    """Those of a short run."""
+    return {"arch": "linear", "dataset": "own.npy", "epochs": 1, "figure_every": 0}
 
 
-def test_new_run_directories_are_numbered_and_never_shared() -> None:
-    paths = []
-    for _ in range(3):
-        with new_run_dir(None, "conv") as path:
-            begin(path)
-            paths.append(path)
-    assert paths == [Path("runs/conv"), Path("runs/conv-2"), Path("runs/conv-3")]
-    with (
-        pytest.raises(InputError, match="already holds a run, and nothing is overwritten"),
-        new_run_dir("runs/conv", ""),
-    ):
-        pass
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
 
 
-def test_only_an_absent_an_empty_and_an_abandoned_directory_are_free(tmp_path: Path) -> None:
-    check_run_dir_is_free(tmp_path / "absent")
-    abandoned = tmp_path / "abandoned"
-    (abandoned / "checkpoints").mkdir(parents=True)
-    (abandoned / ".lock").touch()
-    (abandoned / "checkpoints" / ".step_00000000.safetensors.1.tmp").touch()
-    check_run_dir_is_free(abandoned)
-    (abandoned / "notes.txt").touch()
-    with pytest.raises(InputError, match="is not empty, and nothing is overwritten"):
-        check_run_dir_is_free(abandoned)
+def test_default_directories_are_numbered_and_the_only_one_is_resumed(settings: dict[str, object]) -> None:
+    assert bad_input("train", "--resume").startswith("error: runs/conv holds no run to resume; ")
+    Path("runs/linear-3").mkdir(parents=True)
+    Path("runs/linear-notes").mkdir()
+    assert train(TrainConfig(**settings)) == Path("runs/linear")
+    assert resume(arch="linear", epochs=2) == Path("runs/linear")
+    assert train(TrainConfig(**settings)) == Path("runs/linear-2")
+    assert train(TrainConfig(**settings)) == Path("runs/linear-4")
+    several = "error: there are several runs: runs/linear, runs/linear-2, runs/linear-4; choose one with --run-dir.\n"
+    assert bad_input("train", "--resume", "--arch", "linear") == several
 
 
-def test_default_run_directory_is_the_only_one() -> None:
-    with pytest.raises(InputError, match="runs/conv holds no run to resume"):
-        default_run_dir("conv")
-    begin(Path("runs/conv-pool"))
-    with pytest.raises(InputError, match="runs/conv holds no run to resume"):
-        default_run_dir("conv")
-    begin(Path("runs/conv-7"))
-    assert default_run_dir("conv") == Path("runs/conv-7")
-    begin(Path("runs/conv-8"))
-    with pytest.raises(InputError, match="there are several runs: runs/conv-7, runs/conv-8"):
-        default_run_dir("conv")
+def test_a_directory_that_holds_a_run_or_other_files_is_refused(settings: dict[str, object]) -> None:
+    run_dir = train(TrainConfig(**settings))
+    Path("notes").mkdir()
+    Path("notes/diary.txt").touch()
+    before = contents(Path())
+    for folder, error in {run_dir: "already holds a run", "notes": "is not empty", "own.npy/run": "cannot be"}.items():
+        said = bad_input("train", "--arch", "linear", "--dataset", "own.npy", "--run-dir", folder)
+        assert error in said
+        assert said.count("\n") == 1
+    assert contents(Path()) == before
 
 
-def test_metrics_are_json_lines_in_which_a_loss_that_is_not_finite_is_null() -> None:
-    epochs = [EpochMetricsOf(i, 5 * i, [0.5, float("nan")], [0.25, float("inf")], 1.0, 64.0) for i in (1, 2)]
-    for metrics in epochs:
-        append_metrics(Path("."), metrics)
-    assert [line["test_loss"] for line in metrics_lines(Path("."))] == [[0.25, None], [0.25, None]]
-    rewrite_metrics(Path("."), epochs[:1])
-    assert [line["step"] for line in metrics_lines(Path("."))] == [5]
+def test_a_directory_is_used_again_if_a_run_was_killed_at_its_start(settings: dict[str, object]) -> None:
+    Path("run/checkpoints").mkdir(parents=True)
+    for name in (".lock", "checkpoints/.step_00000000.safetensors.0123.tmp"):
+        Path("run", name).touch()
+    assert train(TrainConfig(**settings, run_dir="run")) == Path("run")
+    assert not list(Path("run").rglob("*.tmp"))
 
 
-def test_a_run_directory_in_use_is_refused_with_its_holder(own_images: Path) -> None:
-    pytest.importorskip("fcntl", reason="locks on directories")
-    run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1))
-    before = {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name != ".lock"}
-    with held_run_dir(run_dir):
-        for flags in ((), ("--resume",)):
-            error = bad_input("train.py", "--run-dir", run_dir, "--dataset", own_images, *flags)
-            assert f"{run_dir} is in use by process {os.getpid()} on " in error
-    assert {path: path.read_bytes() for path in before} == before
+def test_a_directory_in_use_is_refused_until_its_process_ends(settings: dict[str, object]) -> None:
+    run_dir = train(TrainConfig(**settings))
+    before = contents(run_dir)
+    Path("new").mkdir()
+    with FileLock(run_dir / ".lock"), FileLock("new/.lock"):
+        error = bad_input("train", "--run-dir", run_dir, "--resume", "--epochs", 2)
+        assert (
+            error
+            == f"error: {run_dir} is in use by another process; wait until it ends, or choose another --run-dir.\n"
+        )
+        assert "new is in use" in bad_input("train", "--dataset", "own.npy", "--run-dir", "new")
+    assert contents(run_dir) == before
+    assert resume(run_dir, epochs=2) == run_dir
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """No file may be larger than 100 kB, which a checkpoint is."""
+    resource = pytest.importorskip("resource", reason="needs the file size limits of Unix")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_failed_write_ends_the_run_with_how_to_resume(
+    settings: dict[str, object], request: pytest.FixtureRequest
+) -> None:
+    run_dir = train(TrainConfig(**settings, data_dir="my data"))
+    before = contents(run_dir / "checkpoints")
+    request.getfixturevalue("small_disk")
+    with pytest.raises(RunError) as error:
+        resume(run_dir, epochs=2, data_dir="my data")
+    assert str(error.value) == (
+        f"{run_dir}/checkpoints/step_00000005.safetensors cannot be written (File too large). "
+        f"Resume with: ae-jax train --run-dir {run_dir} --data-dir 'my data' --resume"
+    )
+    assert contents(run_dir / "checkpoints") == before
+    assert ae_jax.latest_checkpoint(run_dir)
+    with pytest.raises(RunError, match=r"new/checkpoints/step_0+\.safetensors cannot .* Choose another `run_dir`\.$"):
+        train(TrainConfig(**settings, run_dir="new"))

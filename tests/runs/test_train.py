@@ -1,133 +1,179 @@
-"""Training runs: their files, repetition and errors; in a subprocess only where that is what is tested."""
+"""New training runs: their files, what is held out, kept and refused; in processes only where that matters."""
 
+import dataclasses
+import io
 import json
-import os
+import operator
 import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import ae_jax
 from ae_jax.config import TrainConfig
-from ae_jax.errors import RunError
-from ae_jax.runs.train import train
-from tests.conftest import ROOT, Script
+from ae_jax.errors import InputError, RunError
+from ae_jax.runs.train import resume, train
+from ae_jax.tensorfile import read_tensors
+from ae_jax.training.checkpoint import list_checkpoints
+from tests.conftest import Script
 from tests.support.devices import needs_devices
 
+pytestmark = pytest.mark.usefixtures("environment")
+STEPS = 5  # per epoch of 270 images = 4 × 64 + 14
 
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("arch", ["conv", "linear"])
-def test_run_writes_settings_metrics_weights_and_figures(
-    arch: str, own_images: Path, capsys: pytest.CaptureFixture[str]
+
+def metrics(run_dir: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+
+
+def steps(run_dir: Path) -> list[int]:
+    """The steps of the checkpoints."""
+    return [int(path.stem.removeprefix("step_")) for path in list_checkpoints(run_dir)]
+
+
+def test_a_run_writes_settings_metrics_checkpoints_and_figures(
+    own_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_dir = train(TrainConfig(arch, dataset=str(own_images), epochs=3, figure_every=2))
-    assert run_dir == Path("runs") / arch
+    config = TrainConfig("linear", dataset="own.npy", epochs=5, figure_every=2)
+    run_dir = train(config)
+    assert run_dir == Path("runs/linear")
+    assert {path.name for path in run_dir.iterdir()} - {".lock"} == {
+        *("config.json", "metrics.jsonl", "checkpoints", "figures")
+    }
 
-    config = json.loads((run_dir / "config.json").read_text())
-    assert config["arch"] == arch
-    assert config["epochs"] == 3
-    assert config["dataset_used"] == str(own_images)
-    assert config["versions"]["jax"] == jax.__version__
-    assert config["devices"] == "auto"
-    assert config["devices_used"]
-    assert config["checkpoint_every"] == "1"
+    written = json.loads((run_dir / "config.json").read_text())
+    assert dataclasses.asdict(config).items() <= written.items()
+    assert (written["dataset_used"], len(written["dataset_sha256"])) == ("own.npy", 64)
+    assert (written["versions"]["jax"], len(written["devices_used"])) == (jax.__version__, 1)
 
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    keys = {"epoch", "step", "train_loss", "test_loss", "seconds", "images_per_second"}
-    assert all(line.keys() == keys for line in lines)
-    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 5), (2, 10), (3, 15)]  # 270 = 4 × 64 + 14
-    assert lines[2]["test_loss"] < lines[0]["test_loss"]
-
+    lines = metrics(run_dir)
+    names = {"epoch", "step", "train_loss", "test_loss", "seconds", "images_per_second"}
+    assert all(line.keys() == names for line in lines)
+    assert [(line["epoch"], line["step"]) for line in lines] == [(i, STEPS * i) for i in range(1, 6)]
+    assert lines[4]["test_loss"] < lines[0]["test_loss"]
+    assert steps(run_dir) == [15, 20, 25]
     figures = {path.name for path in (run_dir / "figures").iterdir()}
-    assert figures == {"reconstructions_epoch_0002.png", "reconstructions_epoch_0003.png", "loss.png"}
+    assert figures == {f"reconstructions_epoch_{epoch:04d}.png" for epoch in (2, 4, 5)} | {"loss.png"}
 
-    model = {"conv": ae_jax.ConvAutoencoder, "linear": ae_jax.LinearAutoencoder}[arch]()
-    fresh = ae_jax.create_train_state(model, jax.random.key(0))
-    state = ae_jax.load_checkpoint(run_dir / "checkpoints" / "step_00000015.safetensors", fresh)
-    test_images = ae_jax.load_dataset(str(own_images), "test").images
-    test_mse = float(ae_jax.evaluate(state, test_images)["loss"])
-    assert test_mse == pytest.approx(lines[2]["test_loss"], rel=1e-5)
-
-    pca = ae_jax.pca_mse(ae_jax.load_dataset(str(own_images)).images, test_images, model.latent_dim)
-    last_line = capsys.readouterr().out.splitlines()[-1]
-    factor, word = (pca / test_mse, "better") if test_mse <= pca else (test_mse / pca, "worse")
-    comparison = f"{factor:.2f} times {word} than PCA with {model.latent_dim} components"
-    assert f"test MSE {test_mse:.5f}, {comparison}" in last_line
-    assert last_line.endswith(str(run_dir))
+    data = [ae_jax.load_dataset("own.npy", split).images for split in ("train", "test")]
+    fresh = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    state = ae_jax.load_checkpoint(run_dir / "checkpoints" / "step_00000025.safetensors", fresh)
+    test_mse, pca = float(ae_jax.evaluate(state, data[1])["loss"]), ae_jax.pca_mse(*data, 3)
+    assert test_mse == pytest.approx(lines[4]["test_loss"], rel=1e-5)
+    comparison = f"test MSE {test_mse:.5f}, {test_mse / pca:.2f} times worse than PCA with 3 components ({pca:.5f})"
+    *_, result, files = capsys.readouterr().out.splitlines()
+    assert comparison in result
+    assert files == "Files: runs/linear, and what to do next: `ae-jax explore runs/linear`"
 
 
-@pytest.mark.usefixtures("environment", "offline")
-def test_without_data_and_network_a_run_trains_on_glyphs_and_says_so(
+def test_0_switches_off_what_happens_every_few_epochs_but_for_the_last(own_images: Path) -> None:
+    run_dir = train(TrainConfig("linear", dataset="own.npy", epochs=2, checkpoint_every=0, figure_every=0))
+    assert steps(run_dir) == [2 * STEPS]
+    assert {path.name for path in (run_dir / "figures").iterdir()} == {"reconstructions_epoch_0002.png", "loss.png"}
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_data_and_network_a_run_trains_on_synthetic_digits_and_says_so(
     glyphs_dir: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(TrainConfig("linear", epochs=1, data_dir=str(glyphs_dir)))
-    assert "using the built-in GLYPHS" in caplog.text
-    assert "linear on embedded glyphs (NOT MNIST): test MSE" in capsys.readouterr().out.splitlines()[-1]
+    train(TrainConfig("linear", epochs=1, steps_per_epoch=2, data_dir=str(glyphs_dir)))
+    assert "using SYNTHETIC DIGITS" in caplog.text
+    assert "linear on synthetic digits (NOT MNIST): test MSE" in capsys.readouterr().out
     config = json.loads(Path("runs/linear/config.json").read_text())
     assert (config["dataset"], config["dataset_used"]) == ("auto", "glyphs")
-    assert json.loads(Path("runs/linear/metrics.jsonl").read_text())["step"] == 938
+    with pytest.raises(InputError, match=r"mnist is not in .*`manual_dir`"):  # what is named has no substitute
+        train(TrainConfig("conv", dataset="mnist", data_dir=str(glyphs_dir)))
+    assert [path.name for path in Path("runs").iterdir()] == ["linear"]
 
 
-@pytest.mark.usefixtures("environment", "offline")
-def test_without_data_and_network_mnist_is_an_error_that_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(ae_jax.InputError, match=r"mnist is not in .* --manual-dir"):
-        train(TrainConfig(dataset="mnist", data_dir=str(tmp_path / "data")))
-    assert not list(tmp_path.iterdir())
+def test_the_newest_checkpoints_and_the_best_by_validation_are_kept(own_images: Path) -> None:
+    settings = {"dataset": "own.npy", "epochs": 9, "learning_rate": 0.3, "keep": 2, "figure_every": 0}
+    run_dir = train(TrainConfig("linear", **settings, validation=13))
+    best = min(metrics(run_dir), key=operator.itemgetter("validation_loss"))["step"]
+    assert best < 8 * STEPS  # at this learning rate, the loss increases again
+    assert steps(run_dir) == [best, 8 * STEPS, 9 * STEPS]
+    without = train(TrainConfig("linear", **settings))
+    assert steps(without) == [8 * STEPS, 9 * STEPS]  # nothing is chosen by test error
 
 
-@pytest.mark.usefixtures("environment")
-@pytest.mark.parametrize("batch_size", [64, 1000])  # with one step per epoch the training loss is still finite
-def test_a_loss_that_is_not_finite_ends_the_run(batch_size: int, own_images: Path) -> None:
-    settings = {"dataset": str(own_images), "epochs": 1, "batch_size": batch_size, "learning_rate": 1e38}
+def test_validation_images_are_in_no_batch(digits: np.ndarray) -> None:
+    np.savez("all.npz", x_train=digits[:297], x_test=digits[:10])
+    np.savez("fewer.npz", x_train=digits[:270], x_test=digits[:10])
+    settings = {"epochs": 1, "figure_every": 0}
+    held_out = train(TrainConfig("linear", dataset="all.npz", validation=27, **settings))
+    alone = train(TrainConfig("linear", dataset="fewer.npz", **settings))
+    params = [ae_jax.load_model(run_dir).params for run_dir in (held_out, alone)]
+    assert jax.tree.all(jax.tree.map(np.array_equal, *params))
+    assert metrics(held_out)[0].keys() - metrics(alone)[0].keys() == {"validation_loss"}
+    with pytest.raises(InputError, match="`validation` must be less than the 297 training images, not 297"):
+        train(TrainConfig("linear", dataset="all.npz", validation=297))
+
+
+@pytest.mark.parametrize(("batch_size", "epochs"), [(64, 1), (1000, 1), (1000, 3)])  # one step's own loss is finite
+def test_a_run_that_diverges_ends_with_a_hint_and_saves_nothing_that_is_not_finite(
+    batch_size: int, epochs: int, own_images: Path
+) -> None:
+    settings = {"batch_size": batch_size, "epochs": epochs, "learning_rate": 1e37 if epochs > 1 else 1e38}
     with pytest.raises(RunError) as error:
-        train(TrainConfig("linear", **settings))
+        train(TrainConfig("linear", dataset="own.npy", **settings))
     assert re.fullmatch(
-        r"the loss is not finite at step \d+; start a new run with a smaller --learning-rate\. "
-        r"The last valid checkpoint is runs/linear/checkpoints/step_00000000\.safetensors\.",
+        r"the (loss is|parameters are) not finite (at|after) step \d+; "
+        r"start a new run with a smaller `learning_rate`\. Its last valid checkpoint is in runs/linear\.",
         str(error.value),
     )
-    assert ae_jax.latest_checkpoint("runs/linear") == Path("runs/linear/checkpoints/step_00000000.safetensors")
+    tensors, _ = read_tensors(ae_jax.latest_checkpoint("runs/linear"))
+    assert all(np.isfinite(array).all() for name, array in tensors.items() if name.startswith("params/"))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
-@pytest.mark.usefixtures("environment")
-def test_a_signal_ends_a_run_with_a_checkpoint_and_how_to_resume(own_images: Path) -> None:
-    command = [sys.executable, ROOT / "scripts/train.py", "--arch", "linear", "--dataset", own_images]
-    with subprocess.Popen([*command, "--epochs", "100000"], stderr=subprocess.PIPE, text=True) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while not Path("runs/linear/metrics.jsonl").exists() and time.monotonic() < deadline:
-                time.sleep(0.1)
-            process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=60)
-        finally:
-            process.kill()
-    assert process.returncode == 130
-    assert errors == f"Interrupted. Resume with: python {ROOT}/scripts/train.py --run-dir runs/linear --resume\n"
-    assert ae_jax.latest_checkpoint("runs/linear")
-
-
-@pytest.mark.usefixtures("environment")
 def test_images_that_pca_reconstructs_exactly_are_reported_without_a_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     np.save("constant.npy", np.full((300, 28, 28), 9, np.uint8))
     train(TrainConfig("linear", dataset="constant.npy", epochs=1))
-    assert ", while PCA with 3 components is exact on these images. Everything is in" in capsys.readouterr().out
+    assert ", while PCA with 3 components is exact on these images.\n" in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("environment")
 def test_as_many_devices_share_the_work_as_are_asked_for(own_images: Path) -> None:
     needs_devices(3)
-    run_dir = train(TrainConfig("linear", dataset=str(own_images), epochs=1, devices=3))  # 64 is no multiple of 3
-    config = json.loads((run_dir / "config.json").read_text())
-    assert config["devices"] == "3"
-    assert len(set(config["devices_used"])) == 3
+    run_dir = train(TrainConfig("linear", dataset="own.npy", epochs=1, devices=3))  # 64 is no multiple of 3
+    assert len(set(json.loads((run_dir / "config.json").read_text())["devices_used"])) == 3
+
+
+def read_events(run_dir: Path) -> EventAccumulator:
+    events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    return events
+
+
+def test_tensorboard_shows_metrics_and_figures_once_also_of_epochs_that_were_trained_again(own_images: Path) -> None:
+    run_dir = train(TrainConfig("linear", dataset="own.npy", epochs=3, tensorboard=True, figure_every=2))
+    for step in (10, 15):  # as if it had been killed before the checkpoint of epoch 2
+        (run_dir / "checkpoints" / f"step_{step:08d}.safetensors").unlink()
+    resume(run_dir)
+    events, lines = read_events(run_dir), metrics(run_dir)
+    for tag, name in (("loss/train", "train_loss"), ("loss/test", "test_loss")):
+        scalars = events.Scalars(tag)
+        assert [scalar.step for scalar in scalars] == [5, 10, 15]
+        assert [scalar.value for scalar in scalars] == pytest.approx([line[name] for line in lines], rel=1e-6)
+    shown = {image.step: io.BytesIO(image.encoded_image_string) for image in events.Images("reconstructions")}
+    assert shown.keys() == {10, 15}
+    pixels = [
+        np.asarray(Image.open(figure).convert("RGB"))
+        for figure in (shown[10], run_dir / "figures" / "reconstructions_epoch_0002.png")
+    ]
+    np.testing.assert_array_equal(*pixels)
+
+
+def test_missing_tensorboard_is_reported_before_the_run_starts(
+    own_images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'pip install "ae_jax\[tensorboard\]"'):
+        train(TrainConfig("linear", dataset="own.npy", tensorboard=True))
+    assert not Path("runs").exists()
 
 
 def test_the_users_number_of_cpu_devices_wins(
@@ -136,30 +182,23 @@ def test_the_users_number_of_cpu_devices_wins(
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
     result = train_script("--dataset", own_images, "--devices", 4)
+    assert result.stderr == "error: JAX has 3 devices here (CPU), not 4; make --devices smaller.\n"
     assert result.returncode == 2
-    assert result.stderr == "error: --devices 4: JAX has 3 here (CPU); ask for no more.\n"
     assert not Path("runs").exists()
 
 
-def test_a_missing_platform_is_a_one_line_error_of_every_command(
-    run_script: Script, untrained_run: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("command", ["train --dataset own.npy", "evaluate {}"])
+def test_a_missing_platform_is_a_one_line_error(
+    command: str,
+    run_script: Script,
+    own_images: Path,
+    untrained_run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run = untrained_run("linear")
+    arguments = command.format(untrained_run("linear")).split()
     monkeypatch.setenv("JAX_PLATFORMS", "none_such")
-    convert = ("convert.py", "from-torch", run.parent / "model.safetensors", tmp_path / "imported")
-    for command in (("evaluate.py", run), convert):  # the others read a run, too, as evaluate.py does
-        result = run_script(*command)
-        assert result.returncode == 2
-        assert re.fullmatch(r"error: JAX finds no device.*\n", result.stderr)
-
-
-def test_training_on_a_missing_platform_is_a_one_line_error(
-    train_script: Script, own_images: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("JAX_PLATFORMS", "none_such")
-    result = train_script("--dataset", own_images)
+    result = run_script(*arguments)
+    message = r"error: JAX finds no device.*; set JAX_PLATFORMS to an available platform, such as cpu\.\n"
+    assert re.fullmatch(message, result.stderr)
     assert result.returncode == 2
-    assert re.fullmatch(
-        r"error: JAX finds no device.*; set JAX_PLATFORMS to an available platform, such as cpu\.\n", result.stderr
-    )
     assert not Path("runs").exists()

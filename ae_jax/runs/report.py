@@ -1,0 +1,126 @@
+"""Reports of a run: terminal lines, `metrics.jsonl`, figures, TensorBoard events, the comparison with PCA."""
+
+import contextlib
+import importlib.util
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from ae_jax.config import TrainConfig
+from ae_jax.data.batching import to_float
+from ae_jax.data.datasets import Dataset
+from ae_jax.errors import InputError
+from ae_jax.metrics.pca import pca_mse
+from ae_jax.parallel.hosts import is_process_0
+from ae_jax.parallel.steps import Program, local_copy
+from ae_jax.runs.run_dir import EpochMetrics, History, Run
+from ae_jax.runs.setup import Splits, run_model
+from ae_jax.training.loop import reconstruct
+from ae_jax.training.losses import with_fixed_noise
+from ae_jax.training.state import TrainState
+
+_NUM_FIGURE_IMAGES = 9
+_SMALLEST_MSE = 1e-12  # below the rounding of a float32 loss
+
+
+def progress_bar(config: TrainConfig, program: Program, history: History) -> tqdm:
+    """A bar of the run's images, which process 0 shows if it has a terminal."""
+    total, done = (epochs * program.num_images for epochs in (config.epochs, len(history)))
+    disable = None if is_process_0() else True
+    return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=disable, leave=False)
+
+
+def check_tensorboard(config: TrainConfig) -> None:
+    """Raise `InputError` if TensorBoard events are asked for and tensorboardX is not installed."""
+    if config.tensorboard and not importlib.util.find_spec("tensorboardX"):
+        raise InputError('`tensorboard` needs a package that is not installed: pip install "ae_jax[tensorboard]".')
+
+
+@contextlib.contextmanager
+def reporter(run: Run, test_set: Dataset, history: History) -> Iterator[Callable[[TrainState, History], None]]:
+    """Yield a function that reports a finished epoch, before its checkpoint is saved.
+
+    Events of TensorBoard for steps after those of `history`, with which a run resumes, are void.
+    """
+    writer: Any = contextlib.nullcontext()
+    if run.config.tensorboard and is_process_0():
+        from tensorboardX import SummaryWriter
+
+        step = history[-1].step if history else 0
+        folder, suffix = str(run.path / "tensorboard"), f".{step}"  # the name has only the second of its start
+        writer = SummaryWriter(folder, purge_step=step + 1, filename_suffix=suffix)
+    with writer as events:
+
+        def report(state: TrainState, history: History) -> None:
+            last, every = history[-1], run.config.figure_every
+            _print_epoch(last)
+            run.write_metrics(history)
+            is_due = last.epoch == run.config.epochs or (every and last.epoch % every == 0)
+            figure = save_reconstructions(run, test_set, state, history) if is_due else None
+            if events:
+                _write_events(events, last, figure)
+
+        yield report
+
+
+def conclude(run: Run, data: Splits, history: History) -> None:
+    """Save the loss curves and print the final test error, both in comparison with PCA."""
+    if not is_process_0():
+        return
+    from ae_jax.figures import figure_bytes, loss_figure  # here: importing matplotlib takes a second
+
+    latent_dim = run_model(run.config).latent_dim
+    pca, test_mse = pca_mse(data.train.images, data.test.images, latent_dim), history[-1].test_loss
+    pca_name = f"PCA with {latent_dim} components"
+    names = {"train": "training loss (epoch mean)", "validation": "validation loss", "test": "test loss"}
+    curves = {names[kind]: [_losses(metrics)[kind] for metrics in history] for kind in _losses(history[-1])}
+    figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
+    run.write("figures/loss.png", figure_bytes(figure, ".png"))
+    print(f"{run.title}: test MSE {test_mse:.5f}, {_comparison(test_mse, pca, pca_name)}.")
+    print(f"Files: {run.path}, and what to do next: `ae-jax explore {run.path}`")
+
+
+def save_reconstructions(run: Run, test_set: Dataset, state: TrainState, history: History) -> bytes:
+    """Save a figure of test images and their reconstructions after an epoch; return it as PNG."""
+    from ae_jax.figures import figure_bytes, reconstruction_figure
+
+    images = test_set.images[:_NUM_FIGURE_IMAGES]
+    noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
+    recons = np.asarray(reconstruct(local_copy(state), images if noisy is None else noisy))
+    caption = f"{run.title}, epoch {len(history)}, test MSE {history[-1].test_loss:.5f}"
+    figure = reconstruction_figure(np.asarray(to_float(images)), recons, caption, noisy=noisy)
+    png = figure_bytes(figure, ".png")
+    run.write(f"figures/reconstructions_epoch_{len(history):04d}.png", png)
+    return png
+
+
+def _print_epoch(metrics: EpochMetrics) -> None:
+    losses = "   ".join(f"{name} loss {loss:.5f}" for name, loss in _losses(metrics).items())
+    speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
+    tqdm.write(f"epoch {metrics.epoch:3d}   {losses}   {speed}")
+
+
+def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> None:
+    scalars = {f"loss/{name}": loss for name, loss in _losses(metrics).items()}
+    for name, value in {**scalars, "images_per_second": metrics.images_per_second}.items():
+        events.add_scalar(name, value, metrics.step)
+    if figure:
+        pixels = np.asarray(Image.open(io.BytesIO(figure)).convert("RGB"))
+        events.add_image("reconstructions", pixels, metrics.step, dataformats="HWC")
+    events.flush()  # before the checkpoint, as the process may be killed
+
+
+def _losses(metrics: EpochMetrics) -> dict[str, float]:
+    losses = {"train": metrics.train_loss, "validation": metrics.validation_loss, "test": metrics.test_loss}
+    return {name: loss for name, loss in losses.items() if loss is not None}
+
+
+def _comparison(test_mse: float, pca: float, pca_name: str) -> str:
+    if pca < _SMALLEST_MSE:
+        return f"while {pca_name} is exact on these images"
+    ratio = max(pca, test_mse) / max(min(pca, test_mse), _SMALLEST_MSE)
+    return f"{ratio:.2f} times {'better' if test_mse <= pca else 'worse'} than {pca_name} ({pca:.5f})"
