@@ -1,1 +1,1 @@
-"""A page in which a trained model is drawn on, walked through and decoded, in plain JavaScript."""
+"""Interactive page of a trained model, in plain JavaScript: draw a digit, explore the latent space."""

@@ -2,11 +2,11 @@
  * The page: a drawing becomes a code and a reconstruction, a code becomes an image.
  *
  * @typedef {import("./model.js").Code} Code
- * @typedef {import("./test_images.js").TestImages} TestImages
+ * @typedef {import("./sample_images.js").SampleImages} SampleImages
  * @typedef {{
  *   model: import("./model.js").ModelDescription, weights: string,
  *   sprite: string, spriteColumns: number, numImages: number, labels: import("./map_drawing.js").Labels | null,
- *   latents: string | null, map: import("./projection.js").MapContent,
+ *   latents: string | null, map: import("./map_geometry.js").MapContent,
  *   sliders: {mean: string, min: string, max: string}, errors: string,
  * }} Content arrays are in base64; `latents` of the test images only where decoding needs them at once
  */
@@ -15,10 +15,17 @@ import { digitFromPicture } from "./digit.js";
 import { drawImages, find, toFloats } from "./drawing.js";
 import { makeMap } from "./map.js";
 import { MAX_NAMED } from "./map_drawing.js";
+import { makeProjection } from "./map_geometry.js";
 import { makeModel } from "./model.js";
 import { makePad } from "./pad.js";
-import { makeProjection } from "./projection.js";
-import { describeImage, encodeAll, labelOf, loadTestImages, nearestImages } from "./test_images.js";
+import {
+  describeImage,
+  encodeAll,
+  labelOf,
+  loadSampleImages,
+  nearestImages,
+  squaredDistance,
+} from "./sample_images.js";
 
 const NUM_NEIGHBOURS = 5;
 const NUM_STEPS = 9; // of an interpolation
@@ -32,7 +39,7 @@ const ranges = {
 };
 const errors = toFloats(content.errors); // of test images, sorted
 const projection = makeProjection(content.map, model.latentDim);
-/** @type {TestImages} */
+/** @type {SampleImages} */
 const images = { pixels: [], labels: content.labels, latents: splitLatents(content.latents) };
 /** @type {number[]} */
 let chosen = []; // the last two images that were chosen on the map
@@ -44,10 +51,7 @@ const setSliders = makeSliders(find("#sliders", HTMLElement), ranges, showLatent
 const map = makeMap(find("#map", HTMLCanvasElement), projection, content.labels, {
   onPoint: showTooltip,
   onChoose: chooseImage,
-  onChoosePlace: (place) => {
-    const latents = projection.latentsAt(place);
-    if (latents) showLatents(latents);
-  },
+  onChooseBetween: (dataPoint) => showLatents(projection.toLatents(dataPoint)),
 });
 
 find("#pad-clear", HTMLButtonElement).addEventListener("click", pad.clear);
@@ -65,10 +69,10 @@ Object.assign(window, { aeJax: { encode, decode, reconstruct, digitFromPicture, 
 async function start() {
   makeLegend();
   find("#turning", HTMLElement).hidden = !projection.is3d;
-  find("#places", HTMLElement).hidden = projection.is3d;
+  find("#between", HTMLElement).hidden = projection.is3d;
   showLatents(ranges.mean);
   pad.drawExample();
-  images.pixels = await loadTestImages(content.sprite, content.spriteColumns, content.numImages);
+  images.pixels = await loadSampleImages(content.sprite, content.spriteColumns, content.numImages);
   await encodeAll(images, model);
   showNeighbours();
 }
@@ -110,35 +114,16 @@ function splitLatents(latents) {
 
 /** @type {(picture: Uint8Array) => void} */
 function showPicture(picture) {
-  const digit = digitFromPicture(withMargin(picture, 280, 70), 420, 420);
-  const shapes = digit && digit.numShapes > 1 ? ` The largest of ${digit.numShapes} shapes is used.` : "";
-  showInput(digit && Float32Array.from(digit.image, (pixel) => pixel / 255), shapes);
-}
-
-/**
- * A black margin, so that a drawing at the border is not taken for the background.
- *
- * @param {Uint8Array} picture
- * @param {number} side
- * @param {number} margin
- * @returns {Uint8Array}
- */
-function withMargin(picture, side, margin) {
-  const wide = side + 2 * margin;
-  const framed = new Uint8Array(wide * wide);
-  for (let row = 0; row < side; row++) {
-    framed.set(picture.subarray(row * side, (row + 1) * side), (row + margin) * wide + margin);
-  }
-  return framed;
+  const digit = digitFromPicture(picture, 280, 280);
+  showInput(digit && Float32Array.from(digit, (pixel) => pixel / 255));
 }
 
 /**
  * Show an image, its code and its reconstruction; null: there is none.
  *
  * @param {Float32Array | null} image
- * @param {string} note
  */
-function showInput(image, note = "") {
+function showInput(image) {
   const [input, output] = ["#input", "#reconstruction"].map((selector) => find(selector, HTMLCanvasElement));
   const code = image && model.encode(image);
   const recon = code && model.decode(code);
@@ -146,7 +131,7 @@ function showInput(image, note = "") {
   drawImages(input, ...(image ? [image] : []));
   drawImages(output, ...(recon ? [recon] : []));
   find("#error", HTMLElement).textContent =
-    image && recon ? describeError(squaredError(image, recon)) + note : "Draw a digit.";
+    image && recon ? describeError(squaredDistance(image, recon) / image.length) : "Draw a digit.";
   if (code && recon) showCode(code.latents, recon, "the drawing");
   showDrawnCode();
   showNeighbours();
@@ -168,7 +153,7 @@ function showCode(latents, decoded, source) {
   drawImages(find("#decoded", HTMLCanvasElement), decoded);
   find("#positions", HTMLElement).textContent = model.pools ? `with the pooling positions of ${source}` : "";
   setSliders(latents);
-  map.mark({ marked: projection.place(latents) });
+  map.mark({ marked: projection.toDataPoint(latents) });
 }
 
 function showDrawnCode() {
@@ -215,23 +200,23 @@ function showInterpolation() {
   find("#interpolation-position", HTMLInputElement).value = "1";
 }
 
-/** The code at a share of the way from the first chosen image to the second. @type {(share: number) => Float32Array} */
-function interpolate(share) {
+/** The code at fraction `t` of the way from the first chosen image to the second. @type {(t: number) => Float32Array} */
+function interpolate(t) {
   const [from, to] = chosen.map((index) => model.encode(images.pixels[index]).latents);
-  return from.map((value, i) => (1 - share) * value + share * to[i]);
+  return from.map((value, i) => (1 - t) * value + t * to[i]);
 }
 
-/** @type {(index: number | null, spot: import("./map_geometry.js").Spot | null) => void} */
-function showTooltip(index, spot) {
+/** @type {(index: number | null, canvasPoint: import("./map_geometry.js").CanvasPoint | null) => void} */
+function showTooltip(index, canvasPoint) {
   const tooltip = find("#tooltip", HTMLElement);
   tooltip.hidden = index === null || !images.pixels.length;
-  if (tooltip.hidden || index === null || !spot) return;
+  if (tooltip.hidden || index === null || !canvasPoint) return;
   drawImages(find("#tooltip canvas", HTMLCanvasElement), images.pixels[index]);
   find("#tooltip span", HTMLElement).textContent = describeImage(images, index);
   const width = find("#map", HTMLCanvasElement).clientWidth;
-  tooltip.style.left = `${Math.min(Math.max(spot.x, 70), width - 70)}px`;
-  tooltip.style.top = `${spot.y}px`;
-  tooltip.classList.toggle("below", spot.y < 120);
+  tooltip.style.left = `${Math.min(Math.max(canvasPoint.x, 70), width - 70)}px`;
+  tooltip.style.top = `${canvasPoint.y}px`;
+  tooltip.classList.toggle("below", canvasPoint.y < 120);
 }
 
 function showRandomImage() {
@@ -266,13 +251,8 @@ function redraw() {
   showDrawnCode();
 }
 
-/** @type {(image: Float32Array, recon: Float32Array) => number} */
-function squaredError(image, recon) {
-  return image.reduce((sum, pixel, i) => sum + (pixel - recon[i]) ** 2, 0) / image.length;
-}
-
 /** @type {(error: number) => string} */
 function describeError(error) {
   const smaller = errors.filter((each) => each < error).length / errors.length;
-  return `Squared error ${error.toFixed(4)} per pixel. ${Math.round(100 * smaller)} % of test images have a smaller one.`;
+  return `Mean squared error ${error.toFixed(4)} per pixel. ${Math.round(100 * smaller)} % of test images have a smaller one.`;
 }

@@ -1,123 +1,107 @@
 /**
- * A picture of a digit, brought to MNIST's form: the same function as `ae_jax.digit_from_picture`, bit for bit.
- * `ae_jax/data/digit.py` describes and justifies the steps.
- */
-import { divide, sum } from "./grid.js";
-import { isDarkOnLight, levelsOf, prepare, stretch } from "./ink.js";
-import { largestShape } from "./shapes.js";
-
-/**
- * @template {Uint8Array | Int32Array} Values
- * @typedef {import("./grid.js").Grid<Values>} Grid
+ * A drawing, white on black, brought to MNIST's form as `ae_jax/data/digit.py` does it, which describes and justifies
+ * the steps. Of these a drawing needs only the box, the area averages and the centre.
  */
 
-/** @typedef {{image: Uint8Array, numShapes: number}} Digit 28 × 28 pixels; the shapes, of which it is the largest */
+/** @typedef {{values: Float64Array, height: number, width: number}} Grid pixels, row by row */
 
 const SIZE = 28;
 const BOX = 20;
 const CENTRE = 14;
+const FAINTEST = 255 / 6;
+const MAX_SIDE = 256;
 
 /**
- * Bring a greyscale picture of a digit, of any size, dark on light or light on dark, to MNIST's form.
+ * Crop to the ink, resize to a longer side of 20 pixels, stretch to a maximum of 255, centre by the centre of mass.
+ *
  * @param {Uint8Array} picture row by row
  * @param {number} height
  * @param {number} width
- * @returns {Digit | null} null if nothing stands out from the background
+ * @returns {Uint8Array | null} 28 × 28 pixels; null if there is no ink
  */
 export function digitFromPicture(picture, height, width) {
   if (picture.length !== height * width) {
     throw new RangeError(`picture must have ${height} × ${width} pixels, got ${picture.length}`);
   }
-  if (picture.length === 0) return null;
-  const original = prepare({ values: picture, height, width });
-  const isInverted = isDarkOnLight(original);
-  const reduced = isInverted ? prepare({ values: picture.map((value) => 255 - value), height, width }) : original;
-  const levels = levelsOf(reduced.values);
-  if (levels === null) return null;
-  if (!isInverted && height === SIZE && width === SIZE) return { image: picture.slice(), numShapes: 1 };
-  const ink = { ...reduced, values: stretch(reduced.values, levels.background, levels.ink) };
-  const { shape, numShapes } = largestShape(ink);
-  return { image: centre(fitBox(shape)), numShapes };
+  const side = Math.ceil(Math.max(height, width) / MAX_SIDE);
+  const grey = { values: Float64Array.from(picture), height, width };
+  const reduced = resize(grey, Math.ceil(height / side), Math.ceil(width / side));
+  const ink = { ...reduced, values: reduced.values.map((value) => (value < FAINTEST ? 0 : value)) };
+  const shape = crop(ink);
+  return shape && centre(stretch(fitBox(shape)));
 }
 
 /**
- * Resize to a longer side of 20 pixels by exact area averaging, and stretch to a maximum of 255.
- * @param {Grid<Uint8Array>} shape
- * @returns {Grid<Uint8Array>}
+ * @param {Grid} ink
+ * @returns {Grid | null} its bounding box
  */
+function crop({ values, height, width }) {
+  const isInk = (/** @type {number} */ value) => value > 0;
+  const row = (/** @type {number} */ y) => values.subarray(y * width, (y + 1) * width);
+  const rows = Array.from({ length: height }, (_, y) => y).filter((y) => row(y).some(isInk));
+  const columns = Array.from({ length: width }, (_, x) => x).filter((x) => rows.some((y) => row(y)[x] > 0));
+  if (!rows.length) return null;
+  const [left, right] = [columns[0], columns[columns.length - 1] + 1];
+  const lines = Array.from({ length: rows[rows.length - 1] + 1 - rows[0] }, (_, i) => row(rows[0] + i));
+  const cropped = Float64Array.from(lines.flatMap((line) => [...line.subarray(left, right)]));
+  return { values: cropped, height: lines.length, width: right - left };
+}
+
+/** @type {(shape: Grid) => Grid} */
 function fitBox(shape) {
   const longer = Math.max(shape.height, shape.width);
-  const height = Math.max(1, divide(BOX * shape.height, longer));
-  const width = Math.max(1, divide(BOX * shape.width, longer));
-  const sums = areaSums(shape, height, width);
-  const resized = sums.map((each) => divide(each, shape.height * shape.width));
-  const greatest = Math.max(...resized);
-  return { values: Uint8Array.from(resized, (value) => divide(255 * value, greatest)), height, width };
+  const [height, width] = [shape.height, shape.width].map((side) => Math.max(1, Math.round((BOX * side) / longer)));
+  return resize(shape, height, width);
+}
+
+/** @type {(grid: Grid, height: number, width: number) => Grid} */
+function resize(grid, height, width) {
+  return transpose(areaMeans(transpose(areaMeans(grid, height)), width));
 }
 
 /**
- * @param {Grid<Uint8Array>} shape
- * @param {number} height
- * @param {number} width
- * @returns {number[]} sums of pixels by how much of each is covered, in units of 1 / (height × width) pixels
+ * The mean of each of `n` equal parts of the height, exact where a part covers pixels partially.
+ *
+ * @param {Grid} grid
+ * @param {number} n
+ * @returns {Grid}
  */
-function areaSums(shape, height, width) {
-  const sums = new Array(height * width).fill(0);
-  const columns = Array.from({ length: width }, (_, x) => coverage(x, width, shape.width));
-  for (let y = 0; y < height; y++) {
-    for (const { index: row, weight } of coverage(y, height, shape.height)) {
-      const line = shape.values.subarray(row * shape.width, (row + 1) * shape.width);
-      for (let x = 0; x < width; x++) {
-        for (const column of columns[x]) sums[y * width + x] += weight * column.weight * line[column.index];
-      }
+function areaMeans({ values, height, width }, n) {
+  const means = new Float64Array(n * width);
+  for (let part = 0; part < n; part++) {
+    const [start, stop] = [(part * height) / n, ((part + 1) * height) / n];
+    for (let y = Math.floor(start); y < stop; y++) {
+      const weight = ((Math.min(stop, y + 1) - Math.max(start, y)) * n) / height;
+      for (let x = 0; x < width; x++) means[part * width + x] += weight * values[y * width + x];
     }
   }
-  return sums;
+  return { values: means, height: n, width };
 }
 
-/**
- * By how much one of `n` equal parts of a side of `size` pixels covers each pixel, in units of 1/n pixel.
- * @param {number} part
- * @param {number} n
- * @param {number} size
- * @returns {{index: number, weight: number}[]} the pixels that it covers
- */
-function coverage(part, n, size) {
-  const first = Math.floor((part * size) / n);
-  const stop = Math.ceil(((part + 1) * size) / n);
-  return Array.from({ length: stop - first }, (_, i) => {
-    const index = first + i;
-    const weight = Math.min((part + 1) * size, (index + 1) * n) - Math.max(part * size, index * n);
-    return { index, weight };
-  });
+/** @type {(grid: Grid) => Grid} */
+function transpose({ values, height, width }) {
+  const transposed = values.map((_, i) => values[(i % height) * width + Math.floor(i / height)]);
+  return { values: transposed, height: width, width: height };
 }
 
-/**
- * Place by the centre of mass.
- * @param {Grid<Uint8Array>} digit
- * @returns {Uint8Array} 28 × 28 pixels
- */
-function centre({ values, height, width }) {
-  const rows = new Array(height).fill(0);
-  const columns = new Array(width).fill(0);
-  values.forEach((value, i) => {
-    rows[Math.floor(i / width)] += value;
-    columns[i % width] += value;
-  });
-  const start = offset(rows) * SIZE + offset(columns);
+/** @type {(grid: Grid) => Grid} */
+function stretch({ values, height, width }) {
+  const greatest = Math.max(...values);
+  return { values: values.map((value) => Math.round((255 * value) / greatest)), height, width };
+}
+
+/** @type {(digit: Grid) => Uint8Array} */
+function centre(digit) {
+  const { values, height, width } = digit;
   const image = new Uint8Array(SIZE * SIZE);
+  const start = offset(digit) * SIZE + offset(transpose(digit));
   for (let y = 0; y < height; y++) image.set(values.subarray(y * width, (y + 1) * width), start + y * SIZE);
   return image;
 }
 
-/**
- * Where a side of these masses starts.
- * @param {number[]} masses
- * @returns {number}
- */
-function offset(masses) {
-  const total = sum(masses);
-  const moment = sum(masses.map((mass, i) => mass * i));
-  const start = Math.floor(((2 * CENTRE + 1) * total - 2 * moment) / (2 * total)); // floor(14.5 - centre of mass)
-  return Math.min(Math.max(start, 0), SIZE - masses.length);
+/** The first row of a digit whose centre of mass is in the middle. @type {(digit: Grid) => number} */
+function offset({ values, height, width }) {
+  const total = values.reduce((sum, value) => sum + value, 0);
+  const moment = values.reduce((sum, value, i) => sum + value * Math.floor(i / width), 0);
+  return Math.min(Math.max(Math.round(CENTRE - moment / total), 0), SIZE - height);
 }

@@ -62,6 +62,14 @@ export function prepare(canvas) {
   return { context, width, height };
 }
 
+/** @type {(context: CanvasRenderingContext2D, from: {x: number, y: number}, to: {x: number, y: number}) => void} */
+export function drawSegment(context, from, to) {
+  context.beginPath();
+  context.moveTo(from.x, from.y);
+  context.lineTo(to.x, to.y);
+  context.stroke();
+}
+
 /** @type {(name: string) => string} */
 export function cssColor(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();

@@ -1,16 +1,18 @@
 /**
  * The map of latent codes: points that can be pointed at, chosen, and, in three dimensions, turned.
  *
- * @typedef {import("./projection.js").Projection} Projection
  * @typedef {import("./map_drawing.js").Labels} Labels
- * @typedef {import("./map_geometry.js").Spot} Spot
+ * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
+ * @typedef {import("./map_geometry.js").DataPoint} DataPoint
+ * @typedef {import("./map_geometry.js").Projection} Projection
+ * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
  * @typedef {{
- *   onPoint: (index: number | null, spot: Spot | null) => void,
+ *   onPoint: (index: number | null, canvasPoint: CanvasPoint | null) => void,
  *   onChoose: (index: number) => void,
- *   onChoosePlace: (place: number[]) => void,
- * }} MapHandlers
- * @typedef {{marked: number[] | null, ends: number[], pointed: number | null, highlighted: number | null}} Marks
- *   the place of a code, two images that a line connects, the image that is pointed at, and the label that stands out
+ *   onChooseBetween: (dataPoint: DataPoint) => void,
+ * }} MapHandlers `onChooseBetween` for a click between the points of a two-dimensional map
+ * @typedef {{marked: DataPoint | null, ends: number[], pointed: number | null, highlighted: number | null}} Marks
+ *   a code, two images that a line connects, the image that is pointed at, and the label that stands out
  * @typedef {{mark: (marks: Partial<Marks>) => void, redraw: () => void}} CodeMap
  */
 import { oncePerFrame, prepare } from "./drawing.js";
@@ -24,7 +26,7 @@ import {
   drawRing,
   nameEdges,
 } from "./map_drawing.js";
-import { makeScale, nearestSpot, nextSpot, toSpot, toUnit2d } from "./map_geometry.js";
+import { makeScale, nearestPoint, nextPoint, toCanvasPoint, toUnitPoint } from "./map_geometry.js";
 import { listenToPointer } from "./pointer.js";
 
 const TURN = 0.008; // radians per CSS pixel of dragging
@@ -45,19 +47,19 @@ const ARROWS = new Map([
  * @returns {CodeMap}
  */
 export function makeMap(canvas, projection, labels, handlers) {
-  const scale = makeScale(projection.points);
-  const units = projection.points.map(scale.toUnit);
+  const scale = makeScale(projection.dataPoints);
+  const unitPoints = projection.dataPoints.map(scale.toUnitPoint);
   const view = { yaw: 0.6, pitch: 0.35 };
   /** @type {Marks} */
   const marks = { marked: null, ends: [], pointed: null, highlighted: null };
-  /** @type {Spot[]} */
-  let spots = [];
+  /** @type {CanvasPoint[]} */
+  let canvasPoints = [];
 
   const redraw = oncePerFrame(() => {
     const { context, width, height } = prepare(canvas);
-    const place = (/** @type {number[]} */ unit) => toSpot(unit, view, width, height);
-    spots = units.map(place);
-    draw(context, projection, scale, labels, spots, marks, place);
+    const toCanvas = (/** @type {UnitPoint} */ unitPoint) => toCanvasPoint(unitPoint, view, width, height);
+    canvasPoints = unitPoints.map(toCanvas);
+    draw(context, projection, scale, labels, canvasPoints, marks, toCanvas);
   });
   const mark = (/** @type {Partial<Marks>} */ changes) => {
     Object.assign(marks, changes);
@@ -65,7 +67,7 @@ export function makeMap(canvas, projection, labels, handlers) {
   };
   const point = (/** @type {number | null} */ index) => {
     mark({ pointed: index });
-    handlers.onPoint(index, index === null ? null : spots[index]);
+    handlers.onPoint(index, index === null ? null : canvasPoints[index]);
   };
   const turn = (/** @type {number} */ yaw, /** @type {number} */ pitch) => {
     view.yaw += yaw;
@@ -73,10 +75,10 @@ export function makeMap(canvas, projection, labels, handlers) {
     redraw();
   };
   const choose = (/** @type {number} */ x, /** @type {number} */ y) => {
-    const index = nearestSpot(spots, x, y);
+    const index = nearestPoint(canvasPoints, x, y);
     if (index !== null) handlers.onChoose(index);
     else if (!projection.is3d) {
-      handlers.onChoosePlace(scale.fromUnit(toUnit2d(x, y, canvas.clientWidth, canvas.clientHeight)));
+      handlers.onChooseBetween(scale.toDataPoint(toUnitPoint(x, y, canvas.clientWidth, canvas.clientHeight)));
     }
   };
 
@@ -88,11 +90,11 @@ export function makeMap(canvas, projection, labels, handlers) {
       turn(dx * TURN, dy * TURN);
     },
     click: choose,
-    hover: (x, y) => point(nearestSpot(spots, x, y)),
+    hover: (x, y) => point(nearestPoint(canvasPoints, x, y)),
     leave: () => point(null),
   });
   listenToKeys(canvas, {
-    move: (direction) => point(marks.pointed === null ? 0 : nextSpot(spots, marks.pointed, direction)),
+    move: (direction) => point(marks.pointed === null ? 0 : nextPoint(canvasPoints, marks.pointed, direction)),
     turn: ([x, y]) => projection.is3d && turn(x * KEY_TURN, y * KEY_TURN),
     choose: () => marks.pointed !== null && handlers.onChoose(marks.pointed),
   });
@@ -105,20 +107,20 @@ export function makeMap(canvas, projection, labels, handlers) {
  * @param {Projection} projection
  * @param {import("./map_geometry.js").Scale} scale
  * @param {Labels | null} labels
- * @param {Spot[]} spots
+ * @param {CanvasPoint[]} points
  * @param {Marks} marks
- * @param {(unit: number[]) => Spot} place
+ * @param {(unitPoint: UnitPoint) => CanvasPoint} toCanvas
  */
-function draw(context, projection, scale, labels, spots, { marked, ends, pointed, highlighted }, place) {
-  if (projection.is3d) drawCube(context, place);
+function draw(context, projection, scale, labels, points, { marked, ends, pointed, highlighted }, toCanvas) {
+  if (projection.is3d) drawCube(context, toCanvas);
   else drawFrame(context, projection, scale);
-  drawPoints(context, spots, labels, highlighted);
-  if (labels) drawLabels(context, spots, labels, highlighted);
-  if (projection.is3d) nameEdges(context, projection.axes, place);
-  if (ends.length === 2) drawLine(context, spots[ends[0]], spots[ends[1]]);
-  for (const [i, end] of ends.entries()) drawRing(context, spots[end], ends.length === 2 ? "AB"[i] : "");
-  if (pointed !== null) drawRing(context, spots[pointed], "");
-  if (marked) drawCross(context, place(scale.toUnit(marked)));
+  drawPoints(context, points, labels, highlighted);
+  if (labels) drawLabels(context, points, labels, highlighted);
+  if (projection.is3d) nameEdges(context, projection.axes, toCanvas);
+  if (ends.length === 2) drawLine(context, points[ends[0]], points[ends[1]]);
+  for (const [i, end] of ends.entries()) drawRing(context, points[end], ends.length === 2 ? "AB"[i] : "");
+  if (pointed !== null) drawRing(context, points[pointed], "");
+  if (marked) drawCross(context, toCanvas(scale.toUnitPoint(marked)));
 }
 
 /**

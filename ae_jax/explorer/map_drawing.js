@@ -1,11 +1,12 @@
 /** What the map draws, on a canvas in CSS pixels. */
-import { cssColor } from "./drawing.js";
+import { cssColor, drawSegment } from "./drawing.js";
 import { MARGIN } from "./map_geometry.js";
 
 /**
- * @typedef {import("./map_geometry.js").Spot} Spot
+ * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
+ * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
  * @typedef {import("./map_geometry.js").Scale} Scale
- * @typedef {import("./projection.js").Projection} Projection
+ * @typedef {import("./map_geometry.js").Projection} Projection
  * @typedef {{names: string[], colors: string[], indices: number[]}} Labels
  *   names and colours of the distinct labels, and for each point the index of its label
  */
@@ -18,21 +19,21 @@ const CUBE = [-1, 1].flatMap((x) => [-1, 1].flatMap((y) => [-1, 1].map((z) => [x
  * Draw the points, from back to front; `highlighted` is the index of a label.
  *
  * @param {CanvasRenderingContext2D} context
- * @param {Spot[]} spots
+ * @param {CanvasPoint[]} points
  * @param {Labels | null} labels
  * @param {number | null} highlighted
  */
-export function drawPoints(context, spots, labels, highlighted) {
-  const order = spots.map((_, i) => i).sort((a, b) => spots[a].depth - spots[b].depth);
+export function drawPoints(context, points, labels, highlighted) {
+  const order = points.map((_, i) => i).sort((a, b) => points[a].depth - points[b].depth);
   const unlabelled = cssColor("--accent");
   context.strokeStyle = cssColor("--outline");
   context.lineWidth = 0.6;
   for (const i of order) {
     const isDim = highlighted !== null && labels?.indices[i] !== highlighted;
-    context.globalAlpha = isDim ? 0.08 : 0.75 + 0.25 * spots[i].depth;
+    context.globalAlpha = isDim ? 0.08 : 0.75 + 0.25 * points[i].depth;
     context.fillStyle = labels ? labels.colors[labels.indices[i]] : unlabelled;
     context.beginPath();
-    context.arc(spots[i].x, spots[i].y, RADIUS * (1 + 0.3 * spots[i].depth), 0, 2 * Math.PI);
+    context.arc(points[i].x, points[i].y, RADIUS * (1 + 0.3 * points[i].depth), 0, 2 * Math.PI);
     context.fill();
     context.stroke();
   }
@@ -43,19 +44,16 @@ export function drawPoints(context, spots, labels, highlighted) {
  * Write each label at the median of its points, unless there are too many to read.
  *
  * @param {CanvasRenderingContext2D} context
- * @param {Spot[]} spots
+ * @param {CanvasPoint[]} points
  * @param {Labels} labels
  * @param {number | null} highlighted
  */
-export function drawLabels(context, spots, labels, highlighted) {
-  context.font = "700 17px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.textBaseline = "middle";
+export function drawLabels(context, points, labels, highlighted) {
   if (labels.names.length > MAX_NAMED) return;
   for (const [index, name] of labels.names.entries()) {
     if (highlighted !== null && index !== highlighted) continue;
-    const own = spots.filter((_, i) => labels.indices[i] === index);
-    drawText(context, name, median(own.map((spot) => spot.x)), median(own.map((spot) => spot.y)));
+    const own = points.filter((_, i) => labels.indices[i] === index);
+    drawText(context, "700 17px", name, median(own.map((point) => point.x)), median(own.map((point) => point.y)));
   }
 }
 
@@ -76,7 +74,7 @@ export function drawFrame(context, { axes, isJittered }, { low, high }) {
   context.restore();
 }
 
-/** @type {(context: CanvasRenderingContext2D, name: string, ends: string[], ...place: number[]) => void} */
+/** @type {(context: CanvasRenderingContext2D, name: string, ends: string[], ...position: number[]) => void} */
 function writeAxis(context, name, [low, high], left, right, y) {
   context.textAlign = "left";
   context.fillText(low, left, y);
@@ -87,58 +85,45 @@ function writeAxis(context, name, [low, high], left, right, y) {
   context.fillText(isShort ? name.replace("principal component", "PC") : name, (left + right) / 2, y);
 }
 
-/** @type {(context: CanvasRenderingContext2D, toSpot: (unit: number[]) => Spot) => void} */
-export function drawCube(context, toSpot) {
+/** @type {(context: CanvasRenderingContext2D, toCanvas: (unitPoint: UnitPoint) => CanvasPoint) => void} */
+export function drawCube(context, toCanvas) {
   context.strokeStyle = cssColor("--line");
   context.lineWidth = 1;
   for (const corner of CUBE) {
     for (const axis of [0, 1, 2].filter((axis) => corner[axis] < 0)) {
-      const [from, to] = [toSpot(corner), toSpot(replaced(corner, axis, 1))];
-      context.beginPath();
-      context.moveTo(from.x, from.y);
-      context.lineTo(to.x, to.y);
-      context.stroke();
+      drawSegment(context, toCanvas(corner), toCanvas(replaced(corner, axis, 1)));
     }
   }
 }
 
-/** @type {(context: CanvasRenderingContext2D, axes: string[], toSpot: (unit: number[]) => Spot) => void} */
-export function nameEdges(context, axes, toSpot) {
-  context.font = "13px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.textBaseline = "middle";
+/** @type {(context: CanvasRenderingContext2D, axes: string[], toCanvas: (unitPoint: UnitPoint) => CanvasPoint) => void} */
+export function nameEdges(context, axes, toCanvas) {
   for (const axis of [0, 1, 2]) {
-    const { x, y } = toSpot(replaced([-1.1, -1.1, -1.1], axis, axis === 2 ? 1 : 0)); // the upright edge stands among points
-    drawText(context, axes[axis].replace("latent dimension ", "z"), x, y);
+    const { x, y } = toCanvas(replaced([-1.1, -1.1, -1.1], axis, axis === 2 ? 1 : 0)); // the upright edge stands among points
+    drawText(context, "13px", axes[axis].replace("latent dimension ", "z"), x, y);
   }
 }
 
-/** @type {(context: CanvasRenderingContext2D, from: Spot, to: Spot) => void} */
+/** @type {(context: CanvasRenderingContext2D, from: CanvasPoint, to: CanvasPoint) => void} */
 export function drawLine(context, from, to) {
   context.strokeStyle = cssColor("--text");
   context.lineWidth = 1.5;
   context.setLineDash([5, 4]);
-  context.beginPath();
-  context.moveTo(from.x, from.y);
-  context.lineTo(to.x, to.y);
-  context.stroke();
+  drawSegment(context, from, to);
   context.setLineDash([]);
 }
 
-/** @type {(context: CanvasRenderingContext2D, spot: Spot, name: string) => void} */
+/** @type {(context: CanvasRenderingContext2D, point: CanvasPoint, name: string) => void} */
 export function drawRing(context, { x, y }, name) {
   context.strokeStyle = cssColor("--text");
   context.lineWidth = 2;
   context.beginPath();
   context.arc(x, y, 7, 0, 2 * Math.PI);
   context.stroke();
-  context.font = "700 14px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  if (name) drawText(context, name, x, y - 17);
+  if (name) drawText(context, "700 14px", name, x, y - 17);
 }
 
-/** @type {(context: CanvasRenderingContext2D, spot: Spot) => void} */
+/** @type {(context: CanvasRenderingContext2D, point: CanvasPoint) => void} */
 export function drawCross(context, { x, y }) {
   for (const [color, lineWidth] of /** @type {[string, number][]} */ ([
     ["--card", 6],
@@ -146,17 +131,16 @@ export function drawCross(context, { x, y }) {
   ])) {
     context.strokeStyle = cssColor(color);
     context.lineWidth = lineWidth;
-    context.beginPath();
-    context.moveTo(x - 9, y);
-    context.lineTo(x + 9, y);
-    context.moveTo(x, y - 9);
-    context.lineTo(x, y + 9);
-    context.stroke();
+    drawSegment(context, { x: x - 9, y }, { x: x + 9, y });
+    drawSegment(context, { x, y: y - 9 }, { x, y: y + 9 });
   }
 }
 
-/** @type {(context: CanvasRenderingContext2D, text: string, x: number, y: number) => void} */
-function drawText(context, text, x, y) {
+/** @type {(context: CanvasRenderingContext2D, font: string, text: string, x: number, y: number) => void} */
+function drawText(context, font, text, x, y) {
+  context.font = `${font} system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
   context.lineWidth = 4;
   context.lineJoin = "round";
   context.strokeStyle = cssColor("--card");

@@ -1,5 +1,5 @@
 /** The drawing pad: white strokes on black, and an example that is drawn at the start. */
-import { context2d, oncePerFrame, toImageData } from "./drawing.js";
+import { context2d, drawSegment, oncePerFrame, toImageData } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
 
 const STROKE = 22; // pixels of 280: as wide beside the digit as MNIST's strokes
@@ -116,10 +116,7 @@ function stroke(context, from, to) {
   context.strokeStyle = "white";
   context.lineWidth = STROKE;
   context.lineCap = "round";
-  context.beginPath();
-  context.moveTo(from.x, from.y);
-  context.lineTo(to.x, to.y);
-  context.stroke();
+  drawSegment(context, from, to);
 }
 
 /** @type {(context: CanvasRenderingContext2D, image: Float32Array) => void} */

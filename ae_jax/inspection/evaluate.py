@@ -1,17 +1,32 @@
-"""`ae-jax evaluate`: print an evaluation as tables, write it as JSON and draw it as a figure."""
+"""`ae-jax evaluate`: metrics of a model and of PCA, as tables, as JSON and as a figure.
 
-import json
+They are image quality, label probes on latent codes, and out-of-distribution (OOD) detection.
+"""
+
 from collections.abc import Iterator, Mapping, Sequence
+from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ae_jax.figures import figure_bytes
-from ae_jax.inspection.config import EvaluateConfig
-from ae_jax.inspection.evaluation import evaluate_model
-from ae_jax.inspection.evaluation_figure import evaluation_figure
-from ae_jax.runs.load import load_model
-from ae_jax.system.outputs import check_output_dir, replace_output, write_output
+import jax
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from ae_jax.data.batching import to_float
+from ae_jax.data.datasets import Dataset, dataset_title, is_prepared, load_dataset
+from ae_jax.data.glyphs import draw_glyphs
+from ae_jax.figures import BASELINE_COLOR, DPI, MODEL_COLOR, PALETTE, figure_bytes
+from ae_jax.metrics.pca import Pca, fit_pca
+from ae_jax.metrics.quality import auroc, image_quality, linear_probe, nearest_neighbours, squared_error
+from ae_jax.runs.trained import TrainedModel, latents, load_model
+from ae_jax.system import FIGURE_SUFFIXES, check_distinct, check_output, write_output
+from ae_jax.training.losses import with_fixed_noise
+from ae_jax.types import HostImages, PathLike
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MAX_PROBED = 60_000  # most training images of the probes, evenly spaced
+_PROBES = {"neighbours": nearest_neighbours, "linear_probe": linear_probe}
 _METRICS = {  # key in the summary -> title in the tables, format
     "mse": ("MSE", ".5f"),
     "psnr": ("PSNR (dB)", ".2f"),
@@ -19,32 +34,123 @@ _METRICS = {  # key in the summary -> title in the tables, format
     "neighbours_accuracy": ("5-NN accuracy", ".2%"),
     "linear_probe_accuracy": ("linear-probe accuracy", ".2%"),
 }
+_OOD_COLORS = (PALETTE[1], PALETTE[2], PALETTE[4])
 
 
-def evaluate_run(config: EvaluateConfig) -> None:
-    """Evaluate, print the tables, and write the files.
+class Measurements(NamedTuple):
+    """Per-image metrics of a model or of PCA."""
 
-    Raises:
-      InputError: the run or the data cannot be read.
-      RunError: a file cannot be written.
+    values: Mapping[str, np.ndarray]  # per test image: mse, psnr, ssim, and whether each probe predicts its label
+    ood_mse: Mapping[str, np.ndarray]  # per image of each OOD set
+
+    def means(self, selected: Any = slice(None)) -> dict[str, float]:
+        """Mean over the `selected` test images of each metric."""
+        return {name: float(np.mean(values[selected], dtype=np.float64)) for name, values in self.values.items()}
+
+    def aurocs(self) -> dict[str, float]:
+        """AUROC of OOD detection by reconstruction error, for each OOD set."""
+        return {name: auroc(self.values["mse"], ood) for name, ood in self.ood_mse.items()}
+
+
+class Evaluation(NamedTuple):
+    """Evaluation of a model and of PCA with as many components, on the same images."""
+
+    trained: TrainedModel
+    test_set: Dataset
+    model: Measurements
+    pca: Measurements
+    denoising_mse: float | None  # from reconstructions of noisy test images to the clean ones; None without --noise
+
+    def summary(self) -> dict[str, Any]:
+        """All metrics as JSON types."""
+        trained, test_set, model, pca, denoising_mse = self
+        labels = test_set.labels
+        selected = {} if labels is None else {str(label): labels == label for label in np.unique(labels)}
+        return {
+            "checkpoint": trained.source,
+            "step": trained.step,
+            "arch": trained.config.arch,
+            "latent_dim": trained.model.latent_dim,
+            "dataset": test_set.name,
+            "images": len(test_set.images),
+            "model": model.means() | {"auroc": model.aurocs()},
+            "pca": pca.means() | {"auroc": pca.aurocs()},
+            "noise": trained.config.noise,
+            "denoising_mse": denoising_mse,
+            "labels": {
+                label: {"images": int(rows.sum()), "model": model.means(rows), "pca": pca.means(rows)}
+                for label, rows in selected.items()
+            },
+        }
+
+
+def evaluate_run(
+    run: str, json: str | None = None, figure: str | None = None, dataset: str | None = None, **folders: PathLike | None
+) -> None:
+    """Evaluate a model, print the tables, and write the files; arguments as in `ae-jax evaluate --help`.
+
+    By default the figure is written into the run's `figures`, where it is replaced.
     """
-    trained = load_model(config.run)
-    path = Path(config.figure) if config.figure else trained.figure_path("evaluation")
-    check_output_dir(path.parent)
-    evaluation = evaluate_model(trained, config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    check_output(json, "json")
+    check_output(figure, "figure", FIGURE_SUFFIXES)
+    check_distinct({"json": json, "figure": figure})
+    trained = load_model(run)
+    path = Path(figure) if figure else trained.figure_path("evaluation")
+    evaluation = evaluate_model(trained, dataset, **folders)
     summary = evaluation.summary()
     print(f"{trained.source}, step {trained.step:,}\n\n{evaluation_table(summary)}\n")
-    if config.json:
-        write_output(config.json, (json.dumps(summary, indent=2) + "\n").encode())
-    write = write_output if config.figure else replace_output
-    write(path, figure_bytes(evaluation_figure(evaluation), path.suffix))
+    if json:
+        write_output(json, (dumps(summary, indent=2) + "\n").encode())
+    write_output(path, figure_bytes(evaluation_figure(evaluation), path.suffix), replace=not figure)
     print(f"Figure: {path}")
+
+
+def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders: PathLike | None) -> Evaluation:
+    """Evaluate on all test images of a dataset (default: the run's own); `folders` and errors as for `load_dataset`."""
+    train_set, test_set = trained.load_splits(dataset, **folders)
+    ood_sets = _ood_sets(test_set, folders)
+    codecs = trained, fit_pca(train_set.images, trained.model.latent_dim)
+    model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in codecs)
+    return Evaluation(trained, test_set, model, pca, _denoising_mse(trained, test_set.images))
+
+
+def _measure(
+    codec: TrainedModel | Pca, train_set: Dataset, test_set: Dataset, ood_sets: Mapping[str, HostImages]
+) -> Measurements:
+    codes = codec.encode(test_set.images)
+    values = image_quality(np.asarray(to_float(test_set.images)), codec.decode(codes))._asdict()
+    if train_set.labels is not None and test_set.labels is not None:
+        n = len(train_set.images)
+        rows = np.linspace(0, n - 1, min(n, _MAX_PROBED)).astype(int)
+        encode = codec.encode if isinstance(codec, Pca) else codec.encode_latents
+        known = encode(train_set.images[rows]), train_set.labels[rows]
+        for name, probe in _PROBES.items():
+            values[f"{name}_accuracy"] = probe(*known, latents(codes)) == test_set.labels
+    ood_images = {name: np.asarray(to_float(images)) for name, images in ood_sets.items()}
+    ood_mse = {name: squared_error(x, codec.decode(codec.encode(ood_sets[name]))) for name, x in ood_images.items()}
+    return Measurements(values, ood_mse)
+
+
+def _ood_sets(test_set: Dataset, folders: Mapping[str, PathLike | None]) -> dict[str, HostImages]:
+    """Letters, rotated test images and, if it is prepared, Fashion-MNIST."""
+    letters, _ = draw_glyphs(jax.random.key(0), len(test_set.images), _LETTERS)
+    ood_sets = {"letters": np.asarray(letters), "turned by 90°": np.rot90(test_set.images, axes=(1, 2))}
+    if test_set.name != "fashion_mnist" and is_prepared("fashion_mnist", data_dir=folders.get("data_dir")):
+        ood_sets["fashion_mnist"] = load_dataset("fashion_mnist", "test", **folders).images
+    return ood_sets
+
+
+def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
+    if not trained.config.noise:
+        return None
+    recons = trained.reconstruct(with_fixed_noise(images, trained.config.noise))
+    return float(squared_error(np.asarray(to_float(images)), recons).mean())
 
 
 def evaluation_table(summary: Mapping[str, Any]) -> str:
     """One table for the whole test set with OOD detection, and one with a row per label."""
-    tables = [_overall_rows(summary), *([_label_rows(summary)] if summary["labels"] else [])]
-    return "\n\n".join(_align(list(rows)) for rows in tables)
+    overall = _align(list(_overall_rows(summary)))
+    return f"{overall}\n\n{_align(list(_label_rows(summary)))}" if summary["labels"] else overall
 
 
 def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -74,3 +180,55 @@ def _align(rows: list[Sequence[str]]) -> str:
     lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def evaluation_figure(evaluation: Evaluation) -> Figure:
+    """Reconstruction error by label, label accuracy from latent codes, and error histograms of test and OOD images."""
+    summary = evaluation.summary()
+    figure = Figure(figsize=(13 if summary["labels"] else 6.5, 4), dpi=DPI, layout="constrained")
+    if summary["labels"]:
+        errors, accuracies, histogram = figure.subplots(1, 3, width_ratios=(4, 2.8, 4))
+        _draw_errors(errors, summary)
+        _draw_accuracies(accuracies, summary)
+    else:
+        histogram = figure.subplots()
+    _draw_histogram(histogram, evaluation)
+    trained, dataset = evaluation.trained, summary["dataset"]
+    on_dataset = "" if dataset == trained.metadata["dataset_used"] else f" on {dataset_title(dataset)}"
+    title = f"{trained.title}, {summary['latent_dim']}-dimensional latent code"
+    figure.suptitle(f"{title}: test MSE{on_dataset} {summary['model']['mse']:.5f}")
+    return figure
+
+
+def _draw_errors(axes: Axes, summary: dict[str, Any]) -> None:
+    positions, rows = np.arange(len(summary["labels"])), summary["labels"].values()
+    for key, name, color, shift in (("model", summary["arch"], MODEL_COLOR, -0.2), ("pca", "PCA", BASELINE_COLOR, 0.2)):
+        axes.bar(positions + shift, [row[key]["mse"] for row in rows], 0.4, color=color, label=name)
+    axes.set_xticks(positions, list(summary["labels"]))
+    axes.set(title="Reconstruction error by label", xlabel="label", ylabel="mean squared error per pixel")
+    axes.set_ylim(0, 1.15 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(loc="upper center", ncols=2)
+
+
+def _draw_accuracies(axes: Axes, summary: dict[str, Any]) -> None:
+    probes = {"neighbours_accuracy": "5 nearest\nneighbours", "linear_probe_accuracy": "linear\nprobe"}
+    positions = np.arange(len(probes))
+    for key, color, shift in (("model", MODEL_COLOR, -0.2), ("pca", BASELINE_COLOR, 0.2)):
+        bars = axes.bar(positions + shift, [100 * summary[key][probe] for probe in probes], 0.4, color=color)
+        axes.bar_label(bars, fmt="%.1f", padding=2)
+    axes.set_xticks(positions, list(probes.values()))
+    axes.set(title="Label accuracy from latent codes", ylabel="test accuracy (%)", ylim=(0, 109))
+
+
+def _draw_histogram(axes: Axes, evaluation: Evaluation) -> None:
+    model, aurocs = evaluation.model, evaluation.model.aurocs()
+    errors = np.concatenate([model.values["mse"], *model.ood_mse.values()])
+    edges = np.geomspace(max(errors.min(), 1e-6), max(errors.max(), 2e-6), 60).tolist()
+    axes.hist(model.values["mse"], edges, color=MODEL_COLOR, alpha=0.5, label="test images")
+    for (name, values), color in zip(model.ood_mse.items(), _OOD_COLORS, strict=False):
+        label = f"{name} (OOD), AUROC {aurocs[name]:.3f}"
+        axes.hist(values, edges, histtype="step", linewidth=1.8, color=color, label=label)
+    axes.set(title="OOD detection by reconstruction error", xscale="log")
+    axes.set(xlabel="mean squared error per pixel", ylabel="number of images")
+    axes.set_ylim(0, 1.35 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(fontsize="small", loc="upper left")

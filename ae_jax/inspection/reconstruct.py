@@ -4,60 +4,60 @@ import io
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from ae_jax.data.array_files import read_images
-from ae_jax.data.batching import normalise_on_host
+from ae_jax.data.batching import to_float
+from ae_jax.data.digit import PICTURE_SUFFIXES, read_picture
+from ae_jax.data.files import read_images
 from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes, reconstruction_figure
-from ae_jax.inspection.config import ReconstructConfig
-from ae_jax.metrics.image_quality import squared_error
-from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.inference import latents
-from ae_jax.runs.load import load_model
-from ae_jax.runs.trained_model import TrainedModel
-from ae_jax.system.outputs import write_output
-from ae_jax.types import FloatImages, HostImages
+from ae_jax.metrics.quality import squared_error
+from ae_jax.runs.trained import TrainedModel, load_model
+from ae_jax.system import FIGURE_SUFFIXES, check_distinct, check_output, write_output
+from ae_jax.types import HostImages
 
+_ARRAYS = (".npy", ".npz")
 _MAX_DRAWN = 100
 
 
-def reconstruct_images(config: ReconstructConfig) -> None:
-    """Encode and decode images, and write the reconstructions, the latent codes or both.
+def reconstruct_images(run: str, images: str, out: str | None = None, codes: str | None = None) -> None:
+    """Encode and decode the user's images, and write the reconstructions `out`, the latent `codes` or both.
 
-    Raises:
-      InputError: the run or the images cannot be read, or the file format cannot store the codes.
-      RunError: a file cannot be written.
+    Arguments as in `ae-jax reconstruct --help`. As arrays, reconstructions are f32[n, 28, 28, 1], codes f32[n, d].
     """
-    trained = load_model(config.run)
-    images = read_images(Path(config.images))
-    if config.codes and Path(config.codes).suffix == ".npy" and trained.config.arch == "conv-pool":
-        raise InputError(f"codes of conv-pool include pooling positions; give --codes a .npz file, not {config.codes}.")
-    code = trained.encode(images)
-    if config.codes:
-        write_output(config.codes, _code_bytes(code, Path(config.codes).suffix))
-        print(f"{len(images):,} {trained.model.latent_dim}-dimensional latent codes: {config.codes}")
-    if config.out:
+    if not out and not codes:
+        raise InputError("nothing to write; give `out`, `codes` or both.")
+    check_output(out, "out", (*_ARRAYS, *FIGURE_SUFFIXES))
+    check_output(codes, "codes", _ARRAYS)
+    check_distinct({"out": out, "codes": codes})
+    trained = load_model(run)
+    if codes and Path(codes).suffix == ".npy" and trained.config.arch == "conv-pool":
+        raise InputError(f"codes of conv-pool include pooling positions; give `codes` a .npz file, not {codes}.")
+    is_picture = Path(images).suffix.lower() in PICTURE_SUFFIXES
+    pixels = (read_picture if is_picture else read_images)(Path(images))
+    code = trained.encode(pixels)
+    if codes:
+        write_output(codes, _code_bytes(code, Path(codes).suffix))
+        print(f"{len(pixels):,} {trained.model.latent_dim}-dimensional latent codes: {codes}")
+    if out:
         recons = trained.decode(code)
-        write_output(config.out, _recons_bytes(trained, images, recons, Path(config.out).suffix))
-        error = squared_error(normalise_on_host(images), recons).mean()
-        print(f"{len(images):,} reconstructions, mean squared error {error:.5f}: {config.out}")
+        write_output(out, _recons_bytes(trained, pixels, recons, Path(out).suffix))
+        error = squared_error(np.asarray(to_float(pixels)), recons).mean()
+        print(f"{len(pixels):,} reconstructions, mean squared error {error:.5f}: {out}")
 
 
-def _recons_bytes(trained: TrainedModel, images: HostImages, recons: FloatImages, suffix: str) -> bytes:
-    if suffix in (".npy", ".npz"):
+def _recons_bytes(trained: TrainedModel, images: HostImages, recons: HostImages, suffix: str) -> bytes:
+    if suffix in _ARRAYS:
         return _array_bytes({"reconstructions": recons}, suffix)
-    drawn = slice(_MAX_DRAWN)
     note = f": first {_MAX_DRAWN} of {len(images):,} images" if len(images) > _MAX_DRAWN else ""
-    figure = reconstruction_figure(normalise_on_host(images[drawn]), recons[drawn], trained.title + note)
-    return figure_bytes(figure, suffix)
+    originals = np.asarray(to_float(images[:_MAX_DRAWN]))
+    return figure_bytes(reconstruction_figure(originals, recons[:_MAX_DRAWN], trained.title + note), suffix)
 
 
 def _code_bytes(code: Any, suffix: str) -> bytes:
-    arrays = {"latents": latents(code)}
-    if isinstance(code, PooledCode):
-        arrays |= {f"positions_{i}": positions for i, positions in enumerate(code.positions)}
-    return _array_bytes(arrays, suffix)
+    latents, *positions = jax.tree.leaves(code)
+    return _array_bytes({"latents": latents, **{f"positions_{i}": x for i, x in enumerate(positions)}}, suffix)
 
 
 def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
@@ -67,5 +67,5 @@ def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:
         np.savez(content, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     else:
         (array,) = arrays.values()
-        np.save(content, array, allow_pickle=False)
+        np.save(content, array)
     return content.getvalue()

@@ -1,32 +1,24 @@
 """`ae-jax visualize`: draw the latent codes, decoded codes and filters of a trained model."""
 
-import dataclasses
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from ae_jax.data.batching import normalise_on_host
+from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import Dataset, dataset_title
-from ae_jax.errors import InputError
-from ae_jax.figures import figure_bytes
-from ae_jax.inspection import decoder_figures
-from ae_jax.inspection.config import VisualizeConfig
-from ae_jax.inspection.latent_figures import code_images_figure, scatter_figure
-from ae_jax.metrics.image_quality import squared_error
-from ae_jax.metrics.pca import principal_axes
+from ae_jax.figures import DPI, figure_bytes, show_grid
+from ae_jax.inspection.figures import code_images_figure, scatter_figure
+from ae_jax.metrics.quality import principal_axes, squared_error
 from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.inference import latents, with_latents
-from ae_jax.runs.load import load_model
-from ae_jax.runs.trained_model import TrainedModel
-from ae_jax.system.outputs import check_output, check_output_dir, make_output_dir, replace_output, write_output
-from ae_jax.types import HostImages, HostLabels
+from ae_jax.runs.trained import TrainedModel, latents, load_model, with_latents
+from ae_jax.system import check_output, write_output
+from ae_jax.types import HostCodes, PathLike
 
 _NUM_POINTS = 4000  # in the scatter plot
 _MAX_LABELS, _IMAGES_PER_LABEL = 10, 5  # in the figure of codes as heat maps
@@ -37,135 +29,164 @@ _GRID_SIZE, _GRID_DEVIATIONS = 20, 2.0
 _NUM_EXTREMES = 10
 
 
-def visualize_run(config: VisualizeConfig) -> None:
-    """Draw every figure and print its path.
+def visualize_run(run: str, out: str | None = None, dataset: str | None = None, **folders: PathLike | None) -> None:
+    """Draw every figure and print its path; arguments as in `ae-jax visualize --help`.
 
-    Raises:
-      InputError: the run or the data cannot be read, or `config.out` already has a figure.
-      RunError: a figure cannot be written.
+    By default figures are written into the run's `figures`, where they are replaced.
     """
-    trained = load_model(config.run)
-    check_output_dir(Path(config.out) if config.out else trained.figure_path("").parent)
-    if config.out and os.path.isdir(config.out):
+    if out:
         for name in _FIGURES:
-            check_output(Path(config.out) / f"{name}.png", "--out")
-    folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    test_set = trained.open_splits(config.dataset, **folders)[1].load()
-    if len(test_set.images) < 2:
-        raise InputError(f"{test_set.name} has only one test image; give a dataset with at least two.")
-    if config.out:
-        make_output_dir(Path(config.out))
-    for name, figure in figures(trained, test_set):
-        path = Path(config.out) / f"{name}.png" if config.out else trained.figure_path(name)
-        write = write_output if config.out else replace_output
-        write(path, figure_bytes(figure, ".png"))
+            check_output(Path(out, f"{name}.png"), "out")
+    trained = load_model(run)
+    for name, figure in draw_figures(trained, trained.load_test_set(dataset, **folders)):
+        path = Path(out, f"{name}.png") if out else trained.figure_path(name)
+        write_output(path, figure_bytes(figure, ".png"), replace=not out)
         print(path)
 
 
-@dataclasses.dataclass(frozen=True)
-class _EncodedSet:
+class _EncodedSet(NamedTuple):
     """A test set and its latent codes."""
 
     trained: TrainedModel
-    dataset: str
-    images: HostImages
-    labels: HostLabels | None
+    test_set: Dataset
     code: Any  # output of the model's `encode`
+    latents: HostCodes  # of `code`
 
-    @property
-    def latents(self) -> Float[np.ndarray, "n d"]:
-        return latents(self.code)
-
-    def decode(self, new: Float[np.ndarray, "m d"], image: int) -> Float[np.ndarray, "m 28 28"]:
-        """Decode new latent codes; a model with pooling uses the positions of the test image with this index."""
+    def decode(self, new: HostCodes, image: int) -> Float[np.ndarray, "n 28 28"]:
+        """Decode latent codes `new`; a model with pooling uses the positions of the test image with this index."""
         code = jax.tree.map(lambda array: array[image : image + 1], self.code)
         return self.trained.decode(with_latents(code, new.astype(np.float32)))[..., 0]
 
     def title(self, text: str, positions_from: str = "") -> str:
         """The run, the text, the dataset if it is not the run's own, and the source of pooling positions."""
+        name, own = self.test_set.name, self.trained.metadata["dataset_used"]
+        dataset = "" if name == own else f", images of {dataset_title(name)}"
         note = f", positions of {positions_from}" if positions_from and isinstance(self.code, PooledCode) else ""
-        is_own = self.dataset == self.trained.metadata["dataset_used"]
-        return f"{self.trained.title}: {text}{'' if is_own else f', images of {dataset_title(self.dataset)}'}{note}"
+        return f"{self.trained.title}: {text}{dataset}{note}"
 
 
-def figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str, Figure]]:
-    """Yield the file name, without suffix, and the figure."""
+def draw_figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str, Figure]]:
+    """Yield the name of the file, without suffix, and the figure."""
     code = trained.encode(test_set.images)
-    encoded = _EncodedSet(trained, test_set.name, test_set.images, test_set.labels, code)
+    encoded = _EncodedSet(trained, test_set, code, latents(code))
     for name, draw in _FIGURES.items():
         if figure := draw(encoded):
             yield name, figure
 
 
 def _scatter(encoded: _EncodedSet) -> Figure:
-    labels = None if encoded.labels is None else encoded.labels[:_NUM_POINTS]
-    return scatter_figure(encoded.latents[:_NUM_POINTS], labels, encoded.title("latent codes of test images"))
+    labels, shown = encoded.test_set.labels, slice(_NUM_POINTS)
+    title = encoded.title("latent codes of test images")
+    return scatter_figure(encoded.latents[shown], None if labels is None else labels[shown], title)
 
 
 def _code_images(encoded: _EncodedSet) -> Figure:
     rows, names = _examples(encoded, _IMAGES_PER_LABEL)
-    images = encoded.images[rows][..., 0] / 255
-    return code_images_figure(images, encoded.latents[rows], names, encoded.title("test images and their latent codes"))
+    images = encoded.test_set.images[rows][..., 0] / 255
+    title = encoded.title("test images and their latent codes")
+    return code_images_figure(images, encoded.latents[rows], names, title)
 
 
 def _interpolations(encoded: _EncodedSet) -> Figure:
+    """One row per linear interpolation between the latent codes of two images."""
     rows, names = _examples(encoded, 1)
-    pairs = list(itertools.pairwise(rows[:, 0].tolist()))[:_NUM_INTERPOLATIONS] or [(0, len(encoded.images) - 1)]
+    pairs = list(itertools.pairwise(rows[:, 0].tolist()))[:_NUM_INTERPOLATIONS] or [(0, len(encoded.latents) - 1)]
     fractions = np.linspace(0, 1, _INTERPOLATION_LENGTH)[:, None]
     z = encoded.latents
     recons = np.stack([encoded.decode((1 - fractions) * z[a] + fractions * z[b], a) for a, b in pairs])
-    titles = [f"{a} → {b}" for a, b in itertools.pairwise(names)][:_NUM_INTERPOLATIONS] or [""]
-    title = encoded.title("latent interpolations", "the left image")
-    return decoder_figures.interpolations_figure(recons, titles, title)
+    row_names = [f"{a} → {b}" for a, b in itertools.pairwise(names)][:_NUM_INTERPOLATIONS] or [""]
+    figure = Figure(figsize=(0.62 * len(fractions) + 0.9, 0.62 * len(pairs) + 0.9), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    show_grid(axes, recons, row_names, [f"{fraction:g}" for fraction in fractions[:, 0].round(3)])
+    axes.set(title=encoded.title("latent interpolations", "the left image"), xlabel="interpolation (fraction)")
+    return figure
 
 
 def _traversals(encoded: _EncodedSet) -> Figure:
+    """One row per latent dimension, varied alone around the mean code."""
     mean, deviations = encoded.latents.mean(0), encoded.latents.std(0)
     dims = min(len(mean), _MAX_TRAVERSALS)
     steps = _TRAVERSAL_STEPS[None, :, None] * np.eye(len(mean))[:dims, None] * deviations
-    recons = encoded.decode((mean + steps).reshape(-1, len(mean)), _nearest_to_mean(encoded))
+    varied = (mean + steps).reshape(-1, len(mean))
+    recons = encoded.decode(varied, _nearest_to_mean(encoded)).reshape(dims, -1, 28, 28)
+    blocks = min(4, -(-dims // 16))
+    rows = -(-dims // blocks)
+    side = 0.42 if blocks > 1 else 0.9  # inches per image
+    width, height = blocks * (side * len(_TRAVERSAL_STEPS) + 0.5), side * rows + 1
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    column_names = [f"{step:+g}" if step else "mean" for step in _TRAVERSAL_STEPS]
+    for start, axes in zip(range(0, dims, rows), figure.subplots(1, blocks, squeeze=False)[0], strict=True):
+        names = [str(i + 1) for i in range(start, min(start + rows, dims))]
+        show_grid(axes, recons[start : start + rows], names, column_names)
+        axes.tick_params(labelsize="small")
     limit = "" if dims == len(mean) else f", first {dims} of {len(mean)} dimensions"
-    title = encoded.title(f"latent traversals{limit}", "one image")
-    return decoder_figures.traversals_figure(recons.reshape(dims, -1, 28, 28), _TRAVERSAL_STEPS, title)
+    figure.suptitle(encoded.title(f"latent traversals{limit}", "one image"))
+    figure.supxlabel("standard deviations from the mean code", fontsize="medium")
+    figure.supylabel("latent dimension", fontsize="medium")
+    return figure
 
 
 def _latent_grid(encoded: _EncodedSet) -> Figure | None:
+    """A decoded grid around the mean code, along the first two principal components."""
     if encoded.latents.shape[1] < 2:
         return None
-    deviations, axes, _ = principal_axes(encoded.latents)
-    extents = _GRID_DEVIATIONS * np.maximum(deviations[:2], 1e-6)
+    deviations, directions, _ = principal_axes(encoded.latents)
+    right, top = (_GRID_DEVIATIONS * np.maximum(deviations[:2], 1e-6)).tolist()
     ticks = np.linspace(-1, 1, _GRID_SIZE)
-    x, y = np.meshgrid(ticks * extents[0], -ticks * extents[1])  # the first row is the top
-    points = np.stack([x, y], axis=-1).reshape(-1, 2) @ axes[:, :2].T + encoded.latents.mean(0)
+    x, y = np.meshgrid(ticks * right, -ticks * top)  # the first row is the top
+    points = np.stack([x, y], axis=-1).reshape(-1, 2) @ directions[:, :2].T + encoded.latents.mean(0)
     recons = encoded.decode(points, _nearest_to_mean(encoded)).reshape(_GRID_SIZE, _GRID_SIZE, 28, 28)
-    title = encoded.title("latent grid", "one image")
-    return decoder_figures.latent_grid_figure(recons, (float(extents[0]), float(extents[1])), title)
+    figure = Figure(figsize=(7, 7), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    show_grid(axes, recons, gap=1, extent=(-right, right, -top, top), aspect=right / top)
+    axes.set(xticks=np.linspace(-right, right, 5), yticks=np.linspace(-top, top, 5))
+    axes.tick_params(labelsize="small")
+    axes.xaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.set(xlabel="principal component 1", ylabel="principal component 2")
+    axes.set_title(encoded.title("latent grid", "one image"))
+    return figure
 
 
 def _extremes(encoded: _EncodedSet) -> Figure:
-    images = normalise_on_host(encoded.images)
-    recons = encoded.trained.decode(encoded.code)
+    """The best and the worst reconstructions below their originals, with the error of each image."""
+    images, recons = np.asarray(to_float(encoded.test_set.images)), encoded.trained.decode(encoded.code)
     errors = squared_error(images, recons)
     order, n = np.argsort(errors, kind="stable"), min(_NUM_EXTREMES, len(errors))
-    rows = np.stack([order[:n], order[::-1][:n]])
-    pairs = np.stack([images[rows], recons[rows]], axis=1)[..., 0]
-    return decoder_figures.extremes_figure(pairs, errors[rows], encoded.title("best and worst reconstructions"))
+    figure = Figure(figsize=(0.8 * n + 1, 4.6), dpi=DPI, layout="constrained")
+    figure.suptitle(encoded.title("best and worst reconstructions"))
+    for axes, name, rows in zip(figure.subplots(2), ("best", "worst"), (order[:n], order[::-1][:n]), strict=True):
+        pair = np.stack([images[rows], recons[rows]])[..., 0]
+        show_grid(axes, pair, ["original", name], [f"{error:.5f}" for error in errors[rows]])
+        axes.tick_params(labelsize="small")
+        axes.set_xlabel("mean squared error per pixel", fontsize="small")
+    return figure
 
 
 def _filters(encoded: _EncodedSet) -> Figure:
+    """The kernels of the first layer, each divided by its largest absolute weight."""
     kernel = np.asarray(encoded.trained.params["encoder_0"]["kernel"])
     kernels = kernel.T.reshape(-1, 28, 28) if kernel.ndim == 2 else kernel[:, :, 0].transpose(2, 0, 1)
-    return decoder_figures.filters_figure(kernels, encoded.title("first-layer filters"))
+    n, h, w = kernels.shape
+    columns = 16 if n > 32 else 8
+    scaled = kernels / np.maximum(np.abs(kernels).max(axis=(1, 2), keepdims=True), 1e-12)
+    padded = np.pad(scaled, ((0, -n % columns), (0, 0), (0, 0)), constant_values=np.nan).reshape(-1, columns, h, w)
+    figure = Figure(figsize=(0.55 * columns + 1, 0.55 * len(padded) + 0.6), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    shown = show_grid(axes, padded, gap=max(1, h // 8), cmap="RdBu_r", vmin=-1, vmax=1)
+    figure.colorbar(shown, ax=axes, shrink=0.7, pad=0.02, ticks=[-1, 0, 1], label="relative weight")
+    axes.set_title(encoded.title("first-layer filters"))
+    return figure
 
 
 def _examples(encoded: _EncodedSet, n: int) -> tuple[Int[np.ndarray, "rows n"], list[str]]:
     """Indices of the first `n` test images per label, and the labels' names; without labels, of consecutive images."""
-    if encoded.labels is None:
-        rows = np.arange(min(_MAX_LABELS, max(1, len(encoded.images) // n)) * n) % len(encoded.images)
+    labels, num_images = encoded.test_set.labels, len(encoded.test_set.images)
+    if labels is None:
+        rows = np.arange(min(_MAX_LABELS, max(1, num_images // n)) * n) % num_images
         return rows.reshape(-1, n), [str(row + 1) for row in range(len(rows) // n)]
-    classes = np.unique(encoded.labels)[:_MAX_LABELS]
-    rows = np.stack([np.resize(np.flatnonzero(encoded.labels == label), n) for label in classes])
-    return rows, [str(label) for label in classes]
+    classes = np.unique(labels)[:_MAX_LABELS]
+    return np.stack([np.resize(np.flatnonzero(labels == label), n) for label in classes]), list(map(str, classes))
 
 
 def _nearest_to_mean(encoded: _EncodedSet) -> int:
@@ -176,9 +197,9 @@ def _nearest_to_mean(encoded: _EncodedSet) -> int:
 _FIGURES: dict[str, Callable[[_EncodedSet], Figure | None]] = {  # by file name
     "codes": _scatter,
     "code_images": _code_images,
-    "walks": _interpolations,
-    "latent_axes": _traversals,
-    "map": _latent_grid,
+    "interpolations": _interpolations,
+    "traversals": _traversals,
+    "latent_grid": _latent_grid,
     "extremes": _extremes,
     "filters": _filters,
 }

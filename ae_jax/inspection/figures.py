@@ -1,4 +1,4 @@
-"""Figures of latent codes: scatter plots and heat maps. Arrays in, a matplotlib `Figure` out."""
+"""Figures of latent codes, as points and as heat maps. Arrays in, a matplotlib `Figure` out."""
 
 import math
 from typing import Any, TypeAlias
@@ -6,27 +6,29 @@ from typing import Any, TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from ae_jax.figures import DPI, label_colors, show
-from ae_jax.metrics.pca import principal_axes
+from ae_jax.metrics.quality import plot_points
 from ae_jax.types import HostCodes
 
 OptionalLabels: TypeAlias = Int[np.ndarray, "n"] | None
+Points: TypeAlias = Float[np.ndarray, "n dims"]
 
 _VIEWS = ((20, -60), (20, 30))  # elevation and azimuth, degrees
-_TEXT_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1}
+_OUTLINE = withStroke(linewidth=3, foreground="white")  # of text on points
 
 
 def scatter_figure(codes: HostCodes, labels: OptionalLabels, title: str) -> Figure:
     """Scatter plot of latent codes by label: 3 dimensions from two angles, more by two principal components."""
-    if codes.shape[1] == 3:
-        return _scatter_figure_3d(codes, labels, title)
+    points, names = plot_points(codes, labels)
+    if len(names) == 3:
+        return _scatter_figure_3d(points, labels, names, title)
     figure = Figure(figsize=(7.6, 6), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    points, (xlabel, ylabel) = _project_to_2d(codes, labels)
     _scatter(axes, points, labels)
     _add_legend(figure, axes)
-    axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axes.set(title=title, xlabel=names[0], ylabel=names[1])
     return figure
 
 
@@ -56,20 +58,21 @@ def _to_square(code: Float[np.ndarray, "d"]) -> Float[np.ndarray, "side side"]:
     return square
 
 
-def _scatter_figure_3d(codes: HostCodes, labels: OptionalLabels, title: str) -> Figure:
+def _scatter_figure_3d(points: Points, labels: OptionalLabels, names: list[str], title: str) -> Figure:
     figure = Figure(figsize=(12, 5.2), dpi=DPI, layout="constrained")
     figure.suptitle(title)
     for i, (elevation, azimuth) in enumerate(_VIEWS, start=1):
-        axes: Any = figure.add_subplot(1, 2, i, projection="3d")
+        axes: Any = figure.add_subplot(1, 2, i, projection="3d", computed_zorder=False)  # text on top
         axes.view_init(elevation, azimuth)
-        _scatter(axes, codes, labels)
-        axes.set(xlabel="latent dimension 1", ylabel="latent dimension 2", zlabel="latent dimension 3")
+        _scatter(axes, points, labels)
+        axes.locator_params(nbins=5)
+        axes.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
         axes.set_title(f"azimuth {azimuth}°", fontsize="medium")
     _add_legend(figure, axes)
     return figure
 
 
-def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: OptionalLabels) -> None:
+def _scatter(axes: Any, points: Points, labels: OptionalLabels) -> None:
     if labels is None:
         axes.scatter(*points.T, s=7, color=label_colors(1)[0], alpha=0.6, linewidths=0)
         return
@@ -78,7 +81,7 @@ def _scatter(axes: Any, points: Float[np.ndarray, "n dims"], labels: OptionalLab
         axes.scatter(*points[labels == label].T, s=7, color=color, alpha=0.7, linewidths=0, label=label)
     for label in classes:
         median = np.median(points[labels == label], axis=0)
-        axes.text(*median, str(label), weight="bold", ha="center", va="center", bbox=_TEXT_BOX, zorder=10)
+        axes.text(*median, str(label), weight="bold", ha="center", va="center", path_effects=[_OUTLINE], zorder=10)
 
 
 def _add_legend(figure: Figure, axes: Any) -> None:
@@ -87,17 +90,3 @@ def _add_legend(figure: Figure, axes: Any) -> None:
     if names:
         columns = 1 + len(names) // 20
         figure.legend(handles, names, title="label", loc="outside right center", markerscale=3, ncols=columns)
-
-
-def _project_to_2d(codes: HostCodes, labels: OptionalLabels) -> tuple[Float[np.ndarray, "n 2"], tuple[str, str]]:
-    """Two coordinates of each code, and their names."""
-    if codes.shape[1] == 1:
-        y = np.zeros(len(codes)) if labels is None else labels
-        jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(codes))
-        ylabel = "jitter" if labels is None else "label, with jitter"
-        return np.stack([codes[:, 0], y + jitter], axis=1), ("latent dimension 1", ylabel)
-    if codes.shape[1] == 2:
-        return codes, ("latent dimension 1", "latent dimension 2")
-    _, axes, ratios = principal_axes(codes)
-    names = [f"principal component {i + 1} ({ratios[i]:.0%} of variance)" for i in range(2)]
-    return (codes - codes.mean(0)) @ axes[:, :2], (names[0], names[1])

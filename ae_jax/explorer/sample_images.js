@@ -3,7 +3,7 @@
  *
  * @typedef {import("./model.js").Model} Model
  * @typedef {import("./map_drawing.js").Labels} Labels
- * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[]}} TestImages
+ * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[]}} SampleImages
  *   `latents` has the codes of the first images; `encodeAll` adds the others.
  */
 import { context2d } from "./drawing.js";
@@ -18,7 +18,7 @@ const SLICE = 12; // ms of work at a time, so that the page answers meanwhile
  * @param {number} count
  * @returns {Promise<Float32Array[]>} pixels in [0, 1]
  */
-export async function loadTestImages(png, columns, count) {
+export async function loadSampleImages(png, columns, count) {
   const sheet = new Image();
   sheet.src = `data:image/png;base64,${png}`;
   await sheet.decode();
@@ -33,7 +33,7 @@ export async function loadTestImages(png, columns, count) {
   });
 }
 
-/** @type {(images: TestImages, model: Model) => Promise<void>} */
+/** @type {(images: SampleImages, model: Model) => Promise<void>} */
 export async function encodeAll(images, model) {
   while (images.latents.length < images.pixels.length) {
     const end = performance.now() + SLICE;
@@ -47,7 +47,7 @@ export async function encodeAll(images, model) {
 /**
  * The indices of the `count` images with the nearest codes, nearest first.
  *
- * @param {TestImages} images
+ * @param {SampleImages} images
  * @param {Float32Array} latents
  * @param {number} count
  * @returns {number[]}
@@ -60,19 +60,19 @@ export function nearestImages(images, latents, count) {
     .slice(0, count);
 }
 
-/** @type {(images: TestImages, index: number) => string} */
+/** @type {(images: SampleImages, index: number) => string} */
 export function describeImage(images, index) {
   const label = labelOf(images, index);
   return label === undefined ? `test image ${index + 1}` : `test image ${index + 1}, label ${label}`;
 }
 
-/** @type {(images: TestImages, index: number) => string | undefined} */
+/** @type {(images: SampleImages, index: number) => string | undefined} */
 export function labelOf({ labels }, index) {
   return labels?.names[labels.indices[index]];
 }
 
 /** @type {(a: Float32Array, b: Float32Array) => number} */
-function squaredDistance(a, b) {
+export function squaredDistance(a, b) {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] - b[i]) ** 2;
   return sum;
