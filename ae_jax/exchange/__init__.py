@@ -1,1 +1,1 @@
-"""Files for others: PyTorch weights, StableHLO and ONNX programs, and a folder with which they can use a model."""
+"""Files for others: PyTorch weights, ONNX graphs, and a folder with which they can use a model."""

@@ -1,77 +1,163 @@
-"""`ae-jax share`: a folder with model card, weights, ONNX graphs, figures and explorer, ready to upload."""
+"""`ae-jax share`: a folder with model card, weights, ONNX graphs, figures and explorer, ready to upload.
 
+The model card is a README with YAML front matter, as Hugging Face reads it (https://hf.co/docs/hub/model-cards).
+"""
+
+import functools
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ae_jax.data.batching import normalise_on_host
-from ae_jax.exchange.card import model_card
-from ae_jax.exchange.config import ShareConfig
-from ae_jax.exchange.export import onnx_programs
-from ae_jax.exchange.program import Program
+import numpy as np
+
+from ae_jax.data.batching import to_float
+from ae_jax.data.datasets import dataset_title, image_credit
+from ae_jax.exchange.onnx import onnx_programs
+from ae_jax.exchange.torch import portable_metadata, weights_bytes
 from ae_jax.explorer.page import explorer_page
 from ae_jax.figures import figure_bytes, reconstruction_figure
-from ae_jax.inspection.evaluation import Evaluation, evaluate_model
-from ae_jax.inspection.evaluation_figure import evaluation_figure
-from ae_jax.runs.load import load_model
-from ae_jax.runs.metadata import portable_metadata
-from ae_jax.runs.trained_model import TrainedModel
-from ae_jax.runs.weights_file import portable_weights, weights_bytes
-from ae_jax.system.outputs import check_output_dir, make_output_dir, write_output
-from ae_jax.types import HostImages
+from ae_jax.inspection.evaluate import Evaluation, evaluate_model, evaluation_figure, evaluation_table
+from ae_jax.runs.trained import TrainedModel, load_model
+from ae_jax.system import check_output, write_output
+from ae_jax.types import PathLike
 
 _NUM_DRAWN = 10
+_HUB_DATASETS = {"mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fashion_mnist"}
+_yaml = functools.partial(json.dumps, ensure_ascii=False)  # a JSON string is a YAML string, whatever it holds
+_OPERATIONAL = {"checkpoint_every", "keep", "figure_every", "tensorboard", "devices", "distributed"}  # not the model's
+
+_CARD = """\
+---
+license: {license}
+library_name: ae_jax
+tags: [autoencoder, jax, flax, onnx, image-reconstruction]
+{datasets}model-index:
+- name: {name}
+  results:
+  - task: {{type: image-to-image, name: image reconstruction}}
+    dataset: {{type: {dataset_type}, name: {dataset}, split: test}}
+    metrics:
+    - {{type: mse, name: mean squared error per pixel, value: {mse:.5f}}}
+    - {{type: psnr, name: PSNR (dB), value: {psnr:.5f}}}
+    - {{type: ssim, name: SSIM, value: {ssim:.5f}}}
+---
+
+# {title}
+
+An autoencoder for images of 28×28 pixels with latent dimension {latent_dim}{positions}.
+It was trained for {step:,} optimizer steps with ae_jax, in JAX.
+
+![Test images above their reconstructions](figures/reconstructions.png)
+
+`index.html` is an interactive page: draw a digit, explore the latent space. Download it and open it in a browser.
+
+## Use
+
+```python
+import ae_jax, numpy as np
+
+trained = ae_jax.load_model("FOLDER")  # this folder
+recons = trained.reconstruct(np.zeros((5, 28, 28, 1), np.uint8))  # or f32 in [0, 1]
+```
+
+Without ae_jax, by ONNX Runtime:
+
+```python
+import numpy as np, onnxruntime
+
+session = onnxruntime.InferenceSession("FOLDER/reconstruct.onnx")
+recons = session.run(None, {{"images": np.zeros((5, 28, 28, 1), np.float32)}})[0]
+```
+
+`model.safetensors` holds the parameters under the names of the PyTorch tutorial's modules
+(https://github.com/patrickloeber/pytorch-examples/blob/master/Autoencoder.ipynb): with such a module,
+`model.load_state_dict(safetensors.torch.load_file("FOLDER/model.safetensors"))`.{tanh}
+
+## Evaluation
+
+{table}
+
+The probes predict labels from latent codes; OOD detection is by reconstruction error. Measured by `ae-jax evaluate`.
+
+![Error distributions and examples](figures/evaluation.png)
+
+## Training
+
+{training}
+
+## Licences
+
+The licence of this card is that of the weights. `index.html` and `figures` hold test
+images{credit}, which keep their own licence.
+
+## Limits
+
+It reconstructs centred greyscale images of 28×28 pixels like those that it was trained with, and nothing else. A small
+reconstruction error does not mean that an image is a digit. It was not made for decisions about people.
+"""
 
 
-def share_run(config: ShareConfig) -> None:
-    """Evaluate the model and write the folder.
-
-    Raises:
-      InputError: the run or the data cannot be read, the folder cannot be created, or onnx is not installed.
-      RunError: a file cannot be written.
-    """
-    folder = Path(config.out)
-    check_output_dir(folder.parent)
-    trained = load_model(config.run)
+def share_run(run: str, out: str, license: str = "mit", dataset: str | None = None, **folders: PathLike | None) -> None:
+    """Evaluate a model and write the folder; arguments as in `ae-jax share --help`. `InputError` without onnx."""
+    check_output(out, "out")
+    trained = load_model(run)
     programs = onnx_programs(trained)  # fails at once without onnx
-    folders = {"data_dir": config.data_dir, "manual_dir": config.manual_dir}
-    evaluation = evaluate_model(trained, config.dataset, **folders)
-    files = _files(trained, evaluation, programs, config.license)  # all of them, before the folder exists
-    make_output_dir(folder / "figures")
-    for name, content in files.items():
-        write_output(folder / name, content)
-    print(f"{folder}: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MiB")
+    evaluation = evaluate_model(trained, dataset, **folders)
+    files = {f"{name}.onnx": program.content for name, program in programs.items()} | _files(evaluation, license)
+    for name, content in files.items():  # all of them are made before the folder is
+        write_output(Path(out, name), content)
+    print(f"{out}: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MiB")
 
 
-def _files(
-    trained: TrainedModel, evaluation: Evaluation, programs: dict[str, Program], licence: str
-) -> dict[str, bytes]:
-    """The content of each file by its path in the folder."""
-    figures = {
-        "reconstructions": _reconstructions(trained, evaluation.test_set.images),
-        "evaluation": evaluation_figure(evaluation),
-    }
+def _files(evaluation: Evaluation, licence: str) -> dict[str, bytes]:
+    """The content of each file but the ONNX graphs by its path in the folder."""
+    trained, images = evaluation.trained, evaluation.test_set.images[:_NUM_DRAWN]
+    recons = reconstruction_figure(np.asarray(to_float(images)), trained.reconstruct(images), trained.title)
+    config: dict[str, Any] = {"model_type": trained.config.arch, "step": trained.step, "test_mse": trained.test_mse}
+    config |= {"latent_dim": trained.model.latent_dim, "output": trained.model.output}
     return {
-        "README.md": model_card(trained, evaluation.summary(), licence).encode(),
-        "config.json": (json.dumps(_config(trained), indent=2) + "\n").encode(),
-        "model.safetensors": weights_bytes(portable_weights(trained)),
-        "index.html": explorer_page(trained, evaluation.test_set).encode(),
-        **{f"{name}.onnx": program.content for name, program in programs.items()},
-        **{f"figures/{name}.png": figure_bytes(figure, ".png") for name, figure in figures.items()},
+        "README.md": _model_card(trained, evaluation.summary(), licence).encode(),
+        "config.json": (json.dumps(config | portable_metadata(trained.metadata), indent=2) + "\n").encode(),
+        "model.safetensors": weights_bytes(trained),
+        "index.html": explorer_page(trained, evaluation.test_set).encode(errors="backslashreplace"),
+        "figures/reconstructions.png": figure_bytes(recons, ".png"),
+        "figures/evaluation.png": figure_bytes(evaluation_figure(evaluation), ".png"),
     }
 
 
-def _config(trained: TrainedModel) -> dict[str, Any]:
-    return {
-        "model_type": trained.config.arch,
-        "latent_dim": trained.model.latent_dim,
-        "output": trained.model.output,
-        "step": trained.step,
-        "test_mse": trained.test_mse,
-        **portable_metadata(trained.metadata),
-    }
+def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str) -> str:
+    """The card of a model with the metrics of an evaluation, `Evaluation.summary`."""
+    dataset = dataset_title(summary["dataset"])
+    title = f"{trained.config.arch} autoencoder of {trained.dataset}"
+    credit = image_credit(summary["dataset"])
+    return _CARD.format(
+        license=_yaml(licence),
+        datasets=f"datasets: [{_HUB_DATASETS[dataset]}]\n" if dataset in _HUB_DATASETS else "",
+        name=_yaml(title),
+        dataset_type=_yaml(_HUB_DATASETS.get(dataset, dataset)),
+        dataset=_yaml(dataset),
+        **{metric: summary["model"][metric] for metric in ("mse", "psnr", "ssim")},
+        title=_markdown(title),
+        latent_dim=trained.model.latent_dim,
+        positions=", plus the positions of its pooling maxima" * (trained.config.arch == "conv-pool"),
+        step=trained.step,
+        tanh=" The module ends in `Tanh`: its inputs and outputs are in [-1, 1]." * (trained.model.output == "tanh"),
+        table=evaluation_table({**summary, "dataset": _markdown(dataset)}),
+        training=_training_table(portable_metadata(trained.metadata)),
+        credit=f" of {credit}" if credit else "",
+    )
 
 
-def _reconstructions(trained: TrainedModel, images: HostImages) -> Any:
-    drawn = images[:_NUM_DRAWN]
-    return reconstruction_figure(normalise_on_host(drawn), trained.reconstruct(drawn), trained.title)
+def _training_table(metadata: Mapping[str, Any]) -> str:
+    """A Markdown table of the settings and versions."""
+    settings = {name: value for name, value in metadata["config"].items() if name not in _OPERATIONAL}
+    settings["versions"] = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+    rows = [f"| {name} | {_markdown(str(value))} |" for name, value in settings.items() if value is not None]
+    return "\n".join(("| setting | value |", "|---|---|", *rows))
+
+
+def _markdown(text: str) -> str:
+    """Text that Markdown shows as it is: names of files may hold markup."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", text)
