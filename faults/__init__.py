@@ -1,1 +1,1 @@
-"""Fault injection: killed runs, failing disks, corrupt files, concurrent runs and random command lines."""
+"""Fault injection: killed runs, signals, failing disks, corrupt files, concurrent processes, random command lines."""

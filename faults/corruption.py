@@ -1,72 +1,92 @@
-"""Corruption trials: bit flips and truncations of checkpoints, cached arrays, prepared and official datasets."""
+"""Corrupt files: bit flips and truncations of checkpoints, weights files, and cached, prepared, official datasets."""
 
 import contextlib
+import functools
 import logging
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 from unittest import mock
 
 import numpy as np
 
-from ae_jax.data.datasets import Dataset, load_dataset
+import ae_jax
 from ae_jax.errors import InputError
-from ae_jax.runs.checkpoint_files import latest_checkpoint, list_checkpoints
-from faults.workspace import Trial
+from ae_jax.exchange.torch import weights_bytes
+from ae_jax.training.checkpoint import latest_checkpoint, list_checkpoints
+from faults.workspace import Trial, Workspace
 
 # Loads a corrupt file; returns None if it is refused or regenerated with a message that names it, else the problem.
-Probe: TypeAlias = Callable[[Path], str | None]
+_Probe: TypeAlias = Callable[[Path], str | None]
+_TRUNCATIONS = 6  # every sixth trial truncates the file
 
 
-def corrupt_files(probes: Mapping[str, tuple[Path, Probe]], flips: int, truncations: int, seed: int) -> Iterator[Trial]:
-    """Corrupt the files in turn, call the probe of each, and restore it."""
-    rng, names = random.Random(seed), list(probes)
-    for i in range(flips + truncations):
-        path, probe = probes[names[i % len(names)]]
+def corrupt_files(workspace: Workspace, seeds: range) -> Iterator[Trial]:
+    """Corrupt files in turn, load each, and restore it."""
+    probes, rng = _make_probes(workspace), random.Random(seeds.start)
+    for i in range(len(seeds)):
+        name = list(probes)[i % len(probes)]
+        path, probe = probes[name]
         content = path.read_bytes()
-        if i < flips:
-            bit = rng.randrange(8 * len(content))
-            corrupt, fault = bytearray(content), f"bit {bit} flipped"
-            corrupt[bit // 8] ^= 1 << bit % 8
-        else:
-            length = rng.randrange(len(content))
-            corrupt, fault = bytearray(content[:length]), f"truncated to {length} bytes"
+        corrupt, fault = _truncate(content, rng) if rng.randrange(_TRUNCATIONS) == 0 else _flip(content, rng)
         path.write_bytes(corrupt)
         try:
             problem = probe(path)
-        finally:
-            path.write_bytes(content)
-        yield Trial(f"{names[i % len(names)]}, {fault}", problem)
+        except Exception as error:  # a library's own, which the command line would not report in one line
+            problem = f"{type(error).__name__}: {error}"
+        path.write_bytes(content)
+        yield Trial(f"{name}, {fault}", problem)
 
 
-def make_probes(folder: Path, run_dir: Path, manual_dir: Path | None) -> dict[str, tuple[Path, Probe]]:
-    """Make files to corrupt, with their probes: a checkpoint, a cached array, official and prepared files of MNIST.
-
-    Args:
-      folder: directory for the copies.
-      run_dir: a run with at least two checkpoints.
-      manual_dir: directory of MNIST's official files; None: leave MNIST out.
-    """
-    copy = shutil.copytree(run_dir, folder / "run")
-    *_, previous, newest = list_checkpoints(copy)
-    glyphs = load_dataset("glyphs", "test", data_dir=folder / "glyphs")
+def _make_probes(workspace: Workspace) -> dict[str, tuple[Path, _Probe]]:
+    """Make files to corrupt, with their probes."""
+    workspace.run_undisturbed(["train"])
+    folder = workspace.folder / "corruption"
+    run_dir = shutil.copytree(workspace.undisturbed["train"].folder / "out", folder / "run")
+    *_, previous, newest = list_checkpoints(run_dir)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights_bytes(ae_jax.load_model(run_dir)))
+    glyphs = ae_jax.load_dataset("glyphs", "test", data_dir=folder / "glyphs")
     cached = folder / "glyphs" / "ae_jax" / "glyphs-test.safetensors"
-    probes: dict[str, tuple[Path, Probe]] = {
+    return {
         "checkpoint": (newest, lambda path: _check_fallback(path, previous)),
-        "cached array": (cached, lambda path: _check_regenerated(path, glyphs, folder / "glyphs")),
+        "weights file": (weights, lambda path: _check_refused(path, lambda: ae_jax.load_model(path))),
+        "cached dataset": (cached, lambda path: _check_regenerated(path, glyphs, folder / "glyphs")),
+        **(_mnist_probes(folder, workspace.mnist_files) if workspace.mnist_files else {}),
     }
-    if manual_dir:
-        official = shutil.copytree(manual_dir, folder / "official")
-        for name in ("train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
-            probes[f"official {name}"] = (official / name, lambda path: _check_refused(path, folder / "none", official))
-        mnist = load_dataset("mnist", "test", data_dir=folder / "prepared", manual_dir=official)
-        (folder / "prepared" / "ae_jax" / "mnist-test.safetensors").unlink()
-        for name in ("mnist-test.array_record-00000-of-00001", "dataset_info.json"):
-            path = folder / "prepared" / "mnist" / "3.0.1" / name
-            probes[f"prepared {name}"] = (path, lambda _: _check_refused_or_equal(mnist, folder / "prepared", official))
+
+
+def _mnist_probes(folder: Path, mnist_files: str) -> dict[str, tuple[Path, _Probe]]:
+    """Probes of official and prepared files."""
+    official, data_dir = shutil.copytree(mnist_files, folder / "official"), folder / "prepared"
+    load = functools.partial(ae_jax.load_dataset, "mnist", "test", manual_dir=official)
+
+    def load_prepared() -> ae_jax.Dataset:
+        data = load(data_dir=data_dir)
+        (data_dir / "ae_jax" / "mnist-test.safetensors").unlink()  # the cache, which the next trial must not read
+        return data
+
+    mnist, probes = load_prepared(), dict[str, tuple[Path, _Probe]]()
+    for name in ("train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"):
+        refused = functools.partial(_check_refused, load=lambda: load(data_dir=folder / "none"))
+        probes[f"official {name}"] = (official / name, refused)
+    for name in ("mnist-test.array_record-00000-of-00001", "dataset_info.json"):
+        path = data_dir / "mnist" / "3.0.1" / name
+        probes[f"prepared {name}"] = (path, lambda _: _check_refused_or_equal(mnist, load_prepared))
     return probes
+
+
+def _truncate(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    length = rng.randrange(len(content))
+    return content[:length], f"truncated to {length} bytes"
+
+
+def _flip(content: bytes, rng: random.Random) -> tuple[bytes, str]:
+    bit, corrupt = rng.randrange(8 * len(content)), bytearray(content)
+    corrupt[bit // 8] ^= 1 << bit % 8
+    return bytes(corrupt), f"bit {bit} flipped"
 
 
 def _check_fallback(path: Path, previous: Path) -> str | None:
@@ -77,35 +97,33 @@ def _check_fallback(path: Path, previous: Path) -> str | None:
     return None if any(str(path) in warning for warning in warnings) else "skipped without a warning"
 
 
-def _check_regenerated(path: Path, expected: Dataset, data_dir: Path) -> str | None:
+def _check_refused(path: Path, load: Callable[[], object]) -> str | None:
+    try:
+        load()
+    except InputError as error:
+        is_good = path.name in str(error) and "\n" not in str(error)
+        return None if is_good else f"not a line that names the file: {error}"
+    return "the corrupt file was loaded"
+
+
+def _check_regenerated(path: Path, expected: ae_jax.Dataset, data_dir: Path) -> str | None:
     with _warnings() as warnings:
-        data = load_dataset(expected.name, "test", data_dir=data_dir)
+        data = ae_jax.load_dataset(expected.name, "test", data_dir=data_dir)
     if not _equal(data, expected):
         return "different images were loaded"
     return None if any(str(path) in warning for warning in warnings) else "loaded without a warning"
 
 
-def _check_refused(path: Path, data_dir: Path, manual_dir: Path) -> str | None:
+def _check_refused_or_equal(expected: ae_jax.Dataset, load: Callable[[], ae_jax.Dataset]) -> str | None:
+    """Accept the right images, too: some bytes of TFDS's files do not affect them."""
     try:
-        load_dataset("mnist", "test", data_dir=data_dir, manual_dir=manual_dir)
-    except InputError as error:
-        return None if path.name in str(error) else f"the error does not name the file: {error}"
-    shutil.rmtree(data_dir)
-    return "the corrupt file was loaded"
-
-
-def _check_refused_or_equal(expected: Dataset, data_dir: Path, manual_dir: Path) -> str | None:
-    """Accept a load of the right images, too: some bytes of TFDS's files do not affect them."""
-    try:
-        data = load_dataset("mnist", "test", data_dir=data_dir, manual_dir=manual_dir)
+        return None if _equal(load(), expected) else "different images were loaded"
     except InputError:
         return None
-    (data_dir / "ae_jax" / "mnist-test.safetensors").unlink()
-    return None if _equal(data, expected) else "different images were loaded"
 
 
-def _equal(a: Dataset, b: Dataset) -> bool:
-    return np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)  # type: ignore[arg-type]
+def _equal(a: ae_jax.Dataset, b: ae_jax.Dataset) -> bool:
+    return np.array_equal(a.images, b.images) and np.array_equal(np.asarray(a.labels), np.asarray(b.labels))
 
 
 @contextlib.contextmanager
