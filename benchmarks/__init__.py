@@ -1,1 +1,1 @@
-"""Training speed compared with plain flax, PyTorch and the roofline of the machine."""
+"""Training speed and exactness compared with plain flax, PyTorch and the roofline of the machine."""

@@ -1,44 +1,49 @@
-"""Contenders: training programs to time, each in its own process and trained on request.
+"""Contenders: training programs to time, each in its own process. Only this module knows how ae_jax's runs train.
 
 In one process, the idle threads of one framework would slow down the other, and JAX fixes its number of CPU devices.
 """
 
+import contextlib
 import dataclasses
-import functools
+import importlib.util
 import multiprocessing
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping
-from multiprocessing.connection import Connection
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import numpy as np
-from jax import numpy as jnp
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.datasets import open_splits
-from ae_jax.parallel.mesh import AXIS
-from ae_jax.parallel.multihost import join_processes
-from ae_jax.parallel.sharding import replicate
-from ae_jax.runs.program import make_program, make_test_loss
-from ae_jax.runs.setup import initial_state, run_mesh
-from ae_jax.sweep.population import make_population, population_mesh
-from ae_jax.types import AnyLosses, HostImages
+from ae_jax.data.batching import epoch_order
+from ae_jax.data.datasets import Dataset, load_splits
+from ae_jax.parallel.mesh import AXIS, make_mesh
+from ae_jax.parallel.steps import compile_mean_loss, compile_program, replicate
+from ae_jax.runs.setup import Splits, epoch_key, initial_state, run_loss, run_mesh
+from ae_jax.sweep.train import compile_members, initial_states
+from ae_jax.training.loop import noise_key
+from ae_jax.types import HostImages
+
+Table: TypeAlias = dict[str, dict[str, Any]]  # name of a row -> column -> a number or a text
+NUM_SEEDS, SWEEP_STEPS = 8, 100
 
 
 class Trainer(Protocol):
-    """Protocol of a contender; an epoch visits every image once, in random order."""
+    """What a contender's process does; an epoch visits every image once, in random order."""
 
     def train(self, num_steps: int) -> None:
         """Run the next steps and wait for their results."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """The settings and images of a contender."""
+class Task(NamedTuple):
+    """A contender, its settings and its images."""
 
+    name: str
     config: TrainConfig
     dataset: str
     num_images: int | None = None  # use only the first ones; None: all
@@ -46,123 +51,106 @@ class Task:
 
 
 class Contender:
-    """The process of a contender. It builds in the background, so that several build at once; `ready` waits for it."""
+    """The process of a contender. It builds in the background, so that several build at once; `error` waits for it."""
 
-    def __init__(self, name: str, task: Task) -> None:
-        self.name = name
-        self._connection, child = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_serve, args=(child, name, task), daemon=True)
-        self._process.start()
-        child.close()
+    def __init__(self, task: Task) -> None:
+        spawn, ignore_ctrl_c = multiprocessing.get_context("spawn"), (signal.SIGINT, signal.SIG_IGN)
+        self._process = ProcessPoolExecutor(1, spawn, initializer=signal.signal, initargs=ignore_ctrl_c)
+        self._built = self._process.submit(_build, task)
 
-    def ready(self) -> str | None:
-        """Wait for the build and the warm-up steps; return the error message of a failed build, or None."""
-        return self._receive()
+    def error(self) -> str | None:
+        """The error of a failed build, such as a missing compiler, or None."""
+        error = self._built.exception()
+        return f"{type(error).__name__}: {error}".splitlines()[0] if error else None
 
     def train(self, num_steps: int) -> float:
         """Run the next steps and return their time in seconds."""
-        self._connection.send(num_steps)
-        return float(self._receive())
+        return self._process.submit(_train, num_steps).result()
 
     def test_loss(self) -> float:
-        """Return the current mean loss over all test images."""
-        self._connection.send(None)
-        return float(self._receive())
-
-    def disconnect(self) -> None:
-        """Close the connection, which makes the process exit."""
-        self._connection.close()
+        """The current mean loss over all test images."""
+        return self._process.submit(_test_loss).result()
 
     def close(self) -> None:
-        """Disconnect and wait for the process to exit, at most 10 s."""
-        self.disconnect()
-        self._process.join(10)
-        self._process.kill()
-
-    def _receive(self) -> Any:
-        try:
-            return self._connection.recv()
-        except EOFError:
-            return "its process exited"
+        """End the process."""
+        self._process.shutdown()
 
 
-def _serve(connection: Connection, name: str, task: Task) -> None:
-    if task.one_core and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    images, test_images = (dataset.load().images for dataset in open_splits(task.dataset))
+@contextlib.contextmanager
+def running(tasks: Mapping[str, Task]) -> Iterator[tuple[dict[str, Contender], Table]]:
+    """Start contenders; yield those that built, and for each of the others a row with the reason."""
+    has_torch = importlib.util.find_spec("torch") is not None
+    absent = {key for key, task in tasks.items() if task.name.startswith("PyTorch") and not has_torch}
+    contenders = {key: Contender(task) for key, task in tasks.items() if key not in absent}
     try:
-        trainer = {**BUILDERS, **SCALING_BUILDERS}[name](task.config, images[: task.num_images])
-        if task.config.schedule == "constant":  # warm-up steps would shift any other schedule
-            trainer.train(3)
-    except Exception as error:  # such as a missing PyTorch or compiler; the others still run
-        connection.send(f"{type(error).__name__}: {error}".splitlines()[0])
-        return
-    connection.send(None)
-    while True:
-        try:
-            num_steps = connection.recv()
-        except EOFError:
-            return
-        start = time.perf_counter()
-        if num_steps is None:
-            connection.send(trainer.evaluate(test_images))  # type: ignore[attr-defined]
-        else:
-            trainer.train(num_steps)
-            connection.send(time.perf_counter() - start)
+        errors = dict.fromkeys(absent, "PyTorch is not installed")
+        errors |= {key: error for key, contender in contenders.items() if (error := contender.error())}
+        missing = {key: {"missing": errors[key]} for key in tasks if key in errors}
+        yield {key: contender for key, contender in contenders.items() if key not in missing}, missing
+    finally:
+        for contender in contenders.values():
+            contender.close()
 
 
-class AeJaxTrainer:
+class AeJax:
     """A run of ae_jax without its files: the same compiled program on the same devices."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        _join(config)
-        self._program, self._state = make_program(config, images, stream=config.stream)
-        self._epoch = self._first = 0
-        copy = jax.tree.map(jnp.copy, self._state)  # warm-up steps on the state itself would shift its schedule
-        self._program.run_steps(copy, self._program.no_losses(), self._program.order(1), 0, 3)
+        self._config, self._mesh = config, run_mesh(config)
+        self._initial = jax.device_get(initial_state(config, images))
+        self.restart()
+        num_steps, loss_fn = config.steps_per_epoch, run_loss(config)
+        self._program = compile_program(
+            self._mesh, images, self._state, batch_size=config.batch_size, num_steps=num_steps, loss_fn=loss_fn
+        )
+
+    def restart(self) -> None:
+        """Begin again: warm-up steps would shift the schedule."""
+        self._state, self._step = replicate(self._mesh, self._initial), 0
 
     def train(self, num_steps: int) -> None:
-        steps_per_epoch = len(self._program.sizes)
-        while num_steps:
-            if self._first == 0:
-                self._epoch += 1
-                self._losses: AnyLosses = self._program.no_losses()
-                self._order = self._program.order(self._epoch)
-            last = min(self._first + num_steps, steps_per_epoch)
-            self._state, self._losses = self._program.run_steps(
-                self._state, self._losses, self._order, self._first, last
-            )
-            num_steps -= last - self._first
-            self._first = last % steps_per_epoch
+        """Run the next steps and wait for their results."""
+        program, end = self._program, self._step + num_steps
+        while self._step < end:
+            epoch, first = divmod(self._step, len(program.sizes))
+            if first == 0:
+                key = epoch_key(self._config, epoch + 1)
+                order, losses = epoch_order(key, len(program.images)), np.zeros(len(program.sizes), np.float32)
+                self._losses, *self._inputs = replicate(self._mesh, (losses, order, noise_key(key)))
+            last = min(first + end - self._step, len(program.sizes))
+            order, noise = self._inputs
+            steps = (program.images, order, first, last, noise)
+            self._state, self._losses = program.run_steps(self._state, self._losses, *steps)
+            self._step += last - first
         jax.block_until_ready(self._state)
 
-    def evaluate(self, images: HostImages) -> float:
-        return make_test_loss(self._program.mesh, images, self._state)(self._state)
+    def test_loss(self, images: HostImages) -> float:
+        """The mean loss over all test images."""
+        return compile_mean_loss(self._mesh, images, self._state)(self._state)
 
 
-class SweepTrainer:
-    """Eight seeds trained as one program, as in a sweep."""
+class Sweep:
+    """Eight seeds trained as one program, as in a sweep, by 100 steps at a time."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
+        config = dataclasses.replace(config, steps_per_epoch=SWEEP_STEPS)
         members = [dataclasses.replace(config, seed=seed) for seed in range(NUM_SEEDS)]
-        self._population, self._states = make_population(members, images, population_mesh("auto", NUM_SEEDS))
-        self._orders = self._population.order(1)
+        mesh = make_mesh("auto", batch_size=NUM_SEEDS, images_per_core=1)
+        self._states = jax.device_put(initial_states(members, images), NamedSharding(mesh, P(AXIS)))
+        data = Splits(Dataset("", images, None), None, Dataset("", images[:64], None), "")
+        self._train_members, _ = compile_members(members, mesh, data, self._states)
 
     def train(self, num_steps: int) -> None:
-        """Run the first `num_steps` steps of an epoch for each seed."""
-        losses = self._population.no_losses()
-        self._states, _ = self._population.run_steps(self._states, losses, self._orders, 0, num_steps)
-        jax.block_until_ready(self._states)
+        """Run steps of each member, in multiples of 100."""
+        for epoch in range(1, num_steps // SWEEP_STEPS + 1):
+            self._states, _ = self._train_members(self._states, epoch)
 
 
-class AllReduceOnly:
+class AllReduce:
     """The all-reduce of a step without its computation."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        _join(config)
-        mesh = run_mesh(config)
-        params = initial_state(config, jax.random.key(0), 1).params
+        mesh, params = run_mesh(config), initial_state(config, images).params
         size = 1 + sum(leaf.size for leaf in jax.tree.leaves(params))  # the loss and all gradients
         self._grads = replicate(mesh, np.zeros(size, np.float32))
 
@@ -172,35 +160,43 @@ class AllReduceOnly:
         self._all_reduces = jax.jit(jax.shard_map(all_reduces, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False))
 
     def train(self, num_steps: int) -> None:
+        """Run as many all-reduces."""
         jax.block_until_ready(self._all_reduces(self._grads, num_steps))
 
 
-def _join(config: TrainConfig) -> None:
-    """Join the distributed job, if any, until the process exits."""
-    processes = (config.distributed or bool(config.coordinator), config.coordinator, config.num_processes)
-    join_processes(*processes, config.process_id).__enter__()
+def _make_trainer(name: str, config: TrainConfig, images: HostImages) -> Trainer:
+    if name.startswith("PyTorch"):
+        from benchmarks import torch_tutorial
+
+        options = {"channels_last": "channels-last" in name, "compiled": "compiled" in name}
+        return torch_tutorial.Trainer(config.arch, images, config.batch_size, **options)
+    if name == "plain flax":
+        from benchmarks import plain_flax
+
+        return plain_flax.Trainer(config.arch, images, config.batch_size)
+    own: dict[str, Callable[..., Trainer]] = {"ae_jax": AeJax, "sweep": Sweep, "all-reduce": AllReduce}
+    return own[name](config, images)
 
 
-def _plain_flax(config: TrainConfig, images: HostImages) -> Trainer:
-    from benchmarks.plain_flax import Trainer
-
-    return Trainer(config.arch, images, config.batch_size)
+_own: dict[str, Any] = {}  # of this process: its trainer and its test images
 
 
-def _torch(config: TrainConfig, images: HostImages, *, channels_last: bool = False, compiled: bool = False) -> Trainer:
-    from benchmarks.torch_tutorial import Trainer
+def _build(task: Task) -> None:
+    if task.one_core and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    train_set, test_set = load_splits(task.dataset)
+    trainer = _make_trainer(task.name, task.config, train_set.images[: task.num_images])
+    trainer.train(3)  # compiles
+    if isinstance(trainer, AeJax):
+        trainer.restart()
+    _own.update(trainer=trainer, test_images=test_set.images)
 
-    return Trainer(config.arch, images, config.batch_size, channels_last=channels_last, compiled=compiled)
+
+def _train(num_steps: int) -> float:
+    start = time.perf_counter()
+    _own["trainer"].train(num_steps)
+    return time.perf_counter() - start
 
 
-NUM_SEEDS = 8
-Builder: TypeAlias = Callable[[TrainConfig, HostImages], Trainer]
-SCALING_BUILDERS: Mapping[str, Builder] = {"sweep": SweepTrainer, "all-reduce": AllReduceOnly}
-BUILDERS: Mapping[str, Builder] = {
-    "ae_jax": AeJaxTrainer,
-    "plain flax": _plain_flax,
-    "PyTorch eager": _torch,
-    "PyTorch compiled": functools.partial(_torch, compiled=True),
-    "PyTorch channels-last": functools.partial(_torch, channels_last=True),
-    "PyTorch channels-last compiled": functools.partial(_torch, channels_last=True, compiled=True),
-}
+def _test_loss() -> float:
+    return float(_own["trainer"].test_loss(_own["test_images"]))

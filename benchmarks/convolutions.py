@@ -1,9 +1,8 @@
 """Time of `ae_jax.Conv` and `ae_jax.ConvTranspose` in a compiled loop, beside flax's layers and PyTorch's."""
 
 import importlib.util
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -13,6 +12,7 @@ from jax import lax
 from jax import numpy as jnp
 
 import ae_jax
+from benchmarks.contenders import Table
 
 _BATCH_SIZE = 32
 _TIMED_SECONDS = 0.05  # per measurement, so that the overhead of a call is negligible
@@ -24,7 +24,7 @@ Carry: TypeAlias = tuple[dict[str, Any], jax.Array, jax.Array]  # variables of t
 
 
 class Shape(NamedTuple):
-    """A layer and the images it is applied to."""
+    """A layer, which keeps the size of its images up to the stride, and the images."""
 
     size: int  # height and width
     channels: int
@@ -33,22 +33,15 @@ class Shape(NamedTuple):
     stride: int = 1
     is_transposed: bool = False
 
-    @property
-    def padding(self) -> int:
-        """The padding that keeps the size of the images, up to the stride."""
-        return self.kernel_size // 2
-
-    @property
-    def output_padding(self) -> int:
-        """The output padding with which a transposed convolution makes images `stride` times as large."""
-        return self.stride - 1
-
     def __str__(self) -> str:
         name = "ConvTranspose" if self.is_transposed else "Conv"
-        return (
-            f"{name}, {self.kernel_size}×{self.kernel_size}, stride {self.stride}, "
-            f"{self.channels} → {self.features}, {self.size}×{self.size}"
-        )
+        kernel, channels = f"{self.kernel_size}×{self.kernel_size}", f"{self.channels} → {self.features}"
+        return f"{name}, {kernel}, stride {self.stride}, {channels}, {self.size}×{self.size}"
+
+    def images(self) -> np.ndarray:
+        """Random images."""
+        shape = (_BATCH_SIZE, self.size, self.size, self.channels)
+        return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 SHAPES = (
@@ -65,29 +58,47 @@ SHAPES = (
 )
 
 
-def measure_convolutions(rounds: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """Measure µs per batch of 32: `{layer: {"forward" or "gradient": {contender: {"min_us", "median_us"}}}}`.
+def measure_convolutions(rounds: int) -> Iterator[tuple[str, Table]]:
+    """Measure the minimum µs per batch of 32, of the forward pass and of it with the gradient.
 
     ae_jax and flax take turns. PyTorch, if it is installed, follows after all shapes, as its threads wait by spinning.
     """
-    results = {str(shape): {task: _measure(_jax_loops(shape, task), rounds) for task in _TASKS} for shape in SHAPES}
+    rows: Table = {str(shape): {} for shape in SHAPES}
+    for shape in SHAPES:
+        for task in _TASKS:
+            loops = {name: _jax_loop(layer, shape.images(), task) for name, layer in layers(shape).items()}
+            times = _microseconds(loops, rounds)
+            rows[str(shape)] |= {f"{task}: {name}": time for name, time in times.items()}
+            rows[str(shape)][f"{task}: flax / ae_jax"] = times["flax"] / times["ae_jax"]
     if importlib.util.find_spec("torch"):
         for shape in SHAPES:
-            for task in _TASKS:
-                results[str(shape)][task] |= _measure({"PyTorch": _torch_loop(shape, task)}, rounds)
-    return results
+            loops = {f"{task}: PyTorch": _torch_loop(shape, task) for task in _TASKS}
+            rows[str(shape)] |= _microseconds(loops, rounds)
+    yield "convolutions: µs per batch of 32", rows
 
 
-def _measure(loops: dict[str, Loop], rounds: int) -> dict[str, dict[str, float]]:
-    counts = {name: _count(loop) for name, loop in loops.items()}
-    times: dict[str, list[float]] = {name: [] for name in loops}
+def layers(shape: Shape) -> dict[str, nn.Module]:
+    """The layer of that shape in ae_jax and in flax."""
+    size, strides, padding = (
+        (shape.kernel_size, shape.kernel_size),
+        (shape.stride, shape.stride),
+        shape.kernel_size // 2,
+    )
+    settings: dict[str, Any] = {"kernel_size": shape.kernel_size, "stride": shape.stride, "padding": padding}
+    if not shape.is_transposed:
+        flax = nn.Conv(shape.features, size, strides, padding)
+        return {"ae_jax": ae_jax.Conv(shape.features, **settings), "flax": flax}
+    low, extra = shape.kernel_size - 1 - padding, shape.stride - 1
+    ours = ae_jax.ConvTranspose(shape.features, output_padding=extra, **settings)
+    return {"ae_jax": ours, "flax": nn.ConvTranspose(shape.features, size, strides, ((low, low + extra),) * 2)}
+
+
+def _microseconds(loops: dict[str, Loop], rounds: int) -> dict[str, float]:
+    counts, best = {name: _count(loop) for name, loop in loops.items()}, dict.fromkeys(loops, np.inf)
     for _ in range(rounds):
         for name, loop in loops.items():
-            times[name].append(_seconds(loop, counts[name]) / counts[name])
-    return {
-        name: {"min_us": 1e6 * min(seconds), "median_us": 1e6 * statistics.median(seconds)}
-        for name, seconds in times.items()
-    }
+            best[name] = min(best[name], 1e6 * _seconds(loop, counts[name]) / counts[name])
+    return best
 
 
 def _count(loop: Loop) -> int:
@@ -100,34 +111,6 @@ def _seconds(loop: Loop, count: int) -> float:
     start = time.perf_counter()
     loop(count)
     return time.perf_counter() - start
-
-
-def _jax_loops(shape: Shape, task: str) -> dict[str, Loop]:
-    return {name: _jax_loop(layer, _images(shape), task) for name, layer in layers(shape).items()}
-
-
-def _images(shape: Shape) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((_BATCH_SIZE, shape.size, shape.size, shape.channels), np.float32)
-
-
-def layers(shape: Shape) -> dict[str, nn.Module]:
-    """The layer of that shape in ae_jax and in flax."""
-    size, strides = (shape.kernel_size, shape.kernel_size), (shape.stride, shape.stride)
-    settings: dict[str, Any] = {
-        "kernel_size": shape.kernel_size,
-        "stride": shape.stride,
-        "padding": shape.padding,
-    }
-    low = shape.kernel_size - 1 - shape.padding
-    if shape.is_transposed:
-        return {
-            "ae_jax": ae_jax.ConvTranspose(shape.features, output_padding=shape.output_padding, **settings),
-            "flax": nn.ConvTranspose(shape.features, size, strides, ((low, low + shape.output_padding),) * 2),
-        }
-    return {
-        "ae_jax": ae_jax.Conv(shape.features, **settings),
-        "flax": nn.Conv(shape.features, size, strides, shape.padding),
-    }
 
 
 def _jax_loop(layer: nn.Module, x: np.ndarray, task: str) -> Loop:
@@ -154,10 +137,10 @@ def _torch_loop(shape: Shape, task: str) -> Loop:
     import torch
 
     gradient = task == "gradient"
-    sizes = (shape.channels, shape.features, shape.kernel_size, shape.stride, shape.padding)
-    layer = torch.nn.ConvTranspose2d(*sizes, shape.output_padding) if shape.is_transposed else torch.nn.Conv2d(*sizes)
+    sizes = (shape.channels, shape.features, shape.kernel_size, shape.stride, shape.kernel_size // 2)
+    layer = torch.nn.ConvTranspose2d(*sizes, shape.stride - 1) if shape.is_transposed else torch.nn.Conv2d(*sizes)
     layer.to(memory_format=torch.channels_last)
-    images = torch.from_numpy(_images(shape)).movedim(-1, 1).requires_grad_(gradient)  # channels last, too
+    images = torch.from_numpy(shape.images()).movedim(-1, 1).requires_grad_(gradient)  # channels last, too
 
     def run(count: int) -> None:
         with torch.set_grad_enabled(gradient):

@@ -129,7 +129,7 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def evaluate(self, images: np.ndarray) -> float:
+    def test_loss(self, images: np.ndarray) -> float:
         """The mean squared error per pixel over `u8[n, 28, 28, 1]`."""
         with torch.no_grad():
             losses = [nn.functional.mse_loss(self.model(x), x) * len(x) for x in self.as_inputs(images).split(1000)]
@@ -150,7 +150,7 @@ def run(train_images: np.ndarray, test_images: np.ndarray, num_epochs: int, fold
         start = time.perf_counter()
         trainer.train(-(-len(train_images) // 64))
         seconds = time.perf_counter() - start
-        losses.append(trainer.evaluate(test_images))
+        losses.append(trainer.test_loss(test_images))
         print(f"epoch {epoch}  test loss {losses[-1]:.5f}  {seconds:.1f} s", flush=True)
         if epoch % 4 == 0 or epoch == num_epochs:
             _plot_images(trainer, test_images[:9], folder / f"reconstructions_epoch_{epoch:04d}.png")
