@@ -7,7 +7,7 @@ __all__ = [
     "ConvAutoencoder",
     "ConvPoolAutoencoder",
     "ConvTranspose",
-    "DamagedFileError",
+    "CorruptFileError",
     "Dataset",
     "Digit",
     "InputError",
@@ -36,7 +36,6 @@ __all__ = [
     "make_train_step",
     "max_pool2d",
     "max_unpool2d",
-    "normalise",
     "onnx_programs",
     "params_from_torch",
     "params_to_torch",
@@ -44,29 +43,28 @@ __all__ = [
     "reconstruct",
     "reconstruction_loss",
     "save_checkpoint",
+    "to_float",
     "torch_init",
     "train_epoch",
     "train_step",
 ]
 
-from .data.batching import batches, normalise
+from .data.batching import batches, to_float
 from .data.datasets import Dataset, find_dataset, load_dataset
 from .data.digit import Digit, digit_from_picture
 from .data.glyphs import draw_glyphs
-from .errors import DamagedFileError, InputError
-from .exchange.export import onnx_programs
+from .errors import CorruptFileError, InputError
+from .exchange.onnx import onnx_programs
 from .explorer.page import explorer_page
 from .metrics.pca import pca_mse
-from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
+from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode, torch_init
 from .models.layers import Conv, ConvTranspose
-from .models.torch_weights import params_from_torch, params_to_torch, torch_init
+from .models.torch_weights import params_from_torch, params_to_torch
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d
-from .runs.checkpoint_files import latest_checkpoint
-from .runs.load import load_model, load_pretrained
-from .runs.trained_model import TrainedModel
-from .training.checkpoint import load_checkpoint, save_checkpoint
-from .training.epochs import evaluate, fit, train_epoch
+from .runs.trained import TrainedModel, load_model, load_pretrained
+from .training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .training.loop import reconstruct
 from .training.losses import add_noise, denoising_loss, reconstruction_loss
 from .training.state import TrainState, create_train_state
-from .training.steps import eval_step, make_train_step, reconstruct, train_step
+from .training.steps import eval_step, evaluate, fit, make_train_step, train_epoch, train_step
