@@ -11,30 +11,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads wait by spinning, and the cores are taken as it is
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # processes that tests start share a GPU's memory
-# Most of what tests compile runs for a moment: LLVM need not try hard, here and in processes that tests start. What is
-# held against PyTorch's numbers or against promised figures asks for more: it is marked `optimised`.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-# Many tests compile what another has compiled: one cache for all workers and for the processes that tests start.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _compilations = tempfile.TemporaryDirectory()
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compilations.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-
 Script = Callable[..., subprocess.CompletedProcess[str]]
+
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # its threads wait by spinning, and the cores are taken as it is
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes that tests start share a GPU's memory
+    # Most of what tests compile runs for a moment: LLVM need not try hard. What is held against PyTorch's numbers,
+    # promised figures or equal bits asks for more: it is marked `optimised`.
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Import JAX and the package, except in the process that starts workers and runs no tests itself."""
+    """Set the environment of workers and of processes that tests start, and import JAX where tests run."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        _set_environment(config)
     if not config.getoption("numprocesses", None) or config.option.collectonly:
         config.pluginmanager.import_plugin("tests.support.fixtures")
 
 
+def _set_environment(config: pytest.Config) -> None:
+    compilations = tempfile.TemporaryDirectory()  # many tests compile what another one has compiled
+    config.add_cleanup(compilations.cleanup)
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compilations.name
+
+
 def pytest_xdist_auto_num_workers() -> int:
     """The number of cores that may be used; pytest-xdist would count all."""
-    from ae_jax.system.cpu import num_cores  # here, as in a worker its annotations are to be checked
+    from ae_jax.system import num_cores  # here, as in a worker its annotations are to be checked
 
     return num_cores()
 
@@ -75,44 +81,45 @@ def use_proxy(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, data_dir: Path, tmp_path: Path) -> None:
-    """An empty working folder, the shared data folder, and no official files."""
+    """An empty working folder, the shared data folder, no official files, and this clone's modules for processes."""
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     monkeypatch.delenv("AE_JAX_MANUAL_DIR", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def run_script(environment: None) -> Script:
-    """A script, by its name, as a process of its own."""
-    return _run_script
+    """`ae-jax COMMAND …` as a process of its own."""
+    return functools.partial(_run_module, "ae_jax")
 
 
 @pytest.fixture
 def train_script(run_script: Script) -> Script:
-    """`scripts/train.py` as a process of its own."""
-    return functools.partial(run_script, "train.py")
+    """`ae-jax train` as a process of its own."""
+    return functools.partial(run_script, "train")
 
 
 @pytest.fixture
-def faults_script(run_script: Script) -> Script:
-    """`scripts/faults.py` as a process of its own."""
-    return functools.partial(run_script, "faults.py")
+def faults_script(environment: None) -> Script:
+    """`python -m faults` as a process of its own."""
+    return functools.partial(_run_module, "faults")
 
 
 @pytest.fixture
-def benchmark_script(run_script: Script) -> Script:
-    """`scripts/benchmark.py` as a process of its own."""
-    return functools.partial(run_script, "benchmark.py")
+def benchmark_script(environment: None) -> Script:
+    """`python -m benchmarks` as a process of its own."""
+    return functools.partial(_run_module, "benchmarks")
 
 
-def _run_script(name: str, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / name, *map(str, args)]
+def _run_module(name: str, *args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", name, *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
 
 # Tests that start processes or run for long come first, so that no worker is left with one at the end; next to each
 # other, those that compile with all optimizations.
-_LONG = ("test_multihost", "test_notebook", "test_faults", "runs/test_train", "sweep/", "runs/test_quality")
+_LONG = ("test_multihost", "test_notebook", "test_faults", "runs/test_interruptions", "sweep/", "runs/test_quality")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
