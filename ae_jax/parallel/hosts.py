@@ -41,7 +41,7 @@ def join_processes(distributed: bool) -> Iterator[None]:
         yield
         jax.distributed.shutdown()  # waits for the others
     except (jax.errors.JaxRuntimeError, ValueError) as error:
-        if not re.match("[A-Z_]+: ", str(error)):  # a status of XLA, which JAX raises as the one or as the other
+        if not re.match("(?!RESOURCE_EXHAUSTED)[A-Z_]+: ", str(error)):  # a status of XLA, but not out of memory
             raise
         raise RunError(
             f"another process of this run was lost or has ended, see its messages; start all again, with `resume` "
