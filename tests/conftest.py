@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,15 @@ def pytest_xdist_auto_num_workers() -> int:
     from ae_jax.system import num_cores  # here, as in a worker its annotations are to be checked
 
     return num_cores()
+
+
+@pytest.fixture
+def limit_file_size() -> Iterator[Callable[[int], None]]:
+    """Let writes beyond a number of bytes fail until the test ends, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="needs the file size limits of Unix")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture(scope="session")

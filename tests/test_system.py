@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,17 +21,10 @@ from tests.conftest import ROOT
 posix = pytest.mark.skipif(os.name != "posix", reason="closes descriptors with a shell, sends signals")
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file may be larger than a kilobyte."""
-    resource = pytest.importorskip("resource", reason="needs the file size limits of Unix")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
-def test_a_write_replaces_a_file_or_fails_and_leaves_nothing_else(tmp_path: Path, full_disk: None) -> None:
+def test_a_write_replaces_a_file_or_fails_and_leaves_nothing_else(
+    tmp_path: Path, limit_file_size: Callable[[int], None]
+) -> None:
+    limit_file_size(1024)
     path = tmp_path / "file.json"
     write_atomic(path, b"first")
     write_atomic(path, b"second")

@@ -1,6 +1,6 @@
 """Run directories: which ones are free, in use, or chosen by default, and what an error of the disk says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,22 +72,12 @@ def test_a_directory_in_use_is_refused_until_its_process_ends(settings: dict[str
     assert resume(run_dir, epochs=2) == run_dir
 
 
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """No file may be larger than 100 kB, which a checkpoint is."""
-    resource = pytest.importorskip("resource", reason="needs the file size limits of Unix")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 def test_a_failed_write_ends_the_run_with_how_to_resume(
-    settings: dict[str, object], request: pytest.FixtureRequest
+    settings: dict[str, object], limit_file_size: Callable[[int], None]
 ) -> None:
     run_dir = train(TrainConfig(**settings, data_dir="my data"))
     before = contents(run_dir / "checkpoints")
-    request.getfixturevalue("small_disk")
+    limit_file_size(100_000)  # bytes, fewer than a checkpoint has
     with pytest.raises(RunError) as error:
         resume(run_dir, epochs=2, data_dir="my data")
     assert str(error.value) == (
