@@ -38,7 +38,7 @@ class Command(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What a command line asks for."""
+    """The function to call for a command line, and its arguments."""
 
     target: str
     arguments: dict[str, Any]

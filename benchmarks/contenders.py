@@ -34,7 +34,7 @@ NUM_SEEDS, SWEEP_STEPS = 8, 100
 
 
 class Trainer(Protocol):
-    """What a contender's process does; an epoch visits every image once, in random order."""
+    """Training in a contender's process; an epoch visits every image once, in random order."""
 
     def train(self, num_steps: int) -> None:
         """Run the next steps and wait for their results."""

@@ -94,7 +94,7 @@ def _wait_for_handlers(process: subprocess.Popen[str]) -> None:
 def _problems(
     workspace: Workspace, command: str, folder: Path, end: _End, signum: signal.Signals, limit: float
 ) -> Iterator[str]:
-    """What is wrong with the end of a command, with what it left in `folder`, and with running it again."""
+    """The faults of an interrupted command: its exit, the files it left in `folder`, a later run of it."""
     expected = -signum if signum == signal.SIGKILL else 128 + signum
     if end.seconds is None or end.code != expected:
         yield f"exit {end.code} instead of {expected}"

@@ -104,7 +104,7 @@ def onnx_programs(trained: TrainedModel) -> dict[str, Program]:
 
 
 def _code_values(trained: TrainedModel) -> list[_Value]:
-    """What the encoder returns and the decoder takes."""
+    """The names, shapes and dtypes of a code's arrays: outputs of the encoder, inputs of the decoder."""
     encode = functools.partial(trained.model.apply, {"params": trained.params}, method="encode")
     latents, *positions = jax.tree.leaves(jax.eval_shape(encode, jax.ShapeDtypeStruct((1, 28, 28, 1), np.float32)))
     named = {"latents": latents, **{f"positions_{i}": each for i, each in enumerate(positions)}}

@@ -92,7 +92,7 @@ def resumed_config(metadata: Metadata, settings: Mapping[str, Any]) -> TrainConf
 
 
 def environment_changes(metadata: Metadata) -> list[str]:
-    """What has changed for a resumed run that may make it differ in bits from an uninterrupted one."""
+    """The versions and devices that changed on resuming: the bits may differ from an uninterrupted run's."""
     before, now = ([metadata] * 2 + metadata["resumed"])[-2:]
     libraries = ("jax", "jaxlib", "flax", "optax")
     changes = {name: (now["versions"][name], before["versions"].get(name)) for name in libraries}

@@ -209,7 +209,7 @@ def _holds_run(path: Path) -> bool:
 
 
 def _resume_hint(run: Run) -> str:
-    """How to resume a run; empty before its first checkpoint."""
+    """The command that resumes a run; empty before its first checkpoint."""
     if not list_checkpoints(run.path):
         return ""
     folders = {"--run-dir": run.path, "--data-dir": run.config.data_dir, "--manual-dir": run.config.manual_dir}
