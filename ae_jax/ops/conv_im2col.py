@@ -44,10 +44,6 @@ def _im2col(x: BatchMinor, windows: Windows) -> Columns:
     c, h, w, n = x.shape
     if windows.is_whole_image:
         return x.transpose(1, 2, 0, 3).reshape(h * w * c, n)
-    if windows.is_tiling:
-        (rows, columns), (height, width) = windows.counts, windows.kernel
-        tiles = x[:, : rows * height, : columns * width].reshape(c, rows, height, columns, width, n)
-        return tiles.transpose(2, 4, 0, 1, 3, 5).reshape(height * width * c, rows * columns * n)
     down, across = windows.pad_to_windows(0), windows.pad_to_windows(1)
     padded = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), down, across, (0, 0, 0)))
     rows, columns = ((count - 1) * stride + 1 for count, stride in zip(windows.counts, windows.stride, strict=True))
@@ -67,11 +63,6 @@ def _col2im(columns: Columns, c: int, windows: Windows) -> BatchMinor:
     taps = columns.reshape(*windows.kernel, c, *windows.counts, -1)
     if windows.is_whole_image:
         return taps[:, :, :, 0, 0].transpose(2, 0, 1, 3)
-    if windows.is_tiling:
-        covered = [count * size for count, size in zip(windows.counts, windows.kernel, strict=True)]
-        x = taps.transpose(2, 3, 0, 4, 1, 5).reshape(c, *covered, taps.shape[-1])
-        rest = [(0, size - end) for size, end in zip(windows.image, covered, strict=True)]
-        return jnp.pad(x, ((0, 0), *rest, (0, 0)))
     zero, sizes = jnp.zeros((), columns.dtype), (windows.phase_size(0), windows.phase_size(1))
 
     def phase(row: int, column: int) -> BatchMinor:

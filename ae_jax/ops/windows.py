@@ -49,11 +49,6 @@ class Windows(NamedTuple):
         """Whether the only window is the whole image, so that the layer is fully connected."""
         return self.image == self.kernel and self.padding == (0, 0)
 
-    @property
-    def is_tiling(self) -> bool:
-        """Whether the windows lie side by side and without gaps, as patches do."""
-        return self.stride == self.kernel and self.padding == (0, 0) and self.dilation == (1, 1)
-
     def extent(self, axis: int) -> int:
         """The number of pixels from the first tap of a window to its last."""
         return self.dilation[axis] * (self.kernel[axis] - 1) + 1
