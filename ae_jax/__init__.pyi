@@ -9,7 +9,6 @@ __all__ = [
     "ConvTranspose",
     "CorruptFileError",
     "Dataset",
-    "Digit",
     "InputError",
     "LinearAutoencoder",
     "PooledCode",
@@ -20,15 +19,12 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "create_train_state",
+    "cross_entropy_loss",
     "denoising_loss",
-    "digit_from_picture",
     "draw_glyphs",
     "eval_step",
     "evaluate",
-    "explorer_page",
-    "find_dataset",
     "fit",
-    "latest_checkpoint",
     "load_checkpoint",
     "load_dataset",
     "load_model",
@@ -36,35 +32,28 @@ __all__ = [
     "make_train_step",
     "max_pool2d",
     "max_unpool2d",
-    "onnx_programs",
     "params_from_torch",
     "params_to_torch",
-    "pca_mse",
     "reconstruct",
     "reconstruction_loss",
     "save_checkpoint",
     "to_float",
-    "torch_init",
     "train_epoch",
     "train_step",
 ]
 
 from .data.batching import batches, to_float
-from .data.datasets import Dataset, find_dataset, load_dataset
-from .data.digit import Digit, digit_from_picture
+from .data.datasets import Dataset, load_dataset
 from .data.glyphs import draw_glyphs
 from .errors import CorruptFileError, InputError
-from .exchange.onnx import onnx_programs
-from .explorer.page import explorer_page
-from .metrics.pca import pca_mse
-from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode, torch_init
+from .models.autoencoders import ConvAutoencoder, ConvPoolAutoencoder, LinearAutoencoder, PooledCode
 from .models.layers import Conv, ConvTranspose
 from .models.torch_weights import params_from_torch, params_to_torch
 from .ops.conv import conv2d, conv_transpose2d
 from .ops.pooling import max_pool2d, max_unpool2d
 from .runs.trained import TrainedModel, load_model, load_pretrained
-from .training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from .training.checkpoint import load_checkpoint, save_checkpoint
 from .training.loop import reconstruct
-from .training.losses import add_noise, denoising_loss, reconstruction_loss
+from .training.losses import add_noise, cross_entropy_loss, denoising_loss, reconstruction_loss
 from .training.state import TrainState, create_train_state
 from .training.steps import eval_step, evaluate, fit, make_train_step, train_epoch, train_step

@@ -14,9 +14,8 @@ from dataclasses import MISSING
 from typing import Literal
 
 from ae_jax.cli import Argument, Command, arguments_of, parse, with_flags
-from ae_jax.config import Output, SharedConfig, TrainConfig, fast
+from ae_jax.config import Activation, Output, SharedConfig, SweepConfig, TrainConfig, fast
 from ae_jax.errors import InputError, RunError, reason
-from ae_jax.sweep.config import SweepConfig
 from ae_jax.system import exit_now, prepare_process, use_compilation_cache
 
 _SHARED = arguments_of(SharedConfig)
@@ -92,6 +91,7 @@ COMMANDS = {
             "source": Argument(f"{_MODEL}; from-torch: state dict, .safetensors, .pt or .pth", MISSING, str),
             "target": Argument("output file, .safetensors; from-torch: new run directory", MISSING, str),
             "output": Argument("from-torch: output activation, which the weights do not tell", "sigmoid", Output),
+            "activation": Argument("from-torch: activation of the hidden layers, likewise", "relu", Activation),
         },
         ("convert to-torch runs/conv conv.safetensors", "convert from-torch conv.pth runs/imported"),
     ),

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import operator
 import types
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
@@ -11,6 +12,8 @@ from ae_jax.errors import InputError
 
 Arch: TypeAlias = Literal["conv", "linear", "conv-pool"]
 Output: TypeAlias = Literal["sigmoid", "tanh"]
+Activation: TypeAlias = Literal["relu", "tanh"]
+Loss: TypeAlias = Literal["mse", "cross-entropy"]
 Devices: TypeAlias = int | Literal["auto"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 Optimizer: TypeAlias = Literal["adam", "muon"]
@@ -19,6 +22,7 @@ WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
 GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
 MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
 MAX_SEED = 2**32 - 1
+_MAX_MEMBERS = 10_000  # of a sweep
 MAX_FLOAT = 3.4e38  # float32, the dtype on the device, ends just above
 _MAX_BETA = 0.9999999  # float32 rounds what is closer to 1 to 1, by whose distance Adam divides
 _RULES = {"least": ("at least", operator.ge), "above": ("above", operator.gt), "most": ("at most", operator.le)}
@@ -52,7 +56,12 @@ class SharedConfig:
 
     arch: Arch = everyday("conv", "model; conv-pool uses max pooling")
     latent_dim: int | None = everyday(None, "latent dimension (default: 3 for linear, otherwise 64)", least=1, most=784)
+    hidden: tuple[int, ...] | None = everyday(
+        None, "layer widths between image and code (default: 128 64 12; conv: channels, 16 32)", least=1, most=2**16
+    )
+    activation: Activation = everyday("relu", "activation of the hidden layers")
     output: Output = everyday("sigmoid", "output activation; tanh models work in [-1, 1] internally")
+    loss: Loss = everyday("mse", "squared error, or binary cross-entropy per pixel; test errors are MSEs in any case")
     noise: float = everyday(0.0, "std of Gaussian noise added to training inputs (denoising)", least=0, most=10)
     dataset: str = everyday("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz file")
     epochs: int = everyday(10, "passes over the training images", least=1, most=MAX_STEPS)
@@ -83,6 +92,8 @@ class SharedConfig:
                 value = tuple(value)
                 object.__setattr__(self, field.name, value)
             _check(field, value)
+        if self.arch != "linear" and self.hidden is not None and len(self.hidden) != 2:
+            raise InputError(f"`hidden` must be two numbers of channels for {self.arch}, not {self.hidden}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +108,50 @@ class TrainConfig(SharedConfig):
     figure_every: int = saving(4, "epochs between reconstruction figures; 0: only after the last", least=0)
     tensorboard: bool = saving(False, "write metrics and figures for TensorBoard into tensorboard/")
     distributed: bool = machine(False, "join a distributed job, on a cluster that JAX detects")
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepConfig(SharedConfig):
+    """The settings of a sweep; raises `InputError` for an invalid value."""
+
+    seeds: int = everyday(8, "seeds per setting", least=1)
+    learning_rate: tuple[float, ...] = everyday((1e-3,), "peak learning rates", above=0, most=MAX_FLOAT)
+    weight_decay: tuple[float, ...] = everyday((1e-5,), "weight decay coefficients", least=0, most=MAX_FLOAT)
+    seed: int = everyday(0, "first of the seeds", least=0, most=MAX_SEED)
+    devices: Devices = machine("auto", "devices that share the members; auto: all", least=1)
+    validation: int | None = machine(
+        None, "training images to hold out, the last ones (default: 5000, or a tenth of fewer than 50,000)", least=0
+    )
+    members_per_device: int | None = machine(
+        None, "members that a device trains at a time (default: 1 on CPUs, otherwise all)", least=1
+    )
+    run_dir: str | None = saving(None, "run directory (default: runs/sweep-<arch>, …-2, …)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("learning_rate", "weight_decay"):
+            values = getattr(self, name)
+            if not 0 < len(set(values)) == len(values):
+                raise InputError(f"`{name}` must be one or more different numbers, not {values}.")
+        num_members = self.seeds * len(self.settings)
+        if num_members > _MAX_MEMBERS:
+            raise InputError(f"`seeds` must make at most {_MAX_MEMBERS:,} members, not {num_members:,}.")
+
+    @property
+    def settings(self) -> list[tuple[float, float]]:
+        """The pairs of learning rate and weight decay."""
+        return list(itertools.product(self.learning_rate, self.weight_decay))
+
+    @property
+    def members(self) -> list[TrainConfig]:
+        """The settings of each member; the seeds of one setting are adjacent."""
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(SharedConfig)}
+        first = TrainConfig(**shared | {"run_dir": None})
+        return [
+            dataclasses.replace(first, seed=self.seed + i, learning_rate=rate, weight_decay=decay)
+            for rate, decay in self.settings
+            for i in range(self.seeds)
+        ]
 
 
 def fast(arch: Arch = "conv", **settings: Any) -> TrainConfig:
@@ -142,5 +197,5 @@ def _describe(hint: Any) -> str:
     if get_origin(hint) is Literal:
         return " or ".join((", ".join(args[:-1]), args[-1])) if len(args) > 1 else str(args[0])
     if get_origin(hint) is tuple:
-        return "one or more numbers"
+        return "one or more numbers" if float in args else "one or more whole numbers"
     return " or ".join(_describe(each) for each in args if each is not types.NoneType) or _TYPE_NAMES[hint]

@@ -1,6 +1,7 @@
 """The operating system: atomic file writes, exit on signals, JAX's compilation cache. It imports no JAX."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import platform
@@ -72,14 +73,16 @@ def check_distinct(outputs: Mapping[str, str | None]) -> None:
 
 
 def write_output(path: str | Path, content: bytes, *, replace: bool = False) -> None:
-    """Write a result atomically, and make its folder, or raise `RunError`; `replace`: where it may exist already."""
+    """Write a result atomically, and make its folder, or raise `RunError`, `InputError`; `replace`: it may exist."""
     try:
         if not replace and os.path.lexists(path):
             raise FileExistsError("it has come into existence meanwhile")
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(path), content)
     except OSError as error:
-        raise RunError(f"{path} cannot be written: {reason(error)}; choose another file.") from error
+        of_path = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+        kind = InputError if of_path else RunError
+        raise kind(f"{path} cannot be written: {reason(error)}; choose another file.") from error
 
 
 def prepare_process() -> None:

@@ -20,10 +20,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.config import TrainConfig
-from ae_jax.data.batching import epoch_order
+from ae_jax.data.batching import epoch_order, num_examples
 from ae_jax.data.datasets import Dataset, load_splits
 from ae_jax.parallel.mesh import AXIS, make_mesh
-from ae_jax.parallel.steps import compile_mean_loss, compile_program, replicate
+from ae_jax.parallel.steps import compile_evaluate, compile_program, replicate
 from ae_jax.runs.setup import Splits, epoch_key, initial_state, run_loss, run_mesh
 from ae_jax.sweep.train import compile_members, initial_states
 from ae_jax.training.loop import noise_key
@@ -115,18 +115,18 @@ class AeJax:
             epoch, first = divmod(self._step, len(program.sizes))
             if first == 0:
                 key = epoch_key(self._config, epoch + 1)
-                order, losses = epoch_order(key, len(program.images)), np.zeros(len(program.sizes), np.float32)
-                self._losses, *self._inputs = replicate(self._mesh, (losses, order, noise_key(key)))
+                order, losses = epoch_order(key, num_examples(program.data)), np.zeros(len(program.sizes), np.float32)
+                self._metrics, *self._inputs = replicate(self._mesh, ({"loss": losses}, order, noise_key(key)))
             last = min(first + end - self._step, len(program.sizes))
             order, noise = self._inputs
-            steps = (program.images, order, first, last, noise)
-            self._state, self._losses = program.run_steps(self._state, self._losses, *steps)
+            steps = (program.data, order, first, last, noise)
+            self._state, self._metrics = program.run_steps(self._state, self._metrics, *steps)
             self._step += last - first
         jax.block_until_ready(self._state)
 
     def test_loss(self, images: HostImages) -> float:
         """The mean loss over all test images."""
-        return compile_mean_loss(self._mesh, images, self._state)(self._state)
+        return compile_evaluate(self._mesh, images, self._state)(self._state)["loss"]
 
 
 class Sweep:

@@ -1,6 +1,5 @@
 """Datasets as arrays in memory: MNIST and its variants, synthetic digits, and a user's own files."""
 
-import dataclasses
 import hashlib
 import logging
 import os
@@ -9,6 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 import jax
 import numpy as np
+from flax import struct
 
 from ae_jax.data.files import read_split
 from ae_jax.data.glyphs import draw_glyphs
@@ -31,11 +31,10 @@ _CREDITS = {  # MNIST's as https://keras.io/api/datasets/mnist has it, KMNIST's 
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """One split of a dataset, in host memory."""
+class Dataset(struct.PyTreeNode):
+    """One split of a dataset, in host memory; also a batch of images and labels, for losses that take both."""
 
-    name: str  # never "auto"
+    name: str = struct.field(pytree_node=False)  # never "auto"
     images: HostImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
 

@@ -30,7 +30,7 @@ from ae_jax.parallel.hosts import is_process_0
 from ae_jax.runs.metadata import Metadata, new_metadata, resumed_metadata
 from ae_jax.runs.setup import Splits
 from ae_jax.system import hint_on_exit, remove_temporaries, write_atomic
-from ae_jax.training.checkpoint import Checkpoint, checkpoint_step, list_checkpoints, save_checkpoint
+from ae_jax.training.checkpoint import Checkpoint, checkpoint_step, list_checkpoints, write_checkpoint
 from ae_jax.training.state import TrainState
 
 _log = logging.getLogger(__name__)
@@ -43,10 +43,12 @@ class EpochMetrics:
     epoch: int  # from 1
     step: int  # optimizer steps since the start
     train_loss: float  # mean over the epoch's images, each at the step that trained on it
-    test_loss: float  # mean over all test images, after the epoch
+    test_loss: float  # mean squared error over all test images, after the epoch
     seconds: float  # training alone: neither evaluation nor compilation
     images_per_second: float
-    validation_loss: float | None = None  # mean over all validation images, if there are any
+    validation_loss: float | None = None  # mean squared error over all validation images, if there are any
+    test_cross_entropy: float | None = None  # beside the two errors, where it is what the run minimises
+    validation_cross_entropy: float | None = None
 
 
 History: TypeAlias = tuple[EpochMetrics, ...]  # of the finished epochs
@@ -114,7 +116,7 @@ class Run:
 def save_run_state(path: Path, state: TrainState, history: History, metadata: Metadata) -> None:
     """Write a checkpoint: state, number of epochs, history and metadata."""
     info = {"run": metadata, "epoch": len(history), "history": [dataclasses.asdict(each) for each in history]}
-    save_checkpoint(path, state, info=info)
+    write_checkpoint(path, state, info)
 
 
 @contextlib.contextmanager

@@ -11,16 +11,16 @@ from tqdm import tqdm
 from ae_jax.config import TrainConfig
 from ae_jax.errors import DivergedError, InputError
 from ae_jax.parallel.hosts import join_processes, only_process_0_prints
-from ae_jax.parallel.steps import Program, compile_mean_loss, compile_program, replicate
+from ae_jax.parallel.steps import Program, compile_evaluate, compile_program, replicate
 from ae_jax.runs.metadata import environment_changes, resumed_config, run_metadata
 from ae_jax.runs.report import check_tensorboard, conclude, progress_bar, reporter
 from ae_jax.runs.run_dir import EpochMetrics, History, Run, default_run_dir, open_run
-from ae_jax.runs.setup import Splits, epoch_key, initial_state, load_data, run_loss, run_mesh
+from ae_jax.runs.setup import Splits, epoch_key, evaluation_loss, initial_state, load_data, run_loss, run_mesh
 from ae_jax.training.checkpoint import Checkpoint, read_latest_checkpoint
 from ae_jax.training.state import TrainState
 from ae_jax.types import PathLike
 
-_MeanLosses: TypeAlias = Mapping[str, Callable[[TrainState], float]]  # "test_loss" and, if any, "validation_loss"
+_Evaluations: TypeAlias = Mapping[str, Callable[[TrainState], dict[str, float]]]  # of "test" and, if any, "validation"
 
 
 def train(config: TrainConfig, start: Checkpoint | None = None) -> Path:
@@ -41,11 +41,13 @@ def train(config: TrainConfig, start: Checkpoint | None = None) -> Path:
             _announce(run, data, history)
             num_steps, loss = config.steps_per_epoch, run_loss(config)
             program = compile_program(mesh, data.train.images, state, config.batch_size, num_steps, loss)
-            sets = {"test_loss": data.test, "validation_loss": data.validation}
-            mean_losses = {name: compile_mean_loss(mesh, each.images, state) for name, each in sets.items() if each}
+            sets, measured = {"test": data.test, "validation": data.validation}, evaluation_loss(config)
+            evaluations = {
+                name: compile_evaluate(mesh, each.images, state, measured) for name, each in sets.items() if each
+            }
             with reporter(run, data.test, history) as report, progress_bar(config, program, history) as bar:
                 for epoch in range(len(history) + 1, config.epochs + 1):
-                    state, metrics = _train_epoch(config, program, state, epoch, mean_losses, bar)
+                    state, metrics = _train_epoch(config, program, state, epoch, evaluations, bar)
                     history = (*history, metrics)
                     report(state, history)
                     if epoch == config.epochs or (config.checkpoint_every and epoch % config.checkpoint_every == 0):
@@ -106,23 +108,25 @@ def _announce(run: Run, data: Splits, history: History) -> None:
 
 
 def _train_epoch(
-    config: TrainConfig, program: Program, state: TrainState, epoch: int, mean_losses: _MeanLosses, bar: tqdm
+    config: TrainConfig, program: Program, state: TrainState, epoch: int, evaluations: _Evaluations, bar: tqdm
 ) -> tuple[TrainState, EpochMetrics]:
     """Train an epoch and measure it; raises `DivergedError` if a loss is not finite."""
     bar.set_description(f"epoch {epoch}/{config.epochs}", refresh=False)
     num_steps, start, done = len(program.sizes), time.perf_counter(), 0
     step = epoch * num_steps
     for segment in program.train_epoch(state, epoch_key(config, epoch)):
-        state, losses, last = segment
+        state, step_metrics, last = segment
+        losses = step_metrics["loss"]
         _check_finite(losses[done:last], step - num_steps + done)
         bar.set_postfix(loss=f"{losses[max(0, last - 100) : last].mean():.5f}", refresh=False)
         bar.update(int(program.sizes[done:last].sum()))
         done = last
     seconds = time.perf_counter() - start
     train_loss = float(np.average(losses, weights=program.sizes))
-    measured = {name: mean_loss(state) for name, mean_loss in mean_losses.items()}
+    metrics = {name: evaluate(state) for name, evaluate in evaluations.items()}
+    measured = {f"{name}_{kind}": value for name, each in metrics.items() for kind, value in each.items()}
     _check_finite(np.array(list(measured.values())), step - 1)
-    rate = program.num_images / seconds
+    rate = int(program.sizes.sum()) / seconds
     return state, EpochMetrics(epoch, step, train_loss, seconds=seconds, images_per_second=rate, **measured)
 
 

@@ -12,13 +12,12 @@ from jax import numpy as jnp
 from jaxtyping import Float
 from tqdm import tqdm
 
-from ae_jax.config import TrainConfig
+from ae_jax.config import SweepConfig, TrainConfig
 from ae_jax.errors import RunError
 from ae_jax.runs.report import conclude as conclude_run
 from ae_jax.runs.report import save_reconstructions
 from ae_jax.runs.run_dir import History, Run, save_run_state
 from ae_jax.runs.setup import Splits
-from ae_jax.sweep.config import SweepConfig
 from ae_jax.training.state import TrainState
 
 Histories: TypeAlias = Sequence[History]  # one per member

@@ -18,14 +18,13 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ae_jax.config import TrainConfig
+from ae_jax.config import SweepConfig, TrainConfig
 from ae_jax.data.batching import batch_sizes, pack
 from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
 from ae_jax.parallel.steps import replicate
 from ae_jax.runs.metadata import new_metadata
 from ae_jax.runs.run_dir import EpochMetrics, History, Run, new_dir
-from ae_jax.runs.setup import Splits, epoch_key, initial_state, load_data, run_loss
-from ae_jax.sweep.config import SweepConfig
+from ae_jax.runs.setup import Splits, epoch_key, evaluation_loss, initial_state, load_data, run_loss
 from ae_jax.sweep.report import conclude, report
 from ae_jax.training.state import TrainState
 from ae_jax.training.steps import evaluate, train_epoch
@@ -80,16 +79,21 @@ def compile_members(
     first, num_members = members[0], len(members)
     if members_per_device is None:
         members_per_device = 1 if mesh.devices.flat[0].platform == "cpu" else math.ceil(num_members / mesh.size)
-    sets = {"train": data.train, "test_loss": data.test, "validation_loss": data.validation}
+    sets = {"train": data.train, "test": data.test, "validation": data.validation}
     images = {name: replicate(mesh, pack(each.images)) for name, each in sets.items() if each}
 
     def keys(epoch: int) -> Any:
         return _place(mesh, jnp.stack([epoch_key(member, epoch) for member in members]))
 
-    settings = {"batch_size": first.batch_size, "num_steps": first.steps_per_epoch, "loss_fn": run_loss(first)}
+    settings: dict[str, Any] = {
+        "batch_size": first.batch_size,
+        "num_steps": first.steps_per_epoch,
+        "loss_fn": run_loss(first),
+    }
     epoch = _map_members(functools.partial(train_epoch, **settings), mesh, members_per_device, donate=True)
     program = epoch.lower(states, images["train"], keys(1)).compile()
-    test = _map_members(lambda state, images, _: evaluate(state, images), mesh)
+    loss_fn = evaluation_loss(first)
+    test = _map_members(lambda state, images, _: evaluate(state, images, loss_fn=loss_fn), mesh)
     tests = {name: test.lower(states, each, None).compile() for name, each in images.items() if name != "train"}
 
     def train_members(states: TrainState, number: int) -> tuple[TrainState, _Losses]:
@@ -98,7 +102,8 @@ def compile_members(
 
     def measure(states: TrainState) -> dict[str, _Losses]:
         metrics = {name: _wait(test(states, images[name], None)) for name, test in tests.items()}
-        return {name: np.asarray(each["loss"])[:num_members] for name, each in metrics.items()}
+        kinds = {f"{name}_{kind}": x for name, each in metrics.items() for kind, x in each.items()}
+        return {name: np.asarray(each)[:num_members] for name, each in kinds.items()}
 
     return train_members, measure
 

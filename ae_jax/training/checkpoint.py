@@ -50,20 +50,24 @@ class Checkpoint(NamedTuple):
         return jax.tree.unflatten(jax.tree.structure(like), restored)
 
 
-def save_checkpoint(path: PathLike, state: TrainState, *, info: Mapping[str, Any] | None = None) -> None:
+def save_checkpoint(path: PathLike, state: TrainState) -> None:
     """Write a train state to a safetensors file atomically, with a digest: a power failure leaves no partial file.
 
     Args:
       path: the file, `….safetensors`; an existing one is replaced, and its folder is made, but not the folder's own.
       state: the train state, not donated; arrays are named by path: `params/encoder_0/kernel`, `step`, `opt_state/…`.
-      info: further metadata, JSON types.
 
     Raises:
       OSError: the folder cannot be written to.
     """
+    write_checkpoint(path, state, {})
+
+
+def write_checkpoint(path: PathLike, state: TrainState, info: Mapping[str, Any]) -> None:
+    """`save_checkpoint` with further metadata, JSON types, which `read_checkpoint` returns."""
     Path(path).parent.mkdir(exist_ok=True)
     tensors = _named_leaves(jax.tree.map(np.asarray, jax.device_get(jax.tree.map(_key_data, state))))
-    write_atomic(Path(path), tensor_bytes(tensors, {**(info or {}), "format": _FORMAT}))
+    write_atomic(Path(path), tensor_bytes(tensors, {**info, "format": _FORMAT}))
 
 
 def load_checkpoint(path: PathLike, like: TrainState) -> TrainState:

@@ -11,7 +11,6 @@ from ae_jax.types import Scalar, Step
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Muon: Jordan's
 _NUM_ITERATIONS = 3  # Jordan: 5, which reach no lower error here
-_MAX_SMALLER_SIDE = 64  # for larger kernels the iteration costs more than it gains
 _ROWS = 256  # of a block: XLA's product of long columns is slow on CPUs
 
 
@@ -37,7 +36,7 @@ def scale_by_adam(beta1: float | Scalar, beta2: float | Scalar, eps: float = 1e-
         nu = tree_utils.tree_update_moment(grads, state.nu, decay2, 2)
         count = optax.safe_increment(state.count)
         first, second = 1 / _bias_correction(decay1, count), 1 / _bias_correction(decay2, count)  # one division each
-        updates = jax.tree.map(lambda m, v: (m * first) / (jnp.sqrt(v * second) + eps), mu, nu)
+        updates = jax.tree.map(lambda m, v: (m * first) / (_sqrt(v * second) + eps), mu, nu)
         # Float32 decay rates promote narrower moments.
         moments = tree_utils.tree_cast_like(mu, state.mu), tree_utils.tree_cast_like(nu, state.nu)
         return updates, optax.ScaleByAdamState(count, *moments)
@@ -45,26 +44,44 @@ def scale_by_adam(beta1: float | Scalar, beta2: float | Scalar, eps: float = 1e-
     return optax.GradientTransformation(optax.scale_by_adam().init, update)
 
 
-def scale_by_muon(beta1: float | Scalar, beta2: float | Scalar) -> optax.GradientTransformation:
+def scale_by_muon(
+    beta1: float | Scalar, beta2: float | Scalar, max_side: int | None = None
+) -> optax.GradientTransformation:
     """Orthogonalise the updates of kernels (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
 
-    A kernel `f32[…, features]` counts as a matrix with `features` columns. If the matrix has a side of at most 64, its
-    update is the orthogonal matrix next to its Nesterov momentum, times `0.2 · sqrt(larger side)`: the size of Adam's
-    updates, so that both take one learning rate and one weight decay (Liu et al. 2025, arXiv:2502.16982).
-    Other kernels, and biases, have Adam's updates (`scale_by_adam`), with `beta1` also the decay rate of the momentum.
+    A kernel `f32[…, features]` counts as a matrix with `features` columns. Its update is the orthogonal matrix next to
+    its Nesterov momentum, times `0.2 · sqrt(larger side)`: the size of Adam's updates, so that both take one learning
+    rate and one weight decay (Liu et al. 2025, arXiv:2502.16982). Biases, and matrices whose smaller side exceeds
+    `max_side`, have Adam's updates (`scale_by_adam`), with `beta1` also the decay rate of the momentum.
     """
+
+    def label(parameter: jax.Array) -> str:
+        smaller_side = min(_as_matrix(parameter).shape) if parameter.ndim > 1 else 0
+        return "muon" if smaller_side > 0 and (max_side is None or smaller_side <= max_side) else "adam"
+
     orthogonalise = optax.stateless(lambda updates, _: jax.tree.map(_scaled_orthogonal, updates))
     muon = optax.chain(optax.trace(beta1, nesterov=True), orthogonalise)
     transformations = {"muon": muon, "adam": scale_by_adam(beta1, beta2)}
-    return optax.partition(transformations, lambda params: jax.tree.map(_transformation, params))
+    return optax.partition(transformations, lambda params: jax.tree.map(label, params))
+
+
+@jax.custom_jvp
+def _sqrt(x: jax.Array) -> jax.Array:
+    """The square root, with a derivative of 0 at 0: that of the second moment of a gradient that has always been 0.
+
+    It is infinite, and times 0 NaN: the derivative through two steps on MNIST, whose border pixels are always black.
+    """
+    return jnp.sqrt(x)
+
+
+@_sqrt.defjvp
+def _sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    root = _sqrt(*primals)
+    return root, jnp.where(root > 0, tangents[0] / (2 * jnp.where(root > 0, root, 1)), 0)
 
 
 def _bias_correction(beta: Scalar, count: Step) -> Scalar:
     return -jnp.expm1(count * jnp.log1p(beta - 1))
-
-
-def _transformation(parameter: jax.Array) -> str:
-    return "muon" if parameter.ndim > 1 and min(_as_matrix(parameter).shape) <= _MAX_SMALLER_SIDE else "adam"
 
 
 def _scaled_orthogonal(update: jax.Array) -> jax.Array:

@@ -3,18 +3,21 @@
 import functools
 import math
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import jax
 import numpy as np
 import optax
+from flax import errors, struct
 from flax import linen as nn
-from flax import struct
 from jax import numpy as jnp
 
 from ae_jax.config import Optimizer, WeightDecayMode
+from ae_jax.data.batching import as_floats, check_key
 from ae_jax.training.optimizers import scale_by_adam, scale_by_muon
 from ae_jax.types import Params, RandomKey, Scalar, Step
+
+_ADVICE = "see docs/research.md for modules with BatchNorm or Dropout"
 
 
 class TrainState(struct.PyTreeNode):
@@ -27,52 +30,77 @@ class TrainState(struct.PyTreeNode):
     step: Step  # i32[], optimizer steps taken
     params: Params
     opt_state: optax.OptState
-    model: nn.Module = struct.field(pytree_node=False)
+    model: Any = struct.field(pytree_node=False)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
 
 
 def create_train_state(
-    model: nn.Module,
+    model: Any,
     key: RandomKey,
     *,
+    inputs: Any = None,
     optimizer: Optimizer = "adam",
     learning_rate: float | Scalar = 1e-3,
     schedule: optax.Schedule | None = None,
     weight_decay: float | Scalar = 1e-5,
     weight_decay_mode: WeightDecayMode = "decoupled",
     betas: tuple[float | Scalar, float | Scalar] = (0.9, 0.999),
-    params: Params | None = None,
+    muon_max_side: int | None = None,
+    params: Any = None,
     tx: optax.GradientTransformation | None = None,
 ) -> TrainState:
     """Create the initial train state.
 
     Args:
-      model: a flax module that maps images to reconstructions; initialised on `f32[1, 28, 28, 1]`.
+      model: a flax module, or with `params` anything hashable that the loss knows how to apply.
       key: for the initial parameters; unused if `params` are given.
-      optimizer: "adam", or "muon": orthogonal updates for kernels that have a side of at most 64, as matrices with one
-        column per feature, and Adam's for all other parameters (Jordan et al. 2024, Liu et al. 2025).
-      learning_rate: the learning rate. It, `weight_decay` and `betas` are leaves of the state: they may be traced,
-        and new values do not recompile.
+      inputs: what the module is initialised on: an array, or a tuple of its arguments; default `f32[1, 28, 28, 1]`.
+      optimizer: "adam", or "muon": orthogonal updates for kernels, as matrices with one column per feature,
+        and Adam's for all other parameters (Jordan et al. 2024, Liu et al. 2025).
+      learning_rate: the learning rate. It, `weight_decay` and `betas` are leaves of the state: they may
+        be traced, and new values do not recompile.
       schedule: maps the step to the fraction of `learning_rate` to use; each schedule object compiles separately.
       weight_decay: the weight decay coefficient.
-      weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter 2019,
-        arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
+      weight_decay_mode: "decoupled" subtracts `learning_rate · weight_decay · params` (Loshchilov & Hutter
+        2019, arXiv:1711.05101; `torch.optim.AdamW`); "l2" adds `weight_decay · params` to the gradient
         (`torch.optim.Adam(weight_decay=…)`).
       betas: Adam's decay rates of the first and second moments; the first is also Muon's momentum.
-      params: initial parameters in place of random ones.
-      tx: a custom optimizer instead; the optimizer settings above are then ignored.
+      muon_max_side: kernels whose smaller side exceeds it, as matrices, have Adam's updates: above some size, their
+        orthogonalisation costs more time than it saves.
+      params: initial parameters in place of random ones; of a flax module its own, otherwise any pytree of arrays.
+      tx: any optax optimizer in place of the settings above; the train step passes it `value`, `grad` and `value_fn`.
 
     Raises:
-      ValueError: `optimizer` or `weight_decay_mode` is unknown, there are not two `betas`, or a setting is not a finite
-        number of at least 0 (of `betas`, also below 1).
+      ValueError: `key` is no random key, `params` are not the model's, the model has other variables than parameters or
+        needs random numbers to be applied, `optimizer` or `weight_decay_mode` is unknown, there are not two `betas`, a
+        setting is not a finite number of at least 0 (of `betas`, also below 1), or there are both `tx` and settings.
 
     >>> state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=3e-3)
     >>> state.params["encoder_0"]["kernel"].shape
     (784, 128)
     """
+    check_key(key)
+    inputs = jnp.zeros((1, 28, 28, 1), jnp.float32) if inputs is None else inputs
     if params is None:
-        params = (_traced_init if isinstance(key, jax.core.Tracer) else _init)(model, key)
+        is_traced = any(isinstance(x, jax.core.Tracer) for x in (key, jnp.zeros(())))  # by `jax.vmap`, by `jax.jit`
+        params = (_traced_init if is_traced else _init)(model, key, inputs)
+    elif isinstance(model, nn.Module):
+        _check_params(params, model, inputs)
     if tx is not None:
+        values = optimizer, learning_rate, schedule, weight_decay, weight_decay_mode, betas, muon_max_side
+        names = (
+            "optimizer",
+            "learning_rate",
+            "schedule",
+            "weight_decay",
+            "weight_decay_mode",
+            "betas",
+            "muon_max_side",
+        )
+        defaults: Any = create_train_state.__kwdefaults__
+        given = [name for name, value in zip(names, values, strict=True) if value is not defaults[name]]
+        if given:
+            raise ValueError(f"tx is an optimizer with settings of its own; leave out {', '.join(given)}, or tx")
         return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
     if not isinstance(betas, Sequence) or len(betas) != 2:
         raise ValueError(f"betas must be two numbers, not {betas!r}")
@@ -82,7 +110,7 @@ def create_train_state(
         "beta1": _checked("betas[0]", betas[0], below=1),
         "beta2": _checked("betas[1]", betas[1], below=1),
     }
-    tx = _optimizer(optimizer, weight_decay_mode, schedule)
+    tx = _optimizer(optimizer, weight_decay_mode, schedule, muon_max_side)
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
@@ -102,17 +130,19 @@ def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Sca
 
 @functools.cache
 def _optimizer(
-    optimizer: Optimizer, weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None
+    optimizer: Optimizer, weight_decay_mode: WeightDecayMode, schedule: optax.Schedule | None, max_side: int | None
 ) -> optax.GradientTransformation:
     """An optimizer with PyTorch's eps, 1e-8, and with its settings as leaves of its state."""
     if optimizer not in get_args(Optimizer):
-        raise ValueError(f"unknown optimizer {optimizer!r}; choose {get_args(Optimizer)}")
+        raise ValueError(
+            f"unknown optimizer {optimizer!r}; choose {get_args(Optimizer)}, or pass one of optax's as the argument tx"
+        )
     if weight_decay_mode not in get_args(WeightDecayMode):
         raise ValueError(f"unknown weight_decay_mode {weight_decay_mode!r}; choose {get_args(WeightDecayMode)}")
 
     def make(learning_rate: Scalar, weight_decay: Scalar, beta1: Scalar, beta2: Scalar) -> optax.GradientTransformation:
         decay, scale = optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(learning_rate)
-        update = scale_by_adam(beta1, beta2) if optimizer == "adam" else scale_by_muon(beta1, beta2)
+        update = scale_by_adam(beta1, beta2) if optimizer == "adam" else scale_by_muon(beta1, beta2, max_side)
         tx = optax.chain(update, decay, scale)
         if weight_decay_mode == "l2":
             tx = optax.chain(decay, optax.chain(update, scale))
@@ -123,8 +153,43 @@ def _optimizer(
     )
 
 
-def _init_params(model: nn.Module, key: RandomKey) -> Params:
-    return model.init(key, jnp.zeros((1, 28, 28, 1), jnp.float32))["params"]
+def _init_params(model: nn.Module, key: RandomKey, inputs: Any) -> Params:
+    """Initialise a model on `inputs`: an array, another pytree, or a tuple of arguments of the model.
+
+    Raises:
+      ValueError: the model has other collections of variables than parameters, or needs random numbers to be applied.
+    """
+    args = as_floats(inputs if isinstance(inputs, tuple) else (inputs,))
+    variables = model.init(key, *args)
+    if others := sorted(variables.keys() - {"params"}):
+        raise ValueError(f"{type(model).__name__} has the collections {', '.join(others)} beside params; {_ADVICE}")
+    try:
+        jax.eval_shape(model.apply, variables, *args)
+    except errors.InvalidRngError as error:
+        message = f"{type(model).__name__} needs random numbers to be applied; {_ADVICE} ({error})"
+        raise ValueError(message) from error
+    return variables.get("params", {})
+
+
+def _check_params(params: Params, model: nn.Module, inputs: Any) -> None:
+    """Raise `ValueError` unless `params` have the names and shapes of the model's parameters."""
+    leaves, structure = jax.tree.flatten(inputs)
+    own = _own_shapes(model, structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
+    given = _named_shapes(params)
+    for name in sorted(given.keys() | own.keys()):
+        if given.get(name) != own.get(name):
+            shapes = f"{given.get(name, 'missing')}, and {own.get(name, 'unknown')} in {type(model).__name__}"
+            raise ValueError(f"params{name} is {shapes}; give params of this model")
+
+
+def _named_shapes(params: Params) -> dict[str, str]:
+    return {jax.tree_util.keystr(path): str(jnp.shape(leaf)) for path, leaf in jax.tree.leaves_with_path(params)}
+
+
+@functools.lru_cache
+def _own_shapes(model: nn.Module, structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]) -> dict[str, str]:
+    inputs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
+    return _named_shapes(jax.eval_shape(functools.partial(_init_params, model), jax.random.key(0), inputs))
 
 
 # It runs once: the same bits, compiled in half the time. JAX takes compiler options of the outermost `jax.jit` alone.

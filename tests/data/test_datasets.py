@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ae_jax
-from ae_jax.data.datasets import dataset_digest, hold_out, load_splits
+from ae_jax.data.datasets import dataset_digest, find_dataset, hold_out, load_splits
 from tests.conftest import use_proxy
 
 
@@ -66,7 +66,7 @@ def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("environment", "offline")
 def test_auto_falls_back_to_glyphs_offline_and_logs_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
+    assert find_dataset("auto", data_dir=tmp_path) == "glyphs"
     assert "using SYNTHETIC DIGITS" in caplog.text
 
 
@@ -75,7 +75,7 @@ def test_unresponsive_network_times_out_within_ten_seconds(tmp_path: Path, monke
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         use_proxy(monkeypatch, port=silent.getsockname()[1])
         start = time.monotonic()
-        assert ae_jax.find_dataset("auto", data_dir=tmp_path) == "glyphs"
+        assert find_dataset("auto", data_dir=tmp_path) == "glyphs"
         assert time.monotonic() - start < 10
 
 

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFilter
 from scipy import ndimage
 
 import ae_jax
-from ae_jax.data.digit import read_picture
+from ae_jax.data.digit import digit_from_picture, read_picture
 
 
 def drawn(*digits: str, size: int = 280, thickness: int = 22) -> np.ndarray:
@@ -28,7 +28,7 @@ def drawn(*digits: str, size: int = 280, thickness: int = 22) -> np.ndarray:
 
 
 def digit(picture: np.ndarray) -> np.ndarray:
-    return ae_jax.digit_from_picture(picture).image
+    return digit_from_picture(picture).image
 
 
 def photographed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -55,7 +55,7 @@ def test_photographed_and_dark_mnist_digits_are_brought_back(mnist_files: Path, 
     assert np.mean(np.square((found / 255.0) - (originals / 255.0))) < 0.01
     errors = [np.square(trained.reconstruct(x) - x / np.float32(255)).mean() for x in (originals, found)]
     assert errors[1] <= 1.5 * errors[0]
-    dark = [ae_jax.digit_from_picture(255 - image[..., 0]) for image in originals]
+    dark = [digit_from_picture(255 - image[..., 0]) for image in originals]
     assert all(each.num_shapes == 1 for each in dark)
     images = np.stack([each.image for each in dark])
     assert np.mean(np.square((images / 255.0) - (originals / 255.0))) < 0.003
@@ -63,7 +63,7 @@ def test_photographed_and_dark_mnist_digits_are_brought_back(mnist_files: Path, 
 
 @pytest.mark.parametrize("size", [60, 280, 900])
 def test_a_drawing_fills_a_box_of_20_pixels_around_its_centre_of_mass(size: int) -> None:
-    image, num_shapes = ae_jax.digit_from_picture(drawn("7", size=size, thickness=max(2, size // 14)) // 2 + 3)
+    image, num_shapes = digit_from_picture(drawn("7", size=size, thickness=max(2, size // 14)) // 2 + 3)
     assert (image.shape, image.dtype, num_shapes) == ((28, 28, 1), np.uint8, 1)
     rows, columns = (np.flatnonzero(image.any((axis, 2))) for axis in (1, 0))
     assert max(np.ptp(rows), np.ptp(columns)) == 19
@@ -117,10 +117,10 @@ def test_jpeg_noise_in_the_background_becomes_exactly_0(quality: int) -> None:
 def test_of_several_shapes_the_largest_is_used_with_its_parts_and_dust_does_not_count() -> None:
     alone = digit(drawn("7", size=120, thickness=9))
     for digits, count in {("7", "1"): 2, ("1", "7"): 2, ("7", "."): 1}.items():
-        image, num_shapes = ae_jax.digit_from_picture(drawn(*digits, size=120, thickness=9))
+        image, num_shapes = digit_from_picture(drawn(*digits, size=120, thickness=9))
         np.testing.assert_array_equal(image, alone)
         assert num_shapes == count
-    image, num_shapes = ae_jax.digit_from_picture(drawn("5"))
+    image, num_shapes = digit_from_picture(drawn("5"))
     assert (num_shapes, ndimage.label(image[..., 0])[1]) == (1, 2)
 
 
@@ -135,14 +135,14 @@ def test_of_several_shapes_the_largest_is_used_with_its_parts_and_dust_does_not_
 )
 def test_a_picture_without_a_digit_is_a_one_line_error(picture: np.ndarray) -> None:
     with pytest.raises(ae_jax.InputError, match="no digit stands out from the background; use a picture"):
-        ae_jax.digit_from_picture(picture)
+        digit_from_picture(picture)
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("picture", [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32)])
 def test_other_arrays_are_refused(picture: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"picture must be uint8\[h, w\], got (uint8\[4, 4, 3\]|float32\[4, 4\])"):
-        ae_jax.digit_from_picture(picture)
+        digit_from_picture(picture)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import ae_jax
 from ae_jax.data.batching import epoch_order
 from ae_jax.models.autoencoders import MODELS
 from ae_jax.parallel.mesh import make_mesh
-from ae_jax.parallel.steps import compile_mean_loss, compile_program, replicate
+from ae_jax.parallel.steps import compile_evaluate, compile_program, replicate
 from ae_jax.system import num_cores
 from tests.support.devices import needs_cpu, needs_devices
 from tests.support.outcomes import largest_difference
@@ -37,12 +37,12 @@ def test_epoch_and_evaluation_on_several_devices_match_those_on_one(
     start = ae_jax.create_train_state(MODELS[arch](), jax.random.key(0), tx=tx)
     expected, metrics = ae_jax.train_epoch(start, digits, KEY, loss_fn=loss)
     state = replicate(mesh, jax.tree.map(np.asarray, start))
-    program, mean_loss = compile_program(mesh, digits, state, 64, loss_fn=loss), compile_mean_loss(mesh, digits, state)
-    *_, (state, losses, num_steps) = program.train_epoch(state, KEY)
+    program, evaluate = compile_program(mesh, digits, state, 64, loss_fn=loss), compile_evaluate(mesh, digits, state)
+    *_, (state, step_metrics, num_steps) = program.train_epoch(state, KEY)
     assert int(state.step) == num_steps == 5
     assert largest_difference(state.params, expected.params) <= 2e-6  # gradients are summed in another order
-    assert np.average(losses, weights=program.sizes) == pytest.approx(float(metrics["loss"]), rel=1e-5)
-    assert mean_loss(state) == pytest.approx(float(ae_jax.evaluate(expected, digits)["loss"]), rel=1e-5)
+    assert np.average(step_metrics["loss"], weights=program.sizes) == pytest.approx(float(metrics["loss"]), rel=1e-5)
+    assert evaluate(state)["loss"] == pytest.approx(float(ae_jax.evaluate(expected, digits)["loss"]), rel=1e-5)
 
 
 @pytest.mark.optimised
@@ -52,11 +52,11 @@ def test_lengths_of_segments_change_no_bit(digits: np.ndarray) -> None:
     program = compile_program(mesh, digits, replicate(mesh, start), 64)
     order, noise = replicate(mesh, (epoch_order(KEY, len(digits)), KEY))
 
-    def run(*bounds: int) -> tuple[ae_jax.TrainState, jax.Array]:
-        state, losses = replicate(mesh, (start, np.zeros(5, np.float32)))
+    def run(*bounds: int) -> tuple[ae_jax.TrainState, dict[str, jax.Array]]:
+        state, metrics = replicate(mesh, (start, {"loss": np.zeros(5, np.float32)}))
         for first, last in itertools.pairwise(bounds):
-            state, losses = program.run_steps(state, losses, program.images, order, first, last, noise)
-        return state, losses
+            state, metrics = program.run_steps(state, metrics, program.data, order, first, last, noise)
+        return state, metrics
 
     whole = run(0, 5)
     jax.tree.map(np.testing.assert_array_equal, run(0, 2, 5), whole)
@@ -72,7 +72,7 @@ def test_step_has_one_all_reduce_or_none_on_a_single_device_and_donates_the_stat
         assert program.run_steps.as_text().count(" all-reduce(") == num_devices - 1
         next(program.train_epoch(state, KEY))
         assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
-        assert not program.images.is_deleted()
+        assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(program.data))
 
 
 def test_invalid_device_counts_raise_errors_with_the_reason() -> None:

@@ -17,7 +17,7 @@ from ae_jax.exchange.torch import weights_bytes
 from ae_jax.runs.train import resume, train
 from ae_jax.system import write_atomic
 from ae_jax.tensorfile import read_tensors, tensor_bytes
-from ae_jax.training.checkpoint import list_checkpoints
+from ae_jax.training.checkpoint import latest_checkpoint, list_checkpoints
 from tests.support.commands import bad_input
 from tests.support.devices import needs_devices
 from tests.support.outcomes import assert_same_outcome, largest_difference
@@ -130,7 +130,7 @@ def test_corrupt_checkpoints_are_named_and_skipped(run: Path, whole: Path, caplo
     first, *newer = list_checkpoints(run)
     for path, corrupt in zip(newer, (b"", newer[1].read_bytes()[:-1]), strict=True):
         path.write_bytes(corrupt)
-    assert ae_jax.latest_checkpoint(run) == first
+    assert latest_checkpoint(run) == first
     assert ae_jax.load_model(run).step == STEPS
     caplog.clear()
     resume(run)
@@ -143,18 +143,18 @@ def test_corrupt_checkpoints_are_named_and_skipped(run: Path, whole: Path, caplo
 def test_a_run_without_a_valid_checkpoint_is_refused(run: Path) -> None:
     for path in list_checkpoints(run):
         path.write_bytes(b"")
-    for use in (resume, ae_jax.load_model, ae_jax.latest_checkpoint):
+    for use in (resume, ae_jax.load_model, latest_checkpoint):
         with pytest.raises(InputError, match=r"no checkpoint in .* is valid; start a new run\."):
             use(run)
     shutil.rmtree(run / "checkpoints")
     assert bad_input("train", "--run-dir", run, "--resume") == (
         f"error: {run} holds no run to resume; leave out --resume to start one there.\n"
     )
-    assert ae_jax.latest_checkpoint(run) is None
+    assert latest_checkpoint(run) is None
 
 
 def test_a_run_of_another_version_is_refused_with_the_setting_it_does_not_know(run: Path) -> None:
-    newest = ae_jax.latest_checkpoint(run)
+    newest = latest_checkpoint(run)
     tensors, info = read_tensors(newest)
     info["run"]["config"]["dropout"] = 0.5
     write_atomic(newest, tensor_bytes(tensors, info))

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.errors import RunError
 from ae_jax.runs.train import resume, train
+from ae_jax.training.checkpoint import latest_checkpoint
 from tests.support.commands import bad_input
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -85,6 +85,6 @@ def test_a_failed_write_ends_the_run_with_how_to_resume(
         f"Resume with: ae-jax train --run-dir {run_dir} --data-dir 'my data' --resume"
     )
     assert contents(run_dir / "checkpoints") == before
-    assert ae_jax.latest_checkpoint(run_dir)
+    assert latest_checkpoint(run_dir)
     with pytest.raises(RunError, match=r"new/checkpoints/step_0+\.safetensors cannot .* Choose another `run_dir`\.$"):
         train(TrainConfig(**settings, run_dir="new"))

@@ -17,9 +17,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import ae_jax
 from ae_jax.config import TrainConfig
 from ae_jax.errors import InputError, RunError
+from ae_jax.metrics.pca import pca_mse
 from ae_jax.runs.train import resume, train
 from ae_jax.tensorfile import read_tensors
-from ae_jax.training.checkpoint import list_checkpoints
+from ae_jax.training.checkpoint import latest_checkpoint, list_checkpoints
 from tests.conftest import Script
 from tests.support.devices import needs_devices
 
@@ -63,12 +64,34 @@ def test_a_run_writes_settings_metrics_checkpoints_and_figures(
     data = [ae_jax.load_dataset("own.npy", split).images for split in ("train", "test")]
     fresh = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
     state = ae_jax.load_checkpoint(run_dir / "checkpoints" / "step_00000025.safetensors", fresh)
-    test_mse, pca = float(ae_jax.evaluate(state, data[1])["loss"]), ae_jax.pca_mse(*data, 3)
+    test_mse, pca = float(ae_jax.evaluate(state, data[1])["loss"]), pca_mse(*data, 3)
     assert test_mse == pytest.approx(lines[4]["test_loss"], rel=1e-5)
     comparison = f"test MSE {test_mse:.5f}, {test_mse / pca:.2f} times worse than PCA with 3 components ({pca:.5f})"
     *_, result, files = capsys.readouterr().out.splitlines()
     assert comparison in result
     assert files == "Files: runs/linear, and what to do next: `ae-jax explore runs/linear`"
+
+
+def test_a_run_with_other_layers_and_cross_entropy_reports_its_squared_error_too(
+    own_images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"hidden": (32, 8), "activation": "tanh", "loss": "cross-entropy", "validation": 30}
+    run_dir = train(TrainConfig("linear", dataset="own.npy", epochs=1, **settings))
+    printed, trained = capsys.readouterr().out, ae_jax.load_model(run_dir)
+    assert trained.model == ae_jax.LinearAutoencoder(hidden=(32, 8), activation="tanh")
+    state = ae_jax.create_train_state(trained.model, jax.random.key(0), params=trained.params)
+    images, (line,) = ae_jax.load_dataset("own.npy", split="test").images, metrics(run_dir)
+    for name, loss_fn in (("loss", ae_jax.reconstruction_loss), ("cross_entropy", ae_jax.cross_entropy_loss)):
+        expected = float(ae_jax.evaluate(state, images, loss_fn=loss_fn)["loss"])
+        assert line[f"test_{name}"] == pytest.approx(expected, rel=1e-5)
+    losses = {
+        "train cross-entropy": line["train_loss"],
+        **{f"{split} MSE": line[f"{split}_loss"] for split in ("validation", "test")},
+        **{f"{split} cross-entropy": line[f"{split}_cross_entropy"] for split in ("validation", "test")},
+    }
+    assert all(f"{name} {loss:.5f}" in printed for name, loss in losses.items())
+    resume(run_dir, epochs=2)
+    assert [each["epoch"] for each in metrics(run_dir)] == [1, 2]
 
 
 def test_0_switches_off_what_happens_every_few_epochs_but_for_the_last(own_images: Path) -> None:
@@ -126,7 +149,7 @@ def test_a_run_that_diverges_ends_with_a_hint_and_saves_nothing_that_is_not_fini
         r"start a new run with a smaller `learning_rate`\. Its last valid checkpoint is in runs/linear\.",
         str(error.value),
     )
-    tensors, _ = read_tensors(ae_jax.latest_checkpoint("runs/linear"))
+    tensors, _ = read_tensors(latest_checkpoint("runs/linear"))
     assert all(np.isfinite(array).all() for name, array in tensors.items() if name.startswith("params/"))
 
 

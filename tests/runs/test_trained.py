@@ -18,6 +18,7 @@ from ae_jax.config import TrainConfig
 from ae_jax.exchange.torch import to_torch, weights_bytes
 from ae_jax.models import pretrained
 from ae_jax.runs.trained import PRETRAINED
+from ae_jax.training.checkpoint import latest_checkpoint
 from tests.support.commands import bad_input
 from tests.support.outcomes import largest_difference
 
@@ -36,7 +37,7 @@ def test_a_model_is_loaded_from_a_run_a_checkpoint_and_a_shared_folder(
     shared.mkdir()
     (shared / "model.safetensors").write_bytes(weights_bytes(ae_jax.load_model(run_dir)))
     images = ae_jax.load_dataset(str(labelled_images), "test").images
-    for path in (run_dir, ae_jax.latest_checkpoint(run_dir), shared):
+    for path in (run_dir, latest_checkpoint(run_dir), shared):
         trained = ae_jax.load_model(path)
         assert (trained.config.arch, trained.step, trained.test_mse) == (arch, 5, test_loss)
         assert trained.run_dir == (shared if path == shared else run_dir)
@@ -55,7 +56,7 @@ def bad_runs(folder: Path, run_dir: Path) -> dict[Path, str]:
     (folder / "config").mkdir()
     (folder / "config" / "config.json").write_text("{}")
     np.save(folder / "array.npy", np.zeros(3))
-    flipped = bytearray(ae_jax.latest_checkpoint(run_dir).read_bytes())
+    flipped = bytearray(latest_checkpoint(run_dir).read_bytes())
     flipped[-1] ^= 1
     (folder / "flipped.safetensors").write_bytes(flipped)
     (folder / "cut.safetensors").write_bytes(FILES["linear"].read_bytes()[:-1])

@@ -16,7 +16,6 @@ from tests.conftest import ROOT
 # Every annotation in the package is checked on every call, except in these modules.
 _UNCHECKED = {
     "config": "settings of a wrong type are refused by the dataclass",
-    "sweep.config": "settings of a wrong type are refused by the dataclass",
     "ops.primitives": "operands may be tracers of a transformation",
     "training.state": "the leaves of a pytree may be anything while it is mapped over",
 }
@@ -103,12 +102,12 @@ def untrained_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Pat
     """Makes a run directory of random parameters, which costs no compilation, the same for equal settings."""
 
     @functools.cache
-    def run(arch: str, latent_dim: int | None = None, output: str = "sigmoid") -> Path:
+    def run(arch: str, latent_dim: int | None = None, output: str = "sigmoid", **settings: object) -> Path:
         folder = tmp_path_factory.mktemp("untrained")
-        model = make_model(arch, latent_dim, output)
+        model = make_model(arch, latent_dim=latent_dim, output=output, **settings)
         params = jax.tree.map(random_parameter, param_shapes(model))
         save_file(ae_jax.params_to_torch(model, params), folder / "model.safetensors")
-        from_torch(str(folder / "model.safetensors"), str(folder / arch), output)
+        from_torch(str(folder / "model.safetensors"), str(folder / arch), output, model.activation)
         return folder / arch
 
     return run

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 import ae_jax
+from ae_jax.models.autoencoders import torch_init
 
 MODEL = ae_jax.ConvPoolAutoencoder()
 
@@ -16,11 +17,12 @@ MODEL = ae_jax.ConvPoolAutoencoder()
 def train() -> ae_jax.TrainState:
     """Train and evaluate in every public way; `TypeError` if any result is of another type than usual."""
     images = np.asarray(ae_jax.draw_glyphs(jax.random.key(0), 300)[0])[:40]
-    params = ae_jax.torch_init(MODEL, jax.random.key(1))
+    params = torch_init(MODEL, jax.random.key(1))
     state = ae_jax.create_train_state(MODEL, jax.random.key(0), params=params)
     state, of_step = ae_jax.train_step(state, images / 255)  # a float64 array
     loss = ae_jax.denoising_loss(0.1)
-    fitted, of_fit = ae_jax.fit(jax.random.key(3), images, model=MODEL, num_epochs=1, loss_fn=loss)
+    start = ae_jax.create_train_state(MODEL, jax.random.key(2))
+    fitted, of_fit = ae_jax.fit(start, images, jax.random.key(3), num_epochs=1, loss_fn=loss)
 
     def inspect(state: ae_jax.TrainState) -> object:
         code = MODEL.apply({"params": state.params}, ae_jax.to_float(images), method="encode")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import ae_jax
+from ae_jax.config import SweepConfig
 from ae_jax.errors import RunError
 from ae_jax.runs.run_dir import EpochMetrics
 from ae_jax.runs.train import resume, train
-from ae_jax.sweep.config import SweepConfig
 from ae_jax.sweep.report import member_name, summary_table
 from ae_jax.sweep.train import train as sweep
 from ae_jax.training.checkpoint import list_checkpoints, read_checkpoint

@@ -58,3 +58,13 @@ def test_random_keys_in_the_state_are_saved(tmp_path: Path) -> None:
     ae_jax.save_checkpoint(tmp_path / "state.safetensors", states[0])
     loaded = ae_jax.load_checkpoint(tmp_path / "state.safetensors", states[1])
     assert loaded.opt_state.rng_key == states[0].opt_state.rng_key != states[1].opt_state.rng_key
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"])
+def test_leaves_of_any_dtype_are_saved_bit_for_bit(dtype: str, state: ae_jax.TrainState, tmp_path: Path) -> None:
+    narrow = state.replace(params=jax.tree.map(lambda leaf: leaf.astype(dtype), state.params))
+    ae_jax.save_checkpoint(tmp_path / "state.safetensors", narrow)
+    loaded = ae_jax.load_checkpoint(tmp_path / "state.safetensors", narrow)
+    for before, after in zip(jax.tree.leaves(narrow), jax.tree.leaves(loaded), strict=True):
+        assert before.dtype == after.dtype
+        assert np.asarray(before).tobytes() == np.asarray(after).tobytes()

@@ -1,6 +1,5 @@
 """Epochs, complete trainings and evaluations, as compiled functions of arrays."""
 
-import functools
 from pathlib import Path
 
 import jax
@@ -72,9 +71,9 @@ def test_batch_size_above_the_dataset_size_gives_one_full_batch(state: ae_jax.Tr
 
 
 def test_an_epoch_needs_images_and_a_batch_size(state: ae_jax.TrainState, digits: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="batches of 64 from 0 images"):
+    with pytest.raises(ValueError, match="the batch is empty"):
         ae_jax.train_epoch(state, digits[:0], jax.random.key(0))
-    with pytest.raises(ValueError, match="batches of 0 from 300 images"):
+    with pytest.raises(ValueError, match="batch_size must be an integer of at least 1, not 0"):
         ae_jax.train_epoch(state, digits, jax.random.key(0), batch_size=0)
 
 
@@ -90,9 +89,13 @@ def test_evaluate_is_the_mean_over_all_images_for_any_batch_size(state: ae_jax.T
 @pytest.mark.usefixtures("environment")
 def test_vmapped_fit_matches_command_line_runs_of_these_seeds_and_rates(own_images: Path) -> None:
     rates, images = [1e-3, 1e-2], ae_jax.load_dataset(str(own_images), "train").images
-    fit = functools.partial(ae_jax.fit, model=ae_jax.LinearAutoencoder(), num_epochs=2)
-    keys = jax.vmap(jax.random.key)(jnp.arange(2))
-    states, metrics = jax.jit(jax.vmap(fit, in_axes=(0, None, 0)))(keys, images, jnp.array(rates))
+
+    def fit(seed: jax.Array, rate: jax.Array) -> tuple[ae_jax.TrainState, dict[str, jax.Array]]:
+        init_key, key = jax.random.split(jax.random.key(seed))
+        state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), init_key, learning_rate=rate)
+        return ae_jax.fit(state, images, key, num_epochs=2)
+
+    states, metrics = jax.jit(jax.vmap(fit))(jnp.arange(2), jnp.array(rates))
     assert metrics["loss"].shape == (2, 2)
     for seed, rate in enumerate(rates):
         run = train(TrainConfig("linear", seed=seed, learning_rate=rate, epochs=2, dataset=str(own_images), devices=1))

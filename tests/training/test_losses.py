@@ -1,6 +1,10 @@
 """Stochastic losses and their keys."""
 
+import gc
+import weakref
+
 import jax
+import jax.export
 import numpy as np
 import pytest
 from jax import numpy as jnp
@@ -65,3 +69,94 @@ def test_denoising_training_is_determined_by_the_key(state: ae_jax.TrainState, d
     )
     jax.tree.map(np.testing.assert_array_equal, first, again)
     assert not np.array_equal(other.params["encoder_0"]["kernel"], first.params["encoder_0"]["kernel"])
+
+
+@pytest.mark.parametrize(("output", "slope"), [("sigmoid", 1), ("tanh", 2)])  # (tanh(y) + 1) / 2 = sigmoid(2y)
+def test_cross_entropy_and_its_gradient_agree_with_float64_for_any_logit(
+    output: str, slope: int, digits: np.ndarray
+) -> None:
+    model, zeros = ae_jax.LinearAutoencoder(hidden=(), latent_dim=1, output=output), jnp.zeros
+    biases = np.append(np.linspace(-30, 30, 779), [0, 100, -100, 200, -200]).astype(np.float32)
+    encoder, kernel = {"kernel": zeros((784, 1)), "bias": zeros(1)}, zeros((1, 784))
+
+    def loss(bias: jax.Array, images: jax.Array) -> jax.Array:
+        params = {"encoder_0": encoder, "decoder_0": {"kernel": kernel, "bias": bias}}
+        return ae_jax.cross_entropy_loss(model, params, images)[0]
+
+    z, digit = slope * biases.astype(np.float64), np.asarray(ae_jax.to_float(digits[:1])).ravel()
+    for pixels in (np.zeros_like(digit), np.ones_like(digit), digit):
+        value, gradient = jax.value_and_grad(loss)(biases, pixels.reshape(1, 28, 28, 1))
+        x, tail = pixels.astype(np.float64), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z)))
+        np.testing.assert_allclose(value, np.mean(np.log1p(np.exp(-np.abs(z))) + np.maximum(z, 0) - x * z), rtol=1e-6)
+        expected = slope * np.where(z > 0, (1 - x) - tail, tail - x) / 784
+        np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+        assert np.all((gradient != 0) | (np.abs(z) > 80) | (expected == 0))
+
+
+def test_denoising_by_cross_entropy_compares_with_clean_images(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    images, keys = ae_jax.to_float(digits[:20]), jax.random.split(jax.random.key(0), 20)
+    noisy = ae_jax.denoising_loss(0.3, "cross-entropy")(state.model, state.params, images, keys)
+    inputs = ae_jax.add_noise(images, keys, 0.3)
+    recons = np.asarray(state.model.apply({"params": state.params}, inputs), np.float64)
+    expected = -(images * np.log(recons) + (1 - images) * np.log1p(-recons)).mean((1, 2, 3))
+    np.testing.assert_allclose(noisy, expected, rtol=1e-5)
+
+
+def test_a_loss_and_what_it_holds_are_freed_with_its_last_reference(
+    state: ae_jax.TrainState, digits: np.ndarray
+) -> None:
+    images = ae_jax.to_float(digits[:8])
+
+    def make() -> weakref.ref:
+        scale = jnp.float32(2)
+
+        def loss(model: object, params: object, images: jax.Array) -> jax.Array:
+            return scale * ae_jax.reconstruction_loss(model, params, images)
+
+        ae_jax.make_train_step(loss)(state, images)
+        assert ae_jax.make_train_step(loss) is ae_jax.make_train_step(loss)
+        ae_jax.train_epoch(state, digits[:8], jax.random.key(0), loss_fn=loss)
+        return weakref.ref(loss)
+
+    loss = make()
+    gc.collect()
+    assert loss() is None
+
+
+def test_a_loss_may_close_over_a_tracer(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    images = ae_jax.to_float(digits[:8])
+
+    @jax.jit
+    def loss_after_a_step(scale: jax.Array) -> jax.Array:
+        def loss(model: object, params: object, images: jax.Array) -> jax.Array:
+            return scale * ae_jax.reconstruction_loss(model, params, images)
+
+        return ae_jax.make_train_step(loss)(state, images)[1]["loss"]
+
+    with jax.checking_leaks():
+        assert float(loss_after_a_step(2.0)) == pytest.approx(2 * float(loss_after_a_step(1.0)))
+
+
+def test_methods_of_two_objects_are_two_losses(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    class Scaled:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def loss(self, model: object, params: object, images: jax.Array) -> jax.Array:
+            return self.scale * ae_jax.reconstruction_loss(model, params, images)
+
+    images, (one, three) = ae_jax.to_float(digits[:8]), (Scaled(1.0), Scaled(3.0))
+    losses = [float(ae_jax.make_train_step(each.loss)(state, images)[1]["loss"]) for each in (one, three)]
+    assert losses[1] == pytest.approx(3 * losses[0])
+    assert ae_jax.make_train_step(one.loss) is ae_jax.make_train_step(one.loss)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_step_is_exported_with_a_symbolic_batch(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    (n,) = jax.export.symbolic_shape("n")
+    specs = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), state)
+    exported = jax.export.export(ae_jax.train_step)(specs, jax.ShapeDtypeStruct((n, 28, 28, 1), jnp.float32))
+    for size in (3, 8):
+        images = ae_jax.to_float(digits[:size])
+        loss = float(ae_jax.train_step(state, images)[1]["loss"])
+        assert float(exported.call(state, images)[1]["loss"]) == pytest.approx(loss, rel=1e-5)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -61,7 +63,9 @@ def test_an_update_is_almost_orthogonal_and_as_large_as_those_of_adam(shape: tup
 
 def test_biases_and_large_kernels_have_the_updates_of_adam() -> None:
     params = {"kernel": random_array(784, 128), "bias": random_array(128), "small": random_array(128, 64)}
-    (own, adam) = (tx.update(params, tx.init(params))[0] for tx in (scale_by_muon(0.9, 0.95), scale_by_adam(0.9, 0.95)))
+    (own, adam) = (
+        tx.update(params, tx.init(params))[0] for tx in (scale_by_muon(0.9, 0.95, 64), scale_by_adam(0.9, 0.95))
+    )
     for name in ("kernel", "bias"):
         np.testing.assert_array_equal(own[name], adam[name])
     assert np.abs(own["small"] - adam["small"]).max() > 0.1
@@ -79,3 +83,67 @@ def test_states_with_equal_settings_share_an_optimizer(unchecked: None) -> None:
     assert states[0].tx is states[1].tx
     with pytest.raises(ValueError, match="unknown optimizer 'sgd'"):
         ae_jax.create_train_state(model, jax.random.key(0), optimizer="sgd")
+
+
+OPTAX = {
+    "lbfgs": optax.lbfgs(),
+    "polyak": optax.polyak_sgd(max_learning_rate=1.0),
+    "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau()),
+    "line search": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)),
+}
+
+
+@pytest.mark.parametrize("name", OPTAX)
+def test_an_optimizer_that_watches_the_loss_descends_as_in_a_loop_of_its_own(name: str, digits: np.ndarray) -> None:
+    model, images = ae_jax.LinearAutoencoder(hidden=(16,), activation="tanh"), ae_jax.to_float(digits)
+    tx = optax.with_extra_args_support(OPTAX[name])
+    state = ae_jax.create_train_state(model, jax.random.key(0), tx=tx)
+
+    @jax.jit
+    def step(params: dict, opt_state: optax.OptState) -> tuple[dict, optax.OptState, jax.Array]:
+        def loss(params: dict) -> jax.Array:
+            return ae_jax.reconstruction_loss(model, params, images).mean()
+
+        value, grad = jax.value_and_grad(loss)(params)
+        updates, opt_state = tx.update(grad, opt_state, params, value=value, grad=grad, value_fn=loss)
+        return optax.apply_updates(params, updates), opt_state, value
+
+    params, opt_state, losses = state.params, state.opt_state, []
+    for _ in range(6):
+        state, metrics = ae_jax.train_step(state, images)
+        params, opt_state, expected = step(params, opt_state)
+        losses.append(float(metrics["loss"]))
+        assert losses[-1] == pytest.approx(float(expected), rel=1e-4)
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
+
+
+def test_an_optimizer_that_needs_more_says_so(digits: np.ndarray) -> None:
+    def update(updates: dict, state: tuple, params: dict, *, hessian: jax.Array, **extra: object) -> tuple:
+        return updates, state
+
+    tx = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx)
+    with pytest.raises(ValueError, match=r"passes tx value, grad and value_fn, but it needs more: .*'hessian'"):
+        ae_jax.train_step(state, ae_jax.to_float(digits[:4]))
+
+
+def test_muon_takes_every_kernel_of_a_wide_model_unless_it_is_told_a_limit() -> None:
+    model, key = ae_jax.LinearAutoencoder(hidden=(1000, 500, 250), latent_dim=30), jax.random.key(0)
+
+    def labels(**settings: object) -> list[int]:
+        make = functools.partial(ae_jax.create_train_state, model, key, optimizer="muon", **settings)
+        state = jax.eval_shape(make)
+        traces = optax.tree.get_all_with_path(state.opt_state, "trace")
+        return [jnp.ndim(leaf) for _, trace in traces for leaf in jax.tree.leaves(trace)]
+
+    assert labels() == [2] * 8
+    assert labels(muon_max_side=64) == [2] * 2
+
+
+def test_the_learning_rate_is_read_and_changed_in_the_state(digits: np.ndarray) -> None:
+    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), learning_rate=1e-2)
+    assert float(optax.tree.get(state.opt_state, "learning_rate")) == np.float32(1e-2)
+    stopped = state.replace(opt_state=optax.tree.set(state.opt_state, learning_rate=jnp.float32(0)))
+    after, _ = ae_jax.train_step(stopped, ae_jax.to_float(digits[:8]))
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)

@@ -1,0 +1,9 @@
+"""Models with other hidden layers than the tutorial's, as arguments of the fixture `untrained_run`."""
+
+from typing import Any
+
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "linear, wide": {"arch": "linear", "hidden": (512, 256, 128), "latent_dim": 64, "activation": "tanh"},
+    "conv, wide": {"arch": "conv", "hidden": (32, 64), "latent_dim": 32, "output": "tanh"},
+    "conv-pool, tanh": {"arch": "conv-pool", "hidden": (8, 16), "activation": "tanh"},
+}

@@ -1,0 +1,107 @@
+"""Derivatives through training, against central differences.
+
+Adam's update of a parameter is close to the sign of its gradient, so that a difference quotient is the derivative only
+if it moves no gradient across 0. Initial parameters and images are moved in float64, in a model of the tests' own.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import numpy as jnp
+
+import ae_jax
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "adam": {},
+    "muon": {"optimizer": "muon"},
+    "l2": {"weight_decay_mode": "l2", "weight_decay": 1e-4},
+}
+MODELS = {
+    "linear": ae_jax.LinearAutoencoder(hidden=(32,), activation="tanh"),  # no ReLU that flips
+    "conv": ae_jax.ConvAutoencoder(hidden=(4, 8), latent_dim=5, activation="tanh"),
+}
+KEY = jax.random.key(0)
+
+
+def with_black_border(n: int) -> jax.Array:
+    """Images whose outer pixels are always 0, as MNIST's: the second moments of their weights stay 0."""
+    return jnp.pad(jax.random.uniform(jax.random.key(5), (n, 20, 20, 1)), ((0, 0), (4, 4), (4, 4), (0, 0)))
+
+
+def both_modes(function: Callable[[jax.Array], jax.Array], at: float) -> tuple[float, float]:
+    reverse = jax.jit(jax.grad(function))(at)
+    forward = jax.jit(lambda x: jax.jvp(function, (x,), (1.0,))[1])(at)
+    return float(reverse), float(forward)
+
+
+def central_difference(function: Callable[[jax.Array], jax.Array], at: float, size: float) -> float:
+    function = jax.jit(function)
+    return float(function(at + size) - function(at - size)) / (2 * size)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "num_steps"),
+    [("linear", "adam", 20), ("linear", "muon", 20), ("conv", "adam", 2)],
+)
+def test_the_gradient_with_respect_to_the_learning_rate(name: str, settings: str, num_steps: int) -> None:
+    images = with_black_border(16)
+
+    def loss_after(rate: jax.Array) -> jax.Array:
+        state = ae_jax.create_train_state(MODELS[name], KEY, learning_rate=rate, **SETTINGS[settings])
+        state, _ = ae_jax.fit(state, images, KEY, num_epochs=num_steps, batch_size=16)
+        return ae_jax.eval_step(state, images)["loss"]
+
+    reverse, forward = both_modes(loss_after, 1e-3)
+    assert reverse == pytest.approx(forward, rel=1e-3)
+    assert reverse == pytest.approx(central_difference(loss_after, 1e-3, 1e-5), rel=1e-2)
+
+
+class Float64(nn.Module):
+    """An autoencoder whose arithmetic is float64."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        for size in (4, 16):
+            images = jnp.tanh(nn.Dense(size, dtype=jnp.float64, param_dtype=jnp.float64)(images))
+        return images
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+@pytest.mark.usefixtures("unchecked", "float64")
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_the_gradients_with_respect_to_what_training_starts_from(settings: str) -> None:
+    rng, model, options = np.random.default_rng(3), Float64(), {"weight_decay": 1e-3, **SETTINGS[settings]}
+    pixels = jnp.asarray(rng.uniform(0, 1, (8, 16)) * (np.arange(16) >= 4))  # a quarter is always black
+    start = ae_jax.create_train_state(model, KEY, inputs=pixels).params
+    directions = jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape)), (start, pixels))
+
+    def loss_after(t: jax.Array) -> jax.Array:
+        params = jax.tree.map(lambda x, v: x + t[0] * v, start, directions[0])
+        images = pixels + t[1] * directions[1] * (pixels > 0)
+        moved = options | {"weight_decay": options["weight_decay"] + t[2], "betas": (0.9 + t[3], 0.99 + t[4])}
+        state = ae_jax.create_train_state(model, KEY, params=params, inputs=images, learning_rate=0.01, **moved)
+        for _ in range(3):
+            state, _ = ae_jax.make_train_step(squared_error)(state, images)
+        return squared_error(model, state.params, images).mean()
+
+    reverse, forward = jax.jit(jax.grad(loss_after))(jnp.zeros(5)), jax.jit(jax.jacfwd(loss_after))(jnp.zeros(5))
+    np.testing.assert_allclose(reverse, forward, rtol=1e-3)
+    loss_after = jax.jit(loss_after)
+    for i, size in enumerate((1e-6, 1e-6, 1e-4, 3e-3, 3e-3)):  # the settings of the optimizer are float32
+        step = size * jnp.eye(5)[i]
+        expected = float(loss_after(step) - loss_after(-step)) / (2 * size)
+        assert 1e-7 < abs(expected) == pytest.approx(abs(float(reverse[i])), rel=1e-2), i
+
+
+def squared_error(model: nn.Module, params: Any, images: jax.Array) -> jax.Array:
+    return jnp.square(model.apply({"params": params}, images) - images).mean(1)
