@@ -123,7 +123,7 @@ def _add_arguments(parser: _Parser, arguments: Mapping[str, Argument]) -> None:
         if argument.hint is bool:
             options |= {"action": "store_const", "const": True}
         else:
-            nargs = "+" if get_origin(argument.hint) is tuple else None
+            nargs = "+" if _item(argument.hint) else None
             options |= {"metavar": _metavar(name, argument.hint), "nargs": nargs}
         word = name if argument.default is MISSING else f"--{name.replace('_', '-')}"
         groups.get(argument.group or "", parser).add_argument(word, **options)
@@ -139,14 +139,19 @@ def _help(argument: Argument) -> str:
 def _metavar(name: str, hint: Any) -> str:
     if get_origin(hint) is Literal:
         return f"{{{','.join(get_args(hint))}}}"
-    kinds = (hint, *get_args(hint))
+    kinds = (hint, *get_args(hint), _item(hint))
     return "N" if int in kinds else "X" if float in kinds else name.split("_")[-1].upper()
 
 
 def _read(name: str, words: str | list[str] | bool, hint: Any) -> Any:
     if isinstance(words, list):
-        return tuple(read_setting(name, word, get_args(hint)[0]) for word in words)
+        return tuple(read_setting(name, word, _item(hint)) for word in words)
     return read_setting(name, words, hint) if isinstance(words, str) else words
+
+
+def _item(hint: Any) -> Any:
+    """The type of the items of a list of values, or None if `hint` is no list."""
+    return next((get_args(each)[0] for each in (hint, *get_args(hint)) if get_origin(each) is tuple), None)
 
 
 def _resolve(command: Command, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -61,15 +61,22 @@ def reconstruction_figure(
 
 
 def loss_figure(losses: Mapping[str, Sequence[float]], *, baseline: float, baseline_name: str, title: str) -> Figure:
-    """Plot losses per epoch by name, with the baseline's error as a horizontal line."""
-    figure = Figure(figsize=(6.4, 4), dpi=DPI, layout="constrained")
-    axes = figure.subplots()
-    for (name, values), marker, color in zip(losses.items(), "os^", PALETTE, strict=False):
-        axes.plot(range(1, len(values) + 1), values, f"{marker}-", markersize=4, color=color, label=name)
-    axes.axhline(baseline, color=BASELINE_COLOR, linestyle="--", label=baseline_name)
-    axes.set_title(title)
-    scale_for_errors(axes, max(map(len, losses.values())))
-    axes.legend()
+    """Plot losses per epoch by name: squared errors with the baseline's as a line, and cross-entropies beside them."""
+    is_error = {name: "cross-entropy" not in name for name in losses}
+    panels = sorted(set(is_error.values()), reverse=True)
+    figure = Figure(figsize=(6.4 * len(panels), 4), dpi=DPI, layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, of_errors in zip(grid, panels, strict=True):
+        shown = {name: values for name, values in losses.items() if is_error[name] == of_errors}
+        for (name, values), marker, color in zip(shown.items(), "os^", PALETTE, strict=False):
+            axes.plot(range(1, len(values) + 1), values, f"{marker}-", markersize=4, color=color, label=name)
+        scale_for_errors(axes, max(map(len, shown.values())))
+    grid[0].axhline(baseline, color=BASELINE_COLOR, linestyle="--", label=baseline_name)
+    for axes in grid:
+        axes.legend()
+    if len(grid) > 1:
+        grid[1].set_ylabel("binary cross-entropy per pixel (nats)")
     return figure
 
 

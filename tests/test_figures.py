@@ -54,5 +54,5 @@ def test_loss_figure_shows_both_losses_and_the_baseline() -> None:
     assert train.get_xydata().tolist() == [[1, 0.3], [2, 0.2]]
     assert test.get_xydata().tolist() == [[1, 0.25], [2, 0.15]]
     assert set(baseline.get_ydata()) == {0.05}
-    assert (axes.get_title(), axes.get_ylabel()) == ("conv on mnist", "mean squared error per pixel")
+    assert (figure.get_suptitle(), axes.get_ylabel()) == ("conv on mnist", "mean squared error per pixel")
     assert figure_bytes(figure, ".png").startswith(b"\x89PNG")

@@ -22,6 +22,7 @@ from ae_jax.system import check_output, write_output
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for every runtime, with all operators that are needed
 _INT32, _INT64 = 6, 7  # onnx.TensorProto.DataType
+_OPERATORS = {"relu": "Relu", "tanh": "Tanh"}
 _TO_NCHW, _TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
@@ -83,10 +84,10 @@ def onnx_programs(trained: TrainedModel) -> dict[str, Program]:
     """ONNX graphs of a model: `encode`, `decode` and `reconstruct`, for any number `n` of images.
 
     Images are `float32[n, 28, 28, 1]` in [0, 1], `latents` `float32[n, d]`. With pooling, `encode` also returns, and
-    `decode` also takes, `positions_0 int32[n, 14, 14, 16]` and `positions_1 int32[n, 7, 7, 32]`: row · width + column
+    `decode` also takes, `positions_0 int32[n, 14, 14, c]` and `positions_1 int32[n, 7, 7, c]`: row · width + column
     of each maximum in the image that was pooled. Arithmetic is in float32. `InputError` if onnx is not installed.
 
-    >>> program = ae_jax.onnx_programs(ae_jax.load_pretrained("linear"))["encode"]
+    >>> program = onnx_programs(ae_jax.load_pretrained("linear"))["encode"]
     >>> program.signature  # program.content has the bytes of the file
     'images float32[n, 28, 28, 1] → latents float32[n, 3]'
     """
@@ -119,7 +120,7 @@ def _encode(graph: _Graph, images: str) -> list[str]:
     x = graph.add("Transpose", x, perm=_TO_NCHW)
     *hidden, last = graph.layers("encoder")
     for i, layer in enumerate(hidden):
-        x = graph.add("Relu", _apply(graph, *layer, x))
+        x = graph.add(_OPERATORS[graph.trained.model.activation], _apply(graph, *layer, x))
         if isinstance(graph.trained.model, ConvPoolAutoencoder):
             x, indices = graph.add("MaxPool", x, outputs=2, kernel_shape=(2, 2), strides=(2, 2))
             positions.append(_to_positions(graph, indices, width=28 >> i))
@@ -134,7 +135,7 @@ def _decode(graph: _Graph, code: list[str]) -> Any:
         x = graph.add("Unsqueeze", x, np.array([2, 3]))
     *hidden, last = graph.layers("decoder")
     for name, layer in hidden:
-        x = graph.add("Relu", _apply(graph, name, layer, x))
+        x = graph.add(_OPERATORS[graph.trained.model.activation], _apply(graph, name, layer, x))
         if positions:
             pooling = positions.pop()
             indices = _to_indices(graph, pooling, layer.features, width=28 >> len(positions))

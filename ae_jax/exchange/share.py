@@ -7,6 +7,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,76 +29,6 @@ _HUB_DATASETS = {"mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fas
 _yaml = functools.partial(json.dumps, ensure_ascii=False)  # a JSON string is a YAML string, whatever it holds
 _OPERATIONAL = {"checkpoint_every", "keep", "figure_every", "tensorboard", "devices", "distributed"}  # not the model's
 
-_CARD = """\
----
-license: {license}
-library_name: ae_jax
-tags: [autoencoder, jax, flax, onnx, image-reconstruction]
-{datasets}model-index:
-- name: {name}
-  results:
-  - task: {{type: image-to-image, name: image reconstruction}}
-    dataset: {{type: {dataset_type}, name: {dataset}, split: test}}
-    metrics:
-    - {{type: mse, name: mean squared error per pixel, value: {mse:.5f}}}
-    - {{type: psnr, name: PSNR (dB), value: {psnr:.5f}}}
-    - {{type: ssim, name: SSIM, value: {ssim:.5f}}}
----
-
-# {title}
-
-An autoencoder for images of 28×28 pixels with latent dimension {latent_dim}{positions}.
-It was trained for {step:,} optimizer steps with ae_jax, in JAX.
-
-![Test images above their reconstructions](figures/reconstructions.png)
-
-`index.html` is an interactive page: draw a digit, explore the latent space. Download it and open it in a browser.
-
-## Use
-
-```python
-import ae_jax, numpy as np
-
-trained = ae_jax.load_model("FOLDER")  # this folder
-recons = trained.reconstruct(np.zeros((5, 28, 28, 1), np.uint8))  # or f32 in [0, 1]
-```
-
-Without ae_jax, by ONNX Runtime:
-
-```python
-import numpy as np, onnxruntime
-
-session = onnxruntime.InferenceSession("FOLDER/reconstruct.onnx")
-recons = session.run(None, {{"images": np.zeros((5, 28, 28, 1), np.float32)}})[0]
-```
-
-`model.safetensors` holds the parameters under the names of the PyTorch tutorial's modules
-(https://github.com/patrickloeber/pytorch-examples/blob/master/Autoencoder.ipynb): with such a module,
-`model.load_state_dict(safetensors.torch.load_file("FOLDER/model.safetensors"))`.{tanh}
-
-## Evaluation
-
-{table}
-
-The probes predict labels from latent codes; OOD detection is by reconstruction error. Measured by `ae-jax evaluate`.
-
-![Error distributions and examples](figures/evaluation.png)
-
-## Training
-
-{training}
-
-## Licences
-
-The licence of this card is that of the weights. `index.html` and `figures` hold test
-images{credit}, which keep their own licence.
-
-## Limits
-
-It reconstructs centred greyscale images of 28×28 pixels like those that it was trained with, and nothing else. A small
-reconstruction error does not mean that an image is a digit. It was not made for decisions about people.
-"""
-
 
 def share_run(run: str, out: str, license: str = "mit", dataset: str | None = None, **folders: PathLike | None) -> None:
     """Evaluate a model and write the folder; arguments as in `ae-jax share --help`. `InputError` without onnx."""
@@ -116,9 +47,9 @@ def _files(evaluation: Evaluation, licence: str) -> dict[str, bytes]:
     trained, images = evaluation.trained, evaluation.test_set.images[:_NUM_DRAWN]
     recons = reconstruction_figure(np.asarray(to_float(images)), trained.reconstruct(images), trained.title)
     config: dict[str, Any] = {"model_type": trained.config.arch, "step": trained.step, "test_mse": trained.test_mse}
-    config |= {"latent_dim": trained.model.latent_dim, "output": trained.model.output}
+    config |= {name: getattr(trained.model, name) for name in ("latent_dim", "hidden", "activation", "output")}
     return {
-        "README.md": _model_card(trained, evaluation.summary(), licence).encode(),
+        "README.md": _model_card(trained, evaluation.summary(), licence).encode(errors="backslashreplace"),
         "config.json": (json.dumps(config | portable_metadata(trained.metadata), indent=2) + "\n").encode(),
         "model.safetensors": weights_bytes(trained),
         "index.html": explorer_page(trained, evaluation.test_set).encode(errors="backslashreplace"),
@@ -132,7 +63,8 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
     dataset = dataset_title(summary["dataset"])
     title = f"{trained.config.arch} autoencoder of {trained.dataset}"
     credit = image_credit(summary["dataset"])
-    return _CARD.format(
+    template = (resources.files("ae_jax.exchange") / "card.md").read_text("utf-8")
+    return template.format(
         license=_yaml(licence),
         datasets=f"datasets: [{_HUB_DATASETS[dataset]}]\n" if dataset in _HUB_DATASETS else "",
         name=_yaml(title),

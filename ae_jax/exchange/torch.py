@@ -10,7 +10,7 @@ import numpy as np
 from jax import numpy as jnp
 from safetensors.numpy import load_file, save
 
-from ae_jax.config import Output, TrainConfig
+from ae_jax.config import Activation, Output, TrainConfig
 from ae_jax.errors import InputError, reading
 from ae_jax.models.autoencoders import make_model
 from ae_jax.models.torch_weights import infer_architecture, params_from_torch, params_to_torch
@@ -26,12 +26,12 @@ from ae_jax.types import StateDict
 _ADVICE = "Save model.state_dict() with safetensors.torch.save_file or torch.save."
 
 
-def convert(direction: Literal["to-torch", "from-torch"], source: str, target: str, output: Output = "sigmoid") -> None:
-    """Convert a run to a state dict, or a state dict to a run: `to_torch` or `from_torch`, which raise the errors."""
+def convert(direction: Literal["to-torch", "from-torch"], source: str, target: str, **activations: Any) -> None:
+    """Convert a run to a state dict by `to_torch`, or a state dict to a run by `from_torch`; they raise the errors."""
     if direction == "to-torch":
         to_torch(source, target)
     else:
-        from_torch(source, target, output)
+        from_torch(source, target, **activations)
 
 
 def to_torch(run: str, target: str) -> None:
@@ -44,22 +44,23 @@ def to_torch(run: str, target: str) -> None:
         print("The model ends in Tanh; its inputs and outputs are in [-1, 1].")
 
 
-def from_torch(source: str, target: str, output: Output = "sigmoid") -> None:
+def from_torch(source: str, target: str, output: Output = "sigmoid", activation: Activation = "relu") -> None:
     """Import a state dict as a run with no training steps, which every other command accepts."""
     check_output(target, "target")
     find_devices()  # making the parameters is the first use of JAX
     state_dict = read_state_dict(Path(source))
-    arch, latent_dim = infer_architecture(state_dict)
-    model = make_model(arch, latent_dim, output)
+    arch, inferred = infer_architecture(state_dict)
+    model = make_model(arch, output=output, activation=activation, **inferred)
     try:
         params = params_from_torch(model, state_dict)
     except ValueError as error:
         raise InputError(f"{source} fits none of the models; for {arch}, {error}.") from error
-    config = TrainConfig(arch=arch, latent_dim=latent_dim, output=output, run_dir=target)
+    settings = inferred | {"latent_dim": model.latent_dim, "output": output, "activation": activation}
+    config = TrainConfig(arch=arch, run_dir=target, **settings)
     run = Run(new_dir(target, arch), config, imported_metadata(config, source))
     run.begin(create_train_state(model, jax.random.key(config.seed), params=params), ())
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
-    print(f"{run.path}: {arch}, latent dimension {latent_dim}, {num_params:,} parameters")
+    print(f"{run.path}: {arch}, latent dimension {model.latent_dim}, {num_params:,} parameters")
 
 
 def read_state_dict(path: Path) -> StateDict:

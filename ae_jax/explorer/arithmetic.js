@@ -49,9 +49,9 @@ function convTranspose(x, { size, stride, padding, outputPadding, outputs, kerne
   return addBias(y, bias);
 }
 
-/** @type {(x: Activations) => Activations} */
-export function relu(x) {
-  return { ...x, data: x.data.map((value) => Math.max(value, 0)) };
+/** @type {(x: Activations, activation: "relu" | "tanh") => Activations} */
+export function activateHidden(x, activation) {
+  return { ...x, data: x.data.map(activation === "tanh" ? Math.tanh : (value) => Math.max(value, 0)) };
 }
 
 /**

@@ -6,36 +6,38 @@
  * @typedef {Omit<Layer, "kernel" | "bias"> & {kernel: number, bias: number}} LayerDescription
  *   `kernel` and `bias` are offsets into the weights.
  * @typedef {{
- *   latentDim: number, output: "sigmoid" | "tanh", pools: boolean,
+ *   latentDim: number, activation: "relu" | "tanh", output: "sigmoid" | "tanh", pools: boolean,
  *   encoder: LayerDescription[], decoder: LayerDescription[],
  * }} ModelDescription `pools`: max pooling follows each layer of the encoder but the last.
+ * @typedef {{activation: "relu" | "tanh", pools: boolean}} Network what both halves have in common
  * @typedef {{latents: Float32Array, positions: Int32Array[]}} Code `positions` of the maxima; empty without pooling.
  * @typedef {{
  *   latentDim: number, pools: boolean,
  *   encode: (image: Float32Array) => Code, decode: (code: Code) => Float32Array,
  * }} Model
  */
-import { apply, maxPool, maxUnpool, relu } from "./arithmetic.js";
+import { activateHidden, apply, maxPool, maxUnpool } from "./arithmetic.js";
 
 /** @type {(description: ModelDescription, weights: Float32Array) => Model} */
 export function makeModel(description, weights) {
   const { latentDim, output, pools } = description;
+  const network = { activation: description.activation, pools };
   const encoder = description.encoder.map((layer) => withWeights(layer, weights));
   const decoder = description.decoder.map((layer) => withWeights(layer, weights));
   return {
     latentDim,
     pools,
-    encode: (image) => encode(encoder, pools, toActivations(image, encoder[0], output)),
-    decode: (code) => activate(decode(decoder, pools, code), output),
+    encode: (image) => encode(encoder, network, toActivations(image, encoder[0], output)),
+    decode: (code) => activate(decode(decoder, network, code), output),
   };
 }
 
-/** @type {(layers: Layer[], pools: boolean, image: Activations) => Code} */
-function encode(layers, pools, image) {
+/** @type {(layers: Layer[], network: Network, image: Activations) => Code} */
+function encode(layers, { activation, pools }, image) {
   const positions = [];
   let x = image;
   for (const layer of layers.slice(0, -1)) {
-    x = relu(apply(x, layer));
+    x = activateHidden(apply(x, layer), activation);
     if (pools) {
       const result = maxPool(x);
       x = result.pooled;
@@ -45,13 +47,13 @@ function encode(layers, pools, image) {
   return { latents: Float32Array.from(apply(x, layers[layers.length - 1]).data), positions };
 }
 
-/** @type {(layers: Layer[], pools: boolean, code: Code) => Float64Array} */
-function decode(layers, pools, { latents, positions }) {
+/** @type {(layers: Layer[], network: Network, code: Code) => Float64Array} */
+function decode(layers, { activation, pools }, { latents, positions }) {
   const remaining = [...positions];
   /** @type {Activations} */
   let x = { data: Float64Array.from(latents), height: 1, width: 1, channels: latents.length };
   for (const layer of layers.slice(0, -1)) {
-    x = relu(apply(x, layer));
+    x = activateHidden(apply(x, layer), activation);
     if (pools) x = maxUnpool(x, /** @type {Int32Array} */ (remaining.pop()));
   }
   return apply(x, layers[layers.length - 1]).data;

@@ -116,6 +116,7 @@ def _describe_network(trained: TrainedModel) -> dict[str, Any]:
     weights: list[np.ndarray] = []
     description = {
         "latentDim": trained.model.latent_dim,
+        "activation": trained.model.activation,
         "output": trained.model.output,
         "pools": isinstance(trained.model, ConvPoolAutoencoder),
         "encoder": [_describe_layer(layer, weights) for layer in bound.encoder],

@@ -7,8 +7,8 @@ that ends in `Tanh` and whose inputs pass through `Normalize(0.5, 0.5)`, and res
 
 import functools
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -16,99 +16,120 @@ from flax import linen as nn
 from jax import numpy as jnp
 from jaxtyping import Array, Int32
 
-from ae_jax.config import Arch, Output, Precision
-from ae_jax.models.layers import Conv, ConvTranspose, activate, to_output_range
+from ae_jax.config import Activation, Arch, Output, Precision
+from ae_jax.models.layers import Conv, ConvTranspose, activate, nonlinearity, to_logits, to_output_range
 from ae_jax.ops.pooling import max_pool2d, max_unpool2d
 from ae_jax.types import Images, Latents, Params, RandomKey
 
 
-class LinearAutoencoder(nn.Module):
-    """Fully connected autoencoder: 784 → 128 → 64 → 12 → 3 and back, ReLU between layers, sigmoid or tanh output."""
-
-    latent_dim: int = 3
-    output: Output = "sigmoid"
-    precision: Precision = "float32"
-
-    def setup(self) -> None:
-        dense = functools.partial(nn.Dense, dtype=self.precision)
-        self.encoder = [dense(128), dense(64), dense(12), dense(self.latent_dim)]
-        self.decoder = [dense(12), dense(64), dense(128), dense(784)]
-
-    def encode(self, images: Images) -> Latents:
-        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
-        _check("images", images, (28, 28, 1))
-        return _apply(self.encoder, to_output_range(images, self.output).reshape(-1, 784)).astype(jnp.float32)
-
-    def decode(self, latents: Latents) -> Images:
-        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
-        _check("latents", latents, (self.latent_dim,))
-        return activate(_apply(self.decoder, latents), self.output).reshape(-1, 28, 28, 1)
-
-    def __call__(self, images: Images) -> Images:
-        return self.decode(self.encode(images))
-
-
-class ConvAutoencoder(nn.Module):
-    """Strided convolutions 28×28×1 → 14×14×16 → 7×7×32 → 1×1×64 and back, ReLU between, sigmoid or tanh output."""
+class _Autoencoder(nn.Module):
+    """The attributes that all models have, and what they do alike."""
 
     latent_dim: int = 64
     output: Output = "sigmoid"
     precision: Precision = "float32"
+    hidden: tuple[int, ...] = (16, 32)
+    activation: Activation = "relu"
+
+    encode: ClassVar[Callable[..., Any]]
+    decode: ClassVar[Callable[..., Images]]
+    _decode: ClassVar[Callable[..., jax.Array]]  # without the output activation
+
+    def logits(self, images: Images) -> Images:
+        """The logits of the reconstructions, whose sigmoid they are: `f32[batch, 28, 28, 1]`."""
+        return to_logits(self._decode(self.encode(images)), self.output)
+
+    def __call__(self, images: Images) -> Images:
+        return self.decode(self.encode(images))
+
+
+class LinearAutoencoder(_Autoencoder):
+    """Fully connected autoencoder: 784 → 128 → 64 → 12 → 3 and back, ReLU between layers, sigmoid or tanh output.
+
+    `hidden` are the widths between image and code, of any number, and `activation` follows each of these layers.
+    """
+
+    latent_dim: int = 3
+    hidden: tuple[int, ...] = (128, 64, 12)
 
     def setup(self) -> None:
-        self.encoder, self.decoder = _conv_layers(self.latent_dim, self.precision, stride=2)
+        dense = functools.partial(nn.Dense, dtype=self.precision)
+        self.encoder = [dense(size) for size in (*self.hidden, self.latent_dim)]
+        self.decoder = [dense(size) for size in (*reversed(self.hidden), 784)]
 
     def encode(self, images: Images) -> Latents:
         """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
         _check("images", images, (28, 28, 1))
-        latents = _apply(self.encoder, to_output_range(images, self.output)).astype(jnp.float32)
+        pixels = to_output_range(images, self.output).reshape(-1, 784)
+        return _apply(self.encoder, pixels, self.activation).astype(jnp.float32)
+
+    def decode(self, latents: Latents) -> Images:
+        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
+        return activate(self._decode(latents), self.output)
+
+    def _decode(self, latents: Latents) -> jax.Array:
+        _check("latents", latents, (self.latent_dim,))
+        return _apply(self.decoder, latents, self.activation).reshape(-1, 28, 28, 1)
+
+
+class ConvAutoencoder(_Autoencoder):
+    """Strided convolutions 28×28×1 → 14×14×16 → 7×7×32 → 1×1×64 and back, ReLU between, sigmoid or tanh output.
+
+    `hidden` are the channels of the two layers between image and code, and `activation` follows them.
+    """
+
+    def setup(self) -> None:
+        self.encoder, self.decoder = _conv_layers(self.hidden, self.latent_dim, self.precision, stride=2)
+
+    def encode(self, images: Images) -> Latents:
+        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
+        _check("images", images, (28, 28, 1))
+        latents = _apply(self.encoder, to_output_range(images, self.output), self.activation).astype(jnp.float32)
         return latents.reshape(-1, self.latent_dim)
 
     def decode(self, latents: Latents) -> Images:
         """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
-        _check("latents", latents, (self.latent_dim,))
-        return activate(_apply(self.decoder, latents.reshape(-1, 1, 1, self.latent_dim)), self.output)
+        return activate(self._decode(latents), self.output)
 
-    def __call__(self, images: Images) -> Images:
-        return self.decode(self.encode(images))
+    def _decode(self, latents: Latents) -> jax.Array:
+        _check("latents", latents, (self.latent_dim,))
+        return _apply(self.decoder, latents.reshape(-1, 1, 1, self.latent_dim), self.activation)
 
 
 class PooledCode(NamedTuple):
     """Code of a `ConvPoolAutoencoder`: `latents f32[batch, latent]`, and the `positions` of each pooling's maxima."""
 
     latents: Latents
-    positions: tuple[Int32[Array, "batch 14 14 16"], Int32[Array, "batch 7 7 32"]]
+    positions: tuple[Int32[Array, "batch 14 14 outer"], Int32[Array, "batch 7 7 inner"]]
 
 
-class ConvPoolAutoencoder(nn.Module):
-    """28×28×16 → pooled 14×14×16 → 14×14×32 → pooled 7×7×32 → 1×1×64 and back by unpooling, sigmoid or tanh output."""
+class ConvPoolAutoencoder(_Autoencoder):
+    """28×28×16 → pooled 14×14×16 → 14×14×32 → pooled 7×7×32 → 1×1×64 and back by unpooling, sigmoid or tanh output.
 
-    latent_dim: int = 64
-    output: Output = "sigmoid"
-    precision: Precision = "float32"
+    `hidden` are the channels of the two layers between image and code, and `activation` follows them.
+    """
 
     def setup(self) -> None:
-        self.encoder, self.decoder = _conv_layers(self.latent_dim, self.precision, stride=1)
+        self.encoder, self.decoder = _conv_layers(self.hidden, self.latent_dim, self.precision, stride=1)
 
     def encode(self, images: Images) -> PooledCode:
         """Encode `f32[batch, 28, 28, 1]` in [0, 1] → latents and positions; `ValueError` for other shapes/dtypes."""
         _check("images", images, (28, 28, 1))
-        first, second, last = self.encoder
-        x, outer = max_pool2d(nn.relu(first(to_output_range(images, self.output))))
-        x, inner = max_pool2d(nn.relu(second(x)))
+        (first, second, last), act = self.encoder, nonlinearity(self.activation)
+        x, outer = max_pool2d(act(first(to_output_range(images, self.output))))
+        x, inner = max_pool2d(act(second(x)))
         return PooledCode(last(x).astype(jnp.float32).reshape(-1, self.latent_dim), (outer, inner))
 
     def decode(self, code: PooledCode) -> Images:
         """Decode the result of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
+        return activate(self._decode(code), self.output)
+
+    def _decode(self, code: PooledCode) -> jax.Array:
         latents, (outer, inner) = code
         _check("latents", latents, (self.latent_dim,))
-        first, second, last = self.decoder
-        x = max_unpool2d(nn.relu(first(latents.reshape(-1, 1, 1, self.latent_dim))), inner)
-        x = max_unpool2d(nn.relu(second(x)), outer)
-        return activate(last(x), self.output)
-
-    def __call__(self, images: Images) -> Images:
-        return self.decode(self.encode(images))
+        (first, second, last), act = self.decoder, nonlinearity(self.activation)
+        x = max_unpool2d(act(first(latents.reshape(-1, 1, 1, self.latent_dim))), inner)
+        return last(max_unpool2d(act(second(x)), outer))
 
 
 Autoencoder: TypeAlias = LinearAutoencoder | ConvAutoencoder | ConvPoolAutoencoder
@@ -120,12 +141,9 @@ MODELS: dict[Arch, type[Autoencoder]] = {
 }
 
 
-def make_model(
-    arch: Arch, latent_dim: int | None = None, output: Output = "sigmoid", precision: Precision = "float32"
-) -> Autoencoder:
-    """Build a model by name; `latent_dim` None: its default, 3 for linear and 64 for the others."""
-    size: dict[str, Any] = {} if latent_dim is None else {"latent_dim": latent_dim}
-    return MODELS[arch](output=output, precision=precision, **size)
+def make_model(arch: Arch, **settings: Any) -> Autoencoder:
+    """Build a model by name; `settings` are its attributes, None for the default."""
+    return MODELS[arch](**{name: value for name, value in settings.items() if value is not None})
 
 
 @functools.lru_cache
@@ -153,20 +171,25 @@ def torch_init(model: nn.Module, key: RandomKey) -> Params:
     return params
 
 
-def _conv_layers(latent_dim: int, precision: Precision, *, stride: int) -> tuple[list[Conv], list[ConvTranspose]]:
+def _conv_layers(
+    hidden: tuple[int, ...], latent_dim: int, precision: Precision, *, stride: int
+) -> tuple[list[Conv], list[ConvTranspose]]:
     """The layers of encoder and decoder; with a stride of 1, something else has to halve and double the image."""
+    if len(hidden) != 2:
+        raise ValueError(f"hidden must be the channels of two layers, not {hidden}")
     conv = functools.partial(Conv, dtype=precision, batch_minor=True)
     transpose = functools.partial(ConvTranspose, dtype=precision, batch_minor=True)
+    first, second = hidden
     outer: dict[str, Any] = {"kernel_size": 3, "stride": stride, "padding": 1}
-    encoder = [conv(16, **outer), conv(32, **outer), conv(latent_dim, kernel_size=7)]
+    encoder = [conv(first, **outer), conv(second, **outer), conv(latent_dim, kernel_size=7)]
     outer["output_padding"] = stride - 1
-    return encoder, [transpose(32, kernel_size=7), transpose(16, **outer), transpose(1, **outer)]
+    return encoder, [transpose(second, kernel_size=7), transpose(first, **outer), transpose(1, **outer)]
 
 
-def _apply(layers: Sequence[nn.Module], x: jax.Array) -> jax.Array:
+def _apply(layers: Sequence[nn.Module], x: jax.Array, activation: Activation) -> jax.Array:
     *hidden, last = layers
     for layer in hidden:
-        x = nn.relu(layer(x))
+        x = nonlinearity(activation)(layer(x))
     return last(x)
 
 

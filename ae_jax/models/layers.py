@@ -1,4 +1,4 @@
-"""Convolutional layers with PyTorch semantics and flax initialisation, and the output activations."""
+"""Convolutional layers with PyTorch semantics and flax initialisation, and activations."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias, get_args
@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax import numpy as jnp
 from jaxtyping import Array, Float
 
-from ae_jax.config import Output
+from ae_jax.config import Activation, Output
 from ae_jax.ops.conv import add_bias, conv2d, conv_transpose2d
 from ae_jax.ops.windows import Pair, Setting, as_pair
 from ae_jax.types import Images
@@ -99,10 +99,23 @@ def to_output_range(images: Images, output: Output) -> jax.Array:
     return 2 * images - 1 if _is_tanh(output) else images
 
 
-def activate(logits: jax.Array, output: Output) -> jax.Array:
-    """Apply the output activation in float32 and rescale the result to [0, 1]."""
-    logits = logits.astype(jnp.float32)
-    return (jnp.tanh(logits) + 1) / 2 if _is_tanh(output) else nn.sigmoid(logits)
+def nonlinearity(activation: Activation) -> Callable[[jax.Array], jax.Array]:
+    """The function of an activation's name."""
+    if activation not in get_args(Activation):
+        raise ValueError(f"unknown activation {activation!r}; choose {get_args(Activation)}")
+    return jnp.tanh if activation == "tanh" else nn.relu
+
+
+def activate(y: jax.Array, output: Output) -> jax.Array:
+    """Apply the output activation to the last layer's result in float32, and rescale it to [0, 1]."""
+    y = y.astype(jnp.float32)
+    return (jnp.tanh(y) + 1) / 2 if _is_tanh(output) else nn.sigmoid(y)
+
+
+def to_logits(y: jax.Array, output: Output) -> jax.Array:
+    """The logits, `log(x / (1 - x))`, of `x = activate(y, output)`: (tanh(y) + 1) / 2 is the sigmoid of 2y."""
+    y = y.astype(jnp.float32)
+    return 2 * y if _is_tanh(output) else y
 
 
 def _is_tanh(output: Output) -> bool:

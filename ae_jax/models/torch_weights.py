@@ -10,6 +10,7 @@ The tutorial's modules are `nn.Sequential`s with a ReLU after each layer but the
 | ConvTranspose2d | `[in, out, k_h, k_w]`   | `[k_h, k_w, in, out]`   |
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from jax import numpy as jnp
 from ae_jax.config import Arch
 from ae_jax.models.autoencoders import MODELS, ConvPoolAutoencoder, make_model, param_shapes
 from ae_jax.types import Params, StateDict
+
+_ENCODER_BIAS = re.compile(r"encoder\.(\d{1,4})\.bias")
 
 
 def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params:
@@ -63,16 +66,15 @@ def params_to_torch(model: nn.Module, params: Params) -> StateDict:
     return state_dict
 
 
-def infer_architecture(state_dict: StateDict) -> tuple[Arch, int]:
-    """Architecture and latent dimension of the model that a state dict matches best."""
-    candidates = [(arch, _latent_dim(arch, state_dict)) for arch in MODELS]
-    return min(candidates, key=lambda candidate: len(_mismatches(state_dict, make_model(*candidate))))
-
-
-def _latent_dim(arch: Arch, state_dict: StateDict) -> int:
-    model = make_model(arch)
-    *_, last = (f"{name}.bias" for layer, name, _ in _layers(model) if layer.startswith("encoder"))
-    return state_dict[last].size if last in state_dict and state_dict[last].size else model.latent_dim
+def infer_architecture(state_dict: StateDict) -> tuple[Arch, dict[str, Any]]:
+    """Architecture, and latent dimension and hidden widths, of the model that a state dict matches best."""
+    biases = {int(match[1]): x.size for name, x in state_dict.items() if (match := _ENCODER_BIAS.fullmatch(name))}
+    *hidden, latent_dim = [biases[i] for i in sorted(biases)] or [0]
+    candidates: list[tuple[Arch, dict[str, Any]]] = [(arch, {}) for arch in MODELS]
+    if hidden and min(*hidden, latent_dim) > 0:
+        settings = {"latent_dim": latent_dim, "hidden": tuple(hidden)}
+        candidates += [(arch, settings) for arch in MODELS if arch == "linear" or len(hidden) == 2]
+    return min(candidates, key=lambda candidate: len(_mismatches(state_dict, make_model(candidate[0], **candidate[1]))))
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, str, tuple[int, ...]]]:

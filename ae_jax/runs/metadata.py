@@ -22,7 +22,7 @@ Metadata: TypeAlias = dict[str, Any]
 _PACKAGES = ("ae_jax", "jax", "jaxlib", "flax", "optax", "numpy")
 FOLDERS = ("run_dir", "data_dir", "manual_dir")  # settings that hold on this machine alone
 _MAY_CHANGE = {"devices", "tensorboard", "distributed", *FOLDERS}
-_MODEL = {"arch", "latent_dim", "output"}  # what imported parameters determine
+_MODEL = {"arch", "latent_dim", "hidden", "activation", "output"}  # what imported parameters determine
 
 
 def new_metadata(config: SharedConfig, data: Splits, mesh: Mesh) -> Metadata:

@@ -29,7 +29,7 @@ _SMALLEST_MSE = 1e-12  # below the rounding of a float32 loss
 
 def progress_bar(config: TrainConfig, program: Program, history: History) -> tqdm:
     """A bar of the run's images, which process 0 shows if it has a terminal."""
-    total, done = (epochs * program.num_images for epochs in (config.epochs, len(history)))
+    total, done = (epochs * int(program.sizes.sum()) for epochs in (config.epochs, len(history)))
     disable = None if is_process_0() else True
     return tqdm(total=total, initial=done, unit=" images", unit_scale=True, disable=disable, leave=False)
 
@@ -76,8 +76,9 @@ def conclude(run: Run, data: Splits, history: History) -> None:
     latent_dim = run_model(run.config).latent_dim
     pca, test_mse = pca_mse(data.train.images, data.test.images, latent_dim), history[-1].test_loss
     pca_name = f"PCA with {latent_dim} components"
-    names = {"train": "training loss (epoch mean)", "validation": "validation loss", "test": "test loss"}
-    curves = {names[kind]: [_losses(metrics)[kind] for metrics in history] for kind in _losses(history[-1])}
+    curves = {name: [_losses(metrics)[name] for metrics in history] for name in _losses(history[-1])}
+    if run.config.noise:
+        curves = {f"{name}, of noisy images" * ("train" in name) or name: curve for name, curve in curves.items()}
     figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
     run.write("figures/loss.png", figure_bytes(figure, ".png"))
     print(f"{run.title}: test MSE {test_mse:.5f}, {_comparison(test_mse, pca, pca_name)}.")
@@ -99,13 +100,13 @@ def save_reconstructions(run: Run, test_set: Dataset, state: TrainState, history
 
 
 def _print_epoch(metrics: EpochMetrics) -> None:
-    losses = "   ".join(f"{name} loss {loss:.5f}" for name, loss in _losses(metrics).items())
+    losses = "   ".join(f"{name} {loss:.5f}" for name, loss in _losses(metrics).items())
     speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
     tqdm.write(f"epoch {metrics.epoch:3d}   {losses}   {speed}")
 
 
 def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> None:
-    scalars = {f"loss/{name}": loss for name, loss in _losses(metrics).items()}
+    scalars = {f"loss/{name.removesuffix(' loss')}": loss for name, loss in _losses(metrics).items()}
     for name, value in {**scalars, "images_per_second": metrics.images_per_second}.items():
         events.add_scalar(name, value, metrics.step)
     if figure:
@@ -115,7 +116,15 @@ def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> N
 
 
 def _losses(metrics: EpochMetrics) -> dict[str, float]:
-    losses = {"train": metrics.train_loss, "validation": metrics.validation_loss, "test": metrics.test_loss}
+    """The losses of an epoch by name; their unit is part of it where there are two."""
+    kind, error = ("loss", "loss") if metrics.test_cross_entropy is None else ("cross-entropy", "MSE")
+    losses = {
+        f"train {kind}": metrics.train_loss,
+        f"validation {error}": metrics.validation_loss,
+        f"test {error}": metrics.test_loss,
+        f"validation {kind}": metrics.validation_loss if kind == error else metrics.validation_cross_entropy,
+        f"test {kind}": metrics.test_loss if kind == error else metrics.test_cross_entropy,
+    }
     return {name: loss for name, loss in losses.items() if loss is not None}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import ae_jax
 from ae_jax.exchange.onnx import export_run
+from tests.support.models import UNUSUAL
 from tests.support.rounding import assert_equal_but_for_rounding
 
 NAMES = ("encode", "decode", "reconstruct")
@@ -27,12 +28,19 @@ def checked_session(path: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options)
 
 
-@pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-5-tanh", "conv-1-tanh", "conv-pool-3-tanh"])
+@pytest.mark.parametrize(
+    "name",
+    [*("linear", "conv", "conv-pool", "linear-5-tanh", "conv-1-tanh", "conv-pool-3-tanh"), *UNUSUAL],
+)
 def test_onnx_runtime_computes_what_the_model_does_for_any_number_of_images(
     name: str, untrained_run: Callable[..., Path], digits: np.ndarray, tmp_path: Path
 ) -> None:
-    arch, *settings = name.rsplit("-", 2) if name.endswith("tanh") else (name,)
-    source = str(untrained_run(arch, int(settings[0]), settings[1])) if settings else f"pretrained:{name}"
+    source = f"pretrained:{name}"
+    if name in UNUSUAL:
+        source = str(untrained_run(**UNUSUAL[name]))
+    elif name.endswith("-tanh"):
+        arch, latent_dim, output = name.rsplit("-", 2)
+        source = str(untrained_run(arch, int(latent_dim), output))
     export_run(source, str(tmp_path / "out"))
     encode, decode, reconstruct = (checked_session(tmp_path / "out" / f"{each}.onnx") for each in NAMES)
     trained = ae_jax.load_model(source)

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 import ae_jax
 from ae_jax.exchange.share import share_run
 from ae_jax.inspection.evaluate import evaluate_model
+from tests.support.models import UNUSUAL
 from tests.support.rounding import assert_equal_but_for_rounding
 
 FILES = {
@@ -38,6 +39,16 @@ def test_the_folder_is_complete_and_load_model_reads_it_bit_for_bit(shared: tupl
     assert jax.tree.all(jax.tree.map(np.array_equal, original.params, trained.params))
     assert (trained.model, trained.step, trained.test_mse) == (original.model, original.step, original.test_mse)
     assert trained.test_mse == json.loads((folder / "config.json").read_text())["test_mse"]
+
+
+def test_a_model_with_other_hidden_layers_is_shared(
+    untrained_run: Callable[..., Path], labelled_images: Path, digits: np.ndarray, tmp_path: Path
+) -> None:
+    run_dir = untrained_run(**UNUSUAL["conv, wide"])
+    share_run(str(run_dir), str(tmp_path / "shared"), dataset=str(labelled_images))
+    original, trained = ae_jax.load_model(run_dir), ae_jax.load_model(tmp_path / "shared")
+    assert trained.model == original.model == ae_jax.ConvAutoencoder(32, "tanh", hidden=(32, 64))
+    np.testing.assert_array_equal(trained.reconstruct(digits), original.reconstruct(digits))
 
 
 def test_nothing_names_the_machine(shared: tuple[Path, Path]) -> None:

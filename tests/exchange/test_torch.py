@@ -11,6 +11,8 @@ from safetensors.numpy import load_file, save_file
 import ae_jax
 from ae_jax.exchange.torch import convert, read_state_dict, to_torch
 from ae_jax.runs.train import resume
+from ae_jax.training.checkpoint import latest_checkpoint
+from tests.support.models import UNUSUAL
 from tests.support.rounding import assert_equal_but_for_rounding
 
 ARCHS = ["conv", "linear", "conv-pool"]
@@ -21,13 +23,17 @@ def weights_file(run_dir: Path, folder: Path) -> Path:
     return folder / "model.safetensors"
 
 
-@pytest.mark.parametrize(("arch", "latent_dim"), [*((arch, None) for arch in ARCHS), ("linear", 7)])
+MODELS = [*({"arch": arch} for arch in ARCHS), {"arch": "linear", "latent_dim": 7}, *UNUSUAL.values()]
+
+
+@pytest.mark.parametrize("settings", MODELS, ids=str)
 def test_pytorch_round_trip_preserves_the_model_bit_for_bit(
-    arch: str, latent_dim: int | None, untrained_run: Callable[..., Path], tmp_path: Path
+    settings: dict[str, str], untrained_run: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run_dir = untrained_run(arch, latent_dim)
+    run_dir = untrained_run(**settings)
     convert("to-torch", str(run_dir), str(tmp_path / "model.safetensors"))
-    convert("from-torch", str(tmp_path / "model.safetensors"), str(tmp_path / "back"))
+    names = {name: settings[name] for name in ("output", "activation") if name in settings}
+    convert("from-torch", str(tmp_path / "model.safetensors"), str(tmp_path / "back"), **names)
     before, after = ae_jax.load_model(run_dir), ae_jax.load_model(tmp_path / "back")
     assert before.model == after.model
     assert after.step == 0
@@ -139,7 +145,7 @@ def test_files_without_weights_raise_clear_errors(untrained_run: Callable[..., P
     (tmp_path / "text.safetensors").write_text("no tensors")
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "text.bin").touch()
-    checkpoint = ae_jax.latest_checkpoint(untrained_run("conv"))
+    checkpoint = latest_checkpoint(untrained_run("conv"))
     cases = {
         "none.safetensors": "cannot be read: No such file or directory",
         "text.safetensors": r"cannot be read: .*model\.state_dict\(\)",

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import ae_jax
+from ae_jax.data.digit import digit_from_picture
+from tests.support.models import UNUSUAL
 from tests.support.page_driver import PageDriver
 
 ENTER, LEFT, RIGHT, DELETE, HOME, SPACE = "\ue007", "\ue012", "\ue014", "\ue017", "\ue011", " "
@@ -26,13 +28,15 @@ def models(untrained_run: Callable[..., Path]) -> Models:
     def model(name: str) -> ae_jax.TrainedModel:
         if name in ("linear", "conv", "conv-pool"):
             return ae_jax.load_pretrained(name)
+        if name in UNUSUAL:
+            return ae_jax.load_model(untrained_run(**UNUSUAL[name]))
         arch, latent_dim, *output = name.split("-")
         return ae_jax.load_model(untrained_run(arch, int(latent_dim), *output))
 
     return model
 
 
-@pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-2-tanh", "conv-5-tanh"])
+@pytest.mark.parametrize("name", ["linear", "conv", "conv-pool", "linear-2-tanh", "conv-5-tanh", *UNUSUAL])
 def test_arithmetic_is_that_of_the_model(
     name: str, browser: PageDriver, models: Models, write_page: Write, glyphs: ae_jax.Dataset
 ) -> None:
@@ -56,7 +60,7 @@ def test_a_drawn_digit_becomes_a_code_and_a_reconstruction(
     pad = browser.pixels("#pad")[..., 0]
     assert np.ptp(pad) == 255
     image = browser.pixels("#input")[..., 0] / 255
-    digit = ae_jax.digit_from_picture(pad).image[..., 0] / 255
+    digit = digit_from_picture(pad).image[..., 0] / 255
     assert np.abs(image - digit).max() < 1.5 / 255  # sums in another order may be rounded the other way
     recon = browser.call("reconstruct", image.reshape(1, 784))[0].reshape(28, 28)
     np.testing.assert_allclose(browser.pixels("#reconstruction")[..., 0], 255 * recon, atol=1)

@@ -16,7 +16,7 @@ from ae_jax.inspection.evaluate import evaluate_model, evaluate_run
 from ae_jax.inspection.figures import code_images_figure, scatter_figure
 from ae_jax.inspection.reconstruct import reconstruct_images
 from ae_jax.inspection.visualize import draw_figures, visualize_run
-from ae_jax.metrics.pca import fit_pca
+from ae_jax.metrics.pca import fit_pca, pca_mse
 from ae_jax.metrics.quality import auroc, image_quality, linear_probe, nearest_neighbours
 from ae_jax.runs.train import train
 from ae_jax.system import write_atomic
@@ -75,7 +75,7 @@ def test_evaluation_summary_and_table_match_independently_computed_metrics(
     assert areas["turned by 90°"] == pytest.approx(auroc(quality.mse, turned_mse), abs=0.01)  # ranks of near-equals
     assert areas.keys() == {"turned by 90°", "letters"}
     latent_dim = trained.model.latent_dim
-    assert summary["pca"]["mse"] == pytest.approx(ae_jax.pca_mse(train.images, test.images, latent_dim), rel=1e-4)
+    assert summary["pca"]["mse"] == pytest.approx(pca_mse(train.images, test.images, latent_dim), rel=1e-4)
 
     assert sum(row["images"] for row in summary["labels"].values()) == summary["images"] == len(test.images)
     by_label = [row["images"] * row["model"]["mse"] for row in summary["labels"].values()]
@@ -123,7 +123,7 @@ def test_pca_encode_and_decode_agree_with_pca_mse(digits: np.ndarray) -> None:
     np.testing.assert_allclose(pca.components.T @ pca.components, np.eye(20), atol=1e-5)
     recons = pca.decode(pca.encode(digits[250:]))
     error = np.mean((recons - pixels(digits[250:])) ** 2)
-    assert error == pytest.approx(ae_jax.pca_mse(digits[:250], digits[250:], 20), rel=1e-4)
+    assert error == pytest.approx(pca_mse(digits[:250], digits[250:], 20), rel=1e-4)
     spread = pca.encode(digits[:250]).var(axis=0)
     assert np.all(np.diff(spread) <= 0)  # components are sorted by explained variance
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ae_jax
-from ae_jax.models.autoencoders import make_model
+from ae_jax.models.autoencoders import make_model, torch_init
 from tests.support.torch_case import make_case
 
 MODELS = {arch: make_model(arch) for arch in ("linear", "conv", "conv-pool")}
@@ -16,7 +16,7 @@ KEY = jax.random.key(0)
 def test_conversion_is_bit_equal_in_both_directions(arch: str) -> None:
     model, (state_dict, _) = MODELS[arch], make_case(arch)
     params = ae_jax.params_from_torch(model, state_dict)
-    for expected in (ae_jax.create_train_state(model, KEY).params, ae_jax.torch_init(model, KEY)):
+    for expected in (ae_jax.create_train_state(model, KEY).params, torch_init(model, KEY)):
         assert jax.tree.map(lambda x: (x.shape, x.dtype), params) == jax.tree.map(
             lambda x: (x.shape, x.dtype), expected
         )
@@ -43,7 +43,7 @@ def test_state_dict_error_lists_every_wrong_key_and_shape() -> None:
 
 @pytest.mark.parametrize("arch", MODELS)
 def test_torch_init_is_uniform_within_pytorchs_bounds(arch: str) -> None:
-    state_dict = ae_jax.params_to_torch(MODELS[arch], ae_jax.torch_init(MODELS[arch], KEY))
+    state_dict = ae_jax.params_to_torch(MODELS[arch], torch_init(MODELS[arch], KEY))
     for name in [name for name in state_dict if name.endswith("weight")]:
         weight, bias = state_dict[name], state_dict[name.replace("weight", "bias")]
         bound = 1 / math.sqrt(math.prod(weight.shape[1:]))  # torch's fan_in: all axes but the first

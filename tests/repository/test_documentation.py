@@ -107,7 +107,21 @@ def test_a_wrong_shape_in_a_comment_is_found() -> None:
     assert run_block("x = jnp.zeros((2, 3))  # f32[batch, 3]", Path(), {"jnp": jnp}) == 1
 
 
-RESEARCH_IDS = ["loss", "model", "population", "nnx", "to nnx", "orbax"]
+RESEARCH_IDS = [
+    *(
+        "loss",
+        "variational",
+        "conditional",
+        "probe",
+        "lbfgs",
+        "gradient",
+        "population",
+        "dropout",
+        "batch norm",
+        "dict",
+    ),
+    *("nnx", "to nnx", "orbax"),
+]
 
 
 @pytest.mark.parametrize("block", blocks(RESEARCH, "python"), ids=RESEARCH_IDS)

@@ -14,7 +14,7 @@ state = ae_jax.create_train_state(model, key, learning_rate=1e-3)
 pixels = np.zeros((128, 28, 28, 1), np.uint8)
 for images in ae_jax.batches(pixels, key, batch_size=64):
     state, metrics = ae_jax.train_step(state, images)
-state, losses = ae_jax.fit(key, pixels, model=model, num_epochs=2)
+state, losses = ae_jax.fit(state, pixels, key, num_epochs=2)
 ae_jax.load_pretrained("conv").encode(pixels)
 y = ae_jax.conv2d(images, jax.numpy.zeros((3, 3, 1, 4)), padding=(1, 0))
 """
@@ -22,7 +22,7 @@ WRONG = {
     "model = ae_jax.ConvAutoencoder(latent_dim=16)": 'model = ae_jax.ConvAutoencoder(output="Sigmoid")',
     "create_train_state(model, key, learning_rate=1e-3)": "create_train_state(model, 0)",
     "batches(pixels, key, batch_size=64)": "batches(pixels, key, batch=64)",
-    "model=model, num_epochs=2": "model=model, epochs=2",
+    "num_epochs=2": "epochs=2",
     ".encode(pixels)": ".encodes(pixels)",
     "padding=(1, 0)": "padding=1.5",
 }
