@@ -26,7 +26,8 @@ def tensor_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any])
     viewed = {name: str(x.dtype) for name, x in tensors.items() if x.dtype.isbuiltin == 2 and x.dtype.itemsize == 1}
     dtypes = {"dtypes": viewed} if viewed else {}
     header = json.dumps({**metadata, **dtypes, "sha256": _digest(tensors, metadata)}, sort_keys=True)
-    return save({name: x.view(np.uint8) if name in viewed else x for name, x in tensors.items()}, {"ae_jax": header})
+    arrays = {name: np.ascontiguousarray(x).reshape(x.shape) for name, x in tensors.items()}  # not so, save permutes
+    return save({name: x.view(np.uint8) if name in viewed else x for name, x in arrays.items()}, {"ae_jax": header})
 
 
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import jax
 import numpy as np
@@ -37,6 +38,10 @@ class Dataset(struct.PyTreeNode):
     name: str = struct.field(pytree_node=False)  # never "auto"
     images: HostImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as `images, labels`."""
+        return iter((self.images, self.labels))
 
 
 def dataset_title(name: str) -> str:

@@ -1,5 +1,6 @@
 """The core of training: one optimizer step, and loops over the batches of an epoch. All functions are pure."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -33,7 +34,7 @@ def step(
     def objective(params: Params) -> tuple[Scalar, Metrics]:
         metrics = example_metrics(loss_fn, state.model, params, batch, state.step, keys)
         sums = {name: jnp.sum(values * weights) for name, values in metrics.items()}
-        return sums["loss"], sums
+        return sums["loss"], {name: each.astype(jnp.float32) for name, each in sums.items()}
 
     def value(params: Params) -> Scalar:
         return lax.psum(objective(params)[0], axis_name) if axis_name else objective(params)[0]
@@ -42,10 +43,13 @@ def step(
     if axis_name:
         flat, unravel = ravel_pytree((metrics, grads))  # one all-reduce: one per array costs more than a device gains
         metrics, grads = unravel(lax.psum(flat, axis_name))
-    tx = optax.with_extra_args_support(state.tx)
+    update = optax.with_extra_args_support(state.tx).update
     offered = {"value": metrics["loss"], "grad": grads, "value_fn": value}  # to line searches, plateaus and their like
+    names = inspect.signature(update).parameters
+    if not any(each.kind is each.VAR_KEYWORD for each in names.values()):
+        offered = {name: each for name, each in offered.items() if name in names}
     try:
-        updates, opt_state = tx.update(grads, state.opt_state, state.params, **offered)
+        updates, opt_state = update(grads, state.opt_state, state.params, **offered)
     except TypeError as error:
         if "required keyword-only argument" not in str(error):
             raise
@@ -116,7 +120,7 @@ def mean_metrics(
         batch, weights = take_batch(data, order, i, int(sizes[0]), *_shard(axis_name))
         keys = example_keys(loss_fn, key, i, len(weights), axis_name)
         metrics = example_metrics(loss_fn, state.model, state.params, batch, state.step, keys)
-        return None, {name: jnp.sum(values * weights) for name, values in metrics.items()}
+        return None, {name: jnp.sum(values * weights).astype(jnp.float32) for name, values in metrics.items()}
 
     _, batch_means = lax.scan(body, None, jnp.arange(len(sizes), dtype=jnp.int32))
     means = {name: jnp.average(values, weights=sizes) for name, values in batch_means.items()}

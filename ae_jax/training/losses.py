@@ -93,10 +93,12 @@ def example_metrics(
 ) -> dict[str, PerExample]:
     """The loss of each example and what else `loss_fn` reports of it, by name; errors as for `make_train_step`."""
     offered, wanted = {"keys": keys, "step": step}, _wanted(loss_fn)
-    if "keys" in wanted and keys is None:
+    if keys is None and "keys" in wanted and not wanted.pop("keys"):
         raise ValueError("loss_fn is stochastic (it has a parameter named keys); pass a key")
     result = loss_fn(model, params, batch, **{name: offered[name] for name in wanted})
-    values, terms = result if isinstance(result, tuple) else (result, {})
+    values, terms = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
+    if not isinstance(terms, Mapping) or not hasattr(values, "dtype"):
+        raise ValueError(f"loss_fn must return f32[batch] or (f32[batch], {{name: f32[batch]}}), not {result!r}")
     if "loss" in terms:
         raise ValueError("loss_fn reports a term named loss, which is the name of the loss itself; rename it")
     if not jnp.issubdtype(jnp.asarray(values).dtype, jnp.floating):
@@ -119,9 +121,9 @@ def example_keys(
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows)
 
 
-def _wanted(loss_fn: LossFn) -> set[str]:
-    """The names of what a loss takes beside model, parameters and batch: of `keys` and `step`."""
-    parameters = inspect.signature(loss_fn).parameters
+def _wanted(loss_fn: LossFn) -> dict[str, bool]:
+    """What a loss takes beside model, parameters and batch, of `keys` and `step`, and whether it can do without."""
+    parameters, bound = inspect.signature(loss_fn).parameters, getattr(loss_fn, "keywords", {})  # by functools.partial
     named = (each for each in list(parameters.values())[3:] if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
     for each in named:
         if each.default is each.empty and each.name not in ("keys", "step"):
@@ -129,7 +131,8 @@ def _wanted(loss_fn: LossFn) -> set[str]:
                 f"loss_fn has a parameter named {each.name}; beside (model, params, batch) there are only keys, a "
                 "random key per example, and step, the optimizer steps so far"
             )
-    return {"keys", "step"} & parameters.keys()
+    wanted = {"keys", "step"} & parameters.keys() - bound.keys()
+    return {name: parameters[name].default is not inspect.Parameter.empty for name in wanted}
 
 
 def _squared_error(model: Any, params: Params, inputs: Images, images: Images) -> PerExample:

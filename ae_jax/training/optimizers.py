@@ -81,7 +81,8 @@ def _sqrt_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[ja
 
 
 def _bias_correction(beta: Scalar, count: Step) -> Scalar:
-    return -jnp.expm1(count * jnp.log1p(beta - 1))
+    positive = jnp.where(beta > 0, beta, 1)  # of 0, the logarithm and its derivative are infinite
+    return jnp.where(beta > 0, -jnp.expm1(count * jnp.log1p(positive - 1)), 1)
 
 
 def _scaled_orthogonal(update: jax.Array) -> jax.Array:

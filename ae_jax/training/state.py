@@ -79,13 +79,15 @@ def create_train_state(
     >>> state.params["encoder_0"]["kernel"].shape
     (784, 128)
     """
-    check_key(key)
     inputs = jnp.zeros((1, 28, 28, 1), jnp.float32) if inputs is None else inputs
     if params is None:
+        check_key(key)
         is_traced = any(isinstance(x, jax.core.Tracer) for x in (key, jnp.zeros(())))  # by `jax.vmap`, by `jax.jit`
         params = (_traced_init if is_traced else _init)(model, key, inputs)
-    elif isinstance(model, nn.Module):
-        _check_params(params, model, inputs)
+    else:
+        params = _with_strong_types(params)
+        if isinstance(model, nn.Module):
+            _check_params(params, model, inputs)
     if tx is not None:
         values = optimizer, learning_rate, schedule, weight_decay, weight_decay_mode, betas, muon_max_side
         names = (
@@ -101,7 +103,7 @@ def create_train_state(
         given = [name for name, value in zip(names, values, strict=True) if value is not defaults[name]]
         if given:
             raise ValueError(f"tx is an optimizer with settings of its own; leave out {', '.join(given)}, or tx")
-        return TrainState(jnp.int32(0), params, tx.init(params), model, tx)
+        return TrainState(jnp.int32(0), params, _with_strong_types(tx.init(params)), model, tx)
     if not isinstance(betas, Sequence) or len(betas) != 2:
         raise ValueError(f"betas must be two numbers, not {betas!r}")
     hyperparams = {
@@ -180,6 +182,16 @@ def _check_params(params: Params, model: nn.Module, inputs: Any) -> None:
         if given.get(name) != own.get(name):
             shapes = f"{given.get(name, 'missing')}, and {own.get(name, 'unknown')} in {type(model).__name__}"
             raise ValueError(f"params{name} is {shapes}; give params of this model")
+
+
+def _with_strong_types(tree: Any) -> Any:
+    """Arrays of JAX in place of Python's numbers and of weakly typed ones, which a step would change and recompile."""
+
+    def strong(leaf: Any) -> Any:
+        is_strong = isinstance(leaf, jax.Array) and not getattr(leaf, "weak_type", False)
+        return leaf if is_strong else jnp.asarray(leaf, jnp.result_type(leaf))
+
+    return jax.tree.map(strong, tree)
 
 
 def _named_shapes(params: Params) -> dict[str, str]:

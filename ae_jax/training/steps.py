@@ -1,6 +1,7 @@
 """Training and evaluation as pure, jitted functions: steps, epochs, and complete runs."""
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,13 +17,28 @@ from ae_jax.types import Batch, EpochsMetrics, Metrics, PerExample, RandomKey, S
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+_ATTRIBUTE = "_ae_jax_programs"
+
+
+class _Programs(dict[Any, Any]):
+    """What is compiled for the losses of one object: `functools.wraps` and `copy` pass its attributes on to others."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = weakref.ref(owner)
+
+    def __reduce__(self) -> Any:  # pickled, and copied, as an empty one that belongs to nothing
+        return dict, ()
 
 
 def _kept(loss_fn: LossFn, key: Any, make: Callable[[], Any]) -> Any:
     """The result of `make()`, kept by the loss itself under `key`: a closure and all it holds are freed with it."""
     owner = getattr(loss_fn, "__self__", loss_fn)  # a bound method is a new object each time
-    attributes, key = getattr(owner, "__dict__", None), (key, getattr(loss_fn, "__name__", ""))
-    programs = attributes.setdefault("_ae_jax_programs", {}) if isinstance(attributes, dict) else {}
+    attributes, key = getattr(owner, "__dict__", None), (key, getattr(loss_fn, "__func__", None))
+    if not isinstance(attributes, dict):
+        return make()
+    programs = attributes.get(_ATTRIBUTE)
+    if not isinstance(programs, _Programs) or programs.owner() is not owner:
+        programs = attributes[_ATTRIBUTE] = _Programs(owner)
     if key not in programs:
         programs[key] = make()
     return programs[key]
@@ -58,10 +74,10 @@ def make_train_step(loss_fn: LossFn) -> jax.stages.Wrapped:
     Returns:
       `(state, batch, weights=None, key=None) → state, metrics`. `batch` is any pytree of arrays with one leading axis,
       whose `u8` leaves become `f32` in [0, 1]. `metrics` are `f32[]`: the mean "loss", and that of each term.
-      `weights: f32[batch]`, not all 0, make it a weighted mean; with 0 for padding, a smaller batch needs no
-      recompilation. `keys` derive from `key` and the state's step, so that one `key` serves all steps. The step raises
-      `ValueError` if the leaves of `batch` differ in length, or `loss_fn` returns something else, takes another
-      argument, or is stochastic and there is no `key`.
+      `weights: f32[batch]`, not all 0, make it a weighted mean; with 0 for padding, by examples that are real, a
+      smaller batch needs no recompilation. `keys` derive from `key` and the state's step, so that one `key` serves all
+      steps. The step raises `ValueError` if the leaves of `batch` differ in length, or `loss_fn` returns something
+      else, takes another argument, or is stochastic and there is no `key`.
     """
 
     def train_step(
@@ -97,7 +113,7 @@ def eval_step(
     """Compute the metrics of a batch, `{"loss": f32[], …}`; arguments and errors as for `make_train_step`. Jitted."""
     keys = example_keys(loss_fn, key, state.step, num_examples(batch))
     metrics = example_metrics(loss_fn, state.model, state.params, as_floats(batch), state.step, keys)
-    return {name: jnp.mean(values) for name, values in metrics.items()}
+    return {name: jnp.mean(values).astype(jnp.float32) for name, values in metrics.items()}
 
 
 @_jit_per_loss("batch_size", "num_steps")
@@ -115,7 +131,7 @@ def train_epoch(
     Args:
       state: the initial state; not donated.
       data: a pytree of arrays with one leading axis, such as `u8[n, …]`, as for `batches`.
-      key: for the shuffle, and for a stochastic loss.
+      key: for the shuffle, and, folded once more, for a stochastic loss.
       batch_size: examples per step; the last of the `ceil(n / batch_size)` steps takes the remaining ones.
       num_steps: at most so many steps; None: as many as visit every example. `n // batch_size` leaves out the last,
         shorter batch, for a loss that depends on statistics of the batch.
@@ -131,6 +147,8 @@ def train_epoch(
     3
     """
     n = num_examples(data)
+    if num_steps is not None and num_steps < 1:
+        raise ValueError(f"num_steps must be at least 1, not {num_steps}")
     sizes = batch_sizes(n, batch_size)[:num_steps]
     settings: dict[str, Any] = {"batch_size": int(sizes[0]), "loss_fn": loss_fn}
     order, noise = epoch_order(key, n), noise_key(key)
@@ -139,7 +157,7 @@ def train_epoch(
     return state, {name: jnp.average(values, weights=sizes) for name, values in step_metrics.items()}
 
 
-@_jit_per_loss("num_epochs", "batch_size")
+@_jit_per_loss("num_epochs", "batch_size", "num_steps")
 def fit(
     state: TrainState,
     data: Batch,
@@ -147,6 +165,7 @@ def fit(
     num_epochs: int = 10,
     batch_size: int = 64,
     *,
+    num_steps: int | None = None,
     loss_fn: LossFn = reconstruction_loss,
 ) -> tuple[TrainState, EpochsMetrics]:
     """Train for several epochs in one compiled call; `jax.vmap` over states and keys trains many models at once.
@@ -167,7 +186,8 @@ def fit(
     """
 
     def epoch(state: TrainState, number: Step) -> tuple[TrainState, Metrics]:
-        return train_epoch(state, data, jax.random.fold_in(key, number), batch_size, loss_fn=loss_fn)
+        epoch_key = jax.random.fold_in(key, number)
+        return train_epoch(state, data, epoch_key, batch_size, num_steps=num_steps, loss_fn=loss_fn)
 
     return lax.scan(epoch, state, jnp.arange(1, num_epochs + 1, dtype=jnp.int32))
 
@@ -183,6 +203,7 @@ def evaluate(
 ) -> Metrics:
     """Compute `{"loss": f32[], …}`, the means over all examples of `data` (as for `batches`), in one compiled call.
 
-    `loss_fn` is as for `make_train_step`; a stochastic one needs a `key`, and has a random key per example.
+    `loss_fn` is as for `make_train_step`; a stochastic one needs a `key`, and has a random key per example. One that
+    depends on statistics of the batch counts the padding of the last batch, unless `batch_size` divides the number.
     """
     return mean_metrics(state, data, key, batch_size=batch_size, loss_fn=loss_fn)

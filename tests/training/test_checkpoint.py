@@ -60,6 +60,15 @@ def test_random_keys_in_the_state_are_saved(tmp_path: Path) -> None:
     assert loaded.opt_state.rng_key == states[0].opt_state.rng_key != states[1].opt_state.rng_key
 
 
+def test_transposed_arrays_and_python_numbers_are_saved_as_they_are(tmp_path: Path) -> None:
+    params = {"transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T, "number": 0.5}
+    state = ae_jax.create_train_state(None, jax.random.key(0), params=params)
+    ae_jax.save_checkpoint(tmp_path / "state.safetensors", state)
+    loaded = ae_jax.load_checkpoint(tmp_path / "state.safetensors", state)
+    np.testing.assert_array_equal(loaded.params["transposed"], params["transposed"])
+    assert float(loaded.params["number"]) == 0.5
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"])
 def test_leaves_of_any_dtype_are_saved_bit_for_bit(dtype: str, state: ae_jax.TrainState, tmp_path: Path) -> None:
     narrow = state.replace(params=jax.tree.map(lambda leaf: leaf.astype(dtype), state.params))

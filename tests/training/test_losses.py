@@ -1,7 +1,10 @@
 """Stochastic losses and their keys."""
 
+import copy
+import functools
 import gc
 import weakref
+from collections.abc import Callable
 
 import jax
 import jax.export
@@ -160,3 +163,47 @@ def test_a_step_is_exported_with_a_symbolic_batch(state: ae_jax.TrainState, digi
         images = ae_jax.to_float(digits[:size])
         loss = float(ae_jax.train_step(state, images)[1]["loss"])
         assert float(exported.call(state, images)[1]["loss"]) == pytest.approx(loss, rel=1e-5)
+
+
+def scaled(loss: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    @functools.wraps(loss)
+    def wrapper(*args: object) -> jax.Array:
+        return 3 * loss(*args)
+
+    return wrapper
+
+
+def test_what_copies_the_attributes_of_a_loss_is_another_loss(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    images = ae_jax.to_float(digits[:8])
+
+    class Scaled:
+        scale = 1.0
+
+        def __call__(self, *args: object) -> jax.Array:
+            return self.scale * ae_jax.reconstruction_loss(*args)
+
+    def value(loss: Callable[..., jax.Array]) -> float:
+        return float(ae_jax.eval_step(state, images, loss_fn=loss)["loss"])
+
+    one = Scaled()
+    base = value(ae_jax.reconstruction_loss)
+    assert value(one) == pytest.approx(base)
+    three = copy.copy(one)
+    three.scale = 3.0
+    for other in (scaled(ae_jax.reconstruction_loss), three, copy.deepcopy(three)):
+        assert value(other) == pytest.approx(3 * base)
+    assert ae_jax.make_train_step(scaled(ae_jax.reconstruction_loss)) is not ae_jax.train_step
+
+
+def test_what_a_partial_binds_stays_and_keys_may_have_a_default(state: ae_jax.TrainState, digits: np.ndarray) -> None:
+    images = ae_jax.to_float(digits[:8])
+
+    def loss(
+        model: object, params: object, images: jax.Array, step: jax.Array, keys: jax.Array | None = None
+    ) -> object:
+        return jnp.full(len(images), 1.0 if keys is None else 2.0) * step
+
+    bound = functools.partial(loss, step=7.0)
+    assert float(ae_jax.eval_step(state, images, loss_fn=bound)["loss"]) == 7
+    assert float(ae_jax.eval_step(state, images, loss_fn=bound, key=jax.random.key(0))["loss"]) == 14
+    assert float(ae_jax.eval_step(state, images, loss_fn=loss)["loss"]) == 0

@@ -85,6 +85,11 @@ MISTAKES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: step_of(lambda *args: (one_per_image(*args), {"kl": one_per_image(*args).mean()})),
         "kl must have one value per example, f32[4], not f32[]",
     ),
+    "a loss that returns a list": (
+        lambda: step_of(lambda *args: [one_per_image(*args), {}]),
+        "loss_fn must return f32[batch] or (f32[batch], {name: f32[batch]}), not [",
+    ),
+    "no steps": (lambda: ae_jax.train_epoch(STATE, PIXELS, KEY, num_steps=0), "num_steps must be at least 1, not 0"),
     "a model that returns a pair": (
         lambda: train(Pair()),
         "the model returns a tuple, not images; write a loss that takes it",
