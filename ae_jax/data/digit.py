@@ -7,6 +7,7 @@ and both coordinates of the centre of mass are between 13.5 and 14.5: the box wa
 mass in pixel (14, 14).
 """
 
+import contextlib
 import logging
 import warnings
 from pathlib import Path
@@ -28,6 +29,9 @@ _MIN_CONTRAST = 32  # of 255; above the noise of an empty sheet
 _FAINTEST = 1 / 6  # pixels below this part of the contrast are set to 0, which removes JPEG ringing
 _GAP = 0.1  # dilation radius per longer side of the digit; 99.9 % of MNIST's test digits stay whole
 _SPECK = 0.05  # components below this part of the largest one's pixels are dust
+_LINE_LENGTH, _LINE_WIDTH = 0.9, 11  # of a line, per side of the picture and in pixels of up to 256
+_LINE_DEPTH, _LINED = 15, 0.02  # darker than the paper, of 255; the least part of the picture that lines cover
+_SHEET, _FILLED, _EDGE = 0.1, 0.85, 0.05  # least part of the picture, and of its box, that a sheet fills; its edges
 
 _NO_DIGIT = "no digit stands out from the background; use a picture of one, dark on light or light on dark."
 _log = logging.getLogger(__name__)
@@ -61,17 +65,18 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
     """Bring a greyscale picture u8[h, w] of a digit, dark on light or light on dark, to MNIST's form u8[28, 28, 1].
 
     1. Reduce a picture of more than 256 pixels per side by averaging square blocks.
-    2. Even out the lighting: subtract the plane through the medians of the four sides.
-    3. Separate ink from background by Otsu's threshold (1979, "A threshold selection method from gray-level
+    2. Fill dark lines that run from side to side, as those of ruled or squared paper, by morphological closings.
+    3. Even out the lighting: subtract the plane through the medians of the four sides.
+    4. Separate ink from background by Otsu's threshold (1979, "A threshold selection method from gray-level
        histograms"). If the border's median is in the lighter class, invert. A picture of 28×28 pixels that is light on
-       dark has MNIST's form and is returned as it is.
-    4. Stretch the contrast: the background's median becomes 0, the upper quartile of the ink 255, less than 1/6 of that
+       dark has MNIST's form and is returned as it is. Of a light sheet on a dark desk, take the inside, and begin anew.
+    5. Stretch the contrast: the background's median becomes 0, the upper quartile of the ink 255, less than 1/6 of that
        also 0, so that noise is exactly 0.
-    5. Choose the largest of the shapes: 8-connected components, after a dilation that bridges gaps up to 1/5 of a
+    6. Choose the largest of the shapes: 8-connected components, after a dilation that bridges gaps up to 1/5 of a
        digit's size, as that of a 5's detached bar. Components below 1/20 of its pixels are dust and do not count.
-    6. Crop to its bounding box, resize to a longer side of 20 pixels with the aspect ratio preserved, by exact area
+    7. Crop to its bounding box, resize to a longer side of 20 pixels with the aspect ratio preserved, by exact area
        averaging, and stretch to a maximum of 255.
-    7. Move by whole pixels, so that the centre of mass is in pixel (14, 14) of 28×28, as far as the box stays inside.
+    8. Move by whole pixels, so that the centre of mass is in pixel (14, 14) of 28×28, as far as the box stays inside.
 
     Raises:
       InputError: nothing stands out from the background.
@@ -81,20 +86,25 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
         raise ValueError(f"picture must be uint8[h, w], got {picture.dtype}{list(picture.shape)}")
     if not picture.size:
         raise InputError(_NO_DIGIT)
-    grey = _even_lighting(_reduce(picture))
+    grey = _even_lighting(_without_lines(_reduce(picture)))
     threshold = _otsu_threshold(grey)
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     is_dark_on_light = np.median(border) > threshold
     ink = _stretch(255 - grey, 255 - threshold) if is_dark_on_light else _stretch(grey, threshold)
     if not is_dark_on_light and picture.shape == (_SIZE, _SIZE):
         return Digit(picture[..., None].copy(), 1)
+    if not is_dark_on_light and (sheet := _sheet(ink)):
+        return digit_from_picture(np.rint(grey[sheet]).astype(np.uint8))
     shape, num_shapes = _largest_shape(ink)
+    if any(part == slice(0, side) for part, side in zip(_largest_box(ink), ink.shape, strict=True)):
+        _log.warning("What the picture shows reaches from side to side: is it a digit, or lines of the paper?")
     return Digit(_centre(_fit_box(shape))[..., None], num_shapes)
 
 
 def _greyscale(image: Image.Image) -> Picture:
     """The first frame, upright, of 8 bits; on white if what is visible is dark on average, otherwise on black."""
-    ImageOps.exif_transpose(image, in_place=True)
+    with contextlib.suppress(Exception):  # a good picture may have corrupt EXIF data
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I"):  # 16 bits: 65,535 / 255 = 257
         return np.rint(np.asarray(image) / 257).astype(np.uint8)
     if "transparency" not in image.info and image.mode not in ("LA", "RGBA"):
@@ -141,10 +151,38 @@ def _stretch(grey: Levels, threshold: float) -> Levels:
     return np.where(stretched < _FAINTEST, 0, stretched)
 
 
+def _sheet(ink: Levels) -> tuple[slice, slice] | None:
+    """The inside, without edges, of a light sheet on a dark desk, a large rectangle with holes; None if it is none."""
+    labels, areas = _components(ink > 0, ink)
+    box, is_sheet = ndimage.find_objects(labels)[areas.argmax()], labels == areas.argmax() + 1
+    filled, sides = np.sum(ndimage.binary_fill_holes(is_sheet)), [part.stop - part.start for part in box]
+    if filled == areas.max() or filled < max(_SHEET * ink.size, _FILLED * sides[0] * sides[1]):
+        return None
+    edges = [_round(_EDGE * side) for side in sides]
+    rows, columns = (slice(part.start + edge, part.stop - edge) for part, edge in zip(box, edges, strict=True))
+    return rows, columns
+
+
+def _without_lines(grey: Levels) -> Levels:
+    """Fill dark lines along a row or a column, as those of ruled or squared paper, with the paper beside them."""
+    height, width = (max(1, _round(_LINE_LENGTH * side)) for side in grey.shape)
+    lines = np.minimum(ndimage.grey_closing(grey, (1, width)), ndimage.grey_closing(grey, (height, 1)))
+    depth = ndimage.grey_closing(lines, _LINE_WIDTH) - lines
+    filled = np.minimum(grey + depth, 255)
+    border = np.concatenate([depth[0], depth[-1], depth[:, 0], depth[:, -1]])
+    is_lined = all(np.mean(part > _LINE_DEPTH) > _LINED for part in (depth, border)) and np.ptp(filled) > _MIN_CONTRAST
+    return filled if is_lined else grey
+
+
+def _largest_box(ink: Levels) -> tuple[slice, slice]:
+    """The bounding box of the largest component."""
+    labels, areas = _components(ink > 0, ink)
+    return ndimage.find_objects(labels)[areas.argmax()]
+
+
 def _largest_shape(ink: Levels) -> tuple[Levels, int]:
     """The shape with most pixels, cropped to its bounding box, and the number of shapes."""
-    labels, areas = _components(ink > 0, ink)
-    side = max(ink[ndimage.find_objects(labels)[areas.argmax()]].shape)
+    side = max(ink[_largest_box(ink)].shape)
     dilated = ndimage.maximum_filter(ink > 0, 2 * _round(_GAP * side) + 1, mode="constant")
     labels, areas = _components(dilated, ink)
     largest = int(areas.argmax())

@@ -212,3 +212,34 @@ def test_files_that_are_no_pictures_or_too_large_are_one_line_errors(
         with pytest.raises(ae_jax.InputError, match=rf"{name} cannot be read: .*\. Give a PNG or JPEG") as error:
             read_picture(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def on_paper(picture: np.ndarray, spacing: int | None, columns: bool = False) -> np.ndarray:
+    """Dark on light, on plain, ruled or squared paper."""
+    paper = np.full(picture.shape, 220.0)
+    if spacing:
+        paper[::spacing] = paper[1::spacing] = 130
+        if columns:
+            paper[:, ::spacing] = paper[:, 1::spacing] = 130
+    return np.where(picture > 0, np.minimum(paper, 40), paper).astype(np.uint8)
+
+
+@pytest.mark.parametrize("columns", [False, True])
+def test_lines_of_the_paper_are_no_part_of_the_digit(columns: bool) -> None:
+    picture = drawn("7", size=300)
+    plain, lined = (digit(on_paper(picture, spacing, columns)) for spacing in (None, 30))
+    assert np.abs(plain.astype(float) - lined).mean() < 5
+
+
+def test_a_sheet_on_a_dark_desk_is_not_the_digit_and_what_reaches_across_is_doubted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sheet = on_paper(drawn("7", size=300), None)
+    desk = np.pad(sheet, ((90, 200), (150, 120)), constant_values=30)
+    assert np.abs(digit(desk).astype(float) - digit(sheet)).mean() < 5
+    slope = np.full((200, 200), 220, np.uint8)
+    for i in range(200):
+        slope[max(0, i - 3) : i + 3, i] = 40
+    assert not caplog.text
+    digit(slope)
+    assert "reaches from side to side: is it a digit, or lines of the paper?" in caplog.text
