@@ -39,8 +39,7 @@ class Dataset(struct.PyTreeNode):
     images: HostImages  # u8[n, 28, 28, 1]
     labels: HostLabels | None  # i32[n]; None for files without labels
 
-    def __iter__(self) -> Iterator[Any]:
-        """Unpack as `images, labels`."""
+    def __iter__(self) -> Iterator[Any]:  # images, labels = dataset
         return iter((self.images, self.labels))
 
 
@@ -58,7 +57,7 @@ def image_credit(name: str) -> str:
 
 def is_array_file(name: str) -> bool:
     """Whether the name of a dataset is the path of a user's file."""
-    return name.endswith((".npy", ".npz"))
+    return name.endswith((".npy", ".npz", ".csv"))
 
 
 def load_dataset(
@@ -72,7 +71,7 @@ def load_dataset(
 
     Args:
       name: "mnist", "fashion_mnist", "kmnist", "emnist/letters" and EMNIST's other splits, "glyphs" (synthetic digits),
-        the path of a `.npy` or `.npz` file (see `read_split`), or "auto": MNIST if it is prepared, its official
+        the path of a `.npy`, `.npz` or `.csv` file (see `read_split`), or "auto": MNIST if it is prepared, its official
         files are in `manual_dir` or its server responds, otherwise glyphs.
       split: "train" or "test".
       data_dir: TFDS data directory, also for caches; default `TFDS_DATA_DIR`, else `~/tensorflow_datasets`.
@@ -131,7 +130,7 @@ def find_dataset(name: PathLike, *, data_dir: PathLike | None = None, manual_dir
         return name
     if name != "auto":
         known = ", ".join(("auto", *TFDS_DATASETS, "glyphs"))
-        raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy or .npz file.")
+        raise InputError(f"unknown dataset {name!r}; choose {known}, or the path of a .npy, .npz or .csv file.")
     folder, manual = _folders(data_dir, manual_dir)
     if is_prepared("mnist", data_dir=folder):
         return "mnist"
@@ -169,7 +168,7 @@ def _load_cached(name: str, split: str, data_dir: Path, manual_dir: Path | None)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, tensor_bytes({"images": images, "labels": labels}, {}))
     except OSError as error:
-        raise InputError(f"{path.parent} cannot be written: {reason(error)}; choose another `data_dir`.") from error
+        _log.warning("%s cannot be written (%s): %s is read anew each time.", path.parent, reason(error), name)
     return images, labels
 
 

@@ -1,6 +1,7 @@
-"""A user's images in `.npy` and `.npz` files, and their split into training and test images."""
+"""A user's images in `.npy`, `.npz` and `.csv` files, and their split into training and test images."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -11,11 +12,13 @@ _INT32 = np.iinfo(np.int32)
 
 
 def read_split(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
-    """The training or test images of a `.npy` or `.npz` file, and their labels if it has any.
+    """The training or test images of a `.npy`, `.npz` or `.csv` file, and their labels if it has any.
 
     A `.npy` file holds the images. A `.npz` file holds `images` (with or without `labels`), a single array, or the keys
-    of Keras's `mnist.npz`: `x_train`, `y_train`, `x_test`, `y_test`. Every tenth image, from the first on, is a test
-    image, unless the file is split as Keras's. Images are `u8[n, 28, 28, 1]`, labels `i32[n]` or None.
+    of Keras's `mnist.npz`: `x_train`, `y_train`, `x_test`, `y_test`. A `.csv` file is one of Kaggle's: a header, then
+    the pixels of an image per row, after its label if the first column is called `label`. Every tenth image, from the
+    first on, is a test image, unless the file is split as Keras's. Images are `u8[n, 28, 28, 1]`, labels `i32[n]` or
+    None.
 
     Raises:
       InputError: the file cannot be read or needs pickle, does not hold images and labels, or has one image to split.
@@ -30,14 +33,14 @@ def read_split(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
 
 
 def read_images(path: Path) -> HostImages:
-    """All images of a `.npy` or `.npz` file, of Keras's `mnist.npz` the test images; errors as for `read_split`."""
+    """All images of such a file, of Keras's `mnist.npz` the test images; errors as for `read_split`."""
     return _read(path, "test")[0]
 
 
 def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
     """The images of `split`, or all if the file has no splits; their labels, and whether it has."""
     with reading(path, "Save the images with numpy.save or numpy.savez."), path.open("rb") as file:
-        content = np.load(file, allow_pickle=False)
+        content = _read_csv(file) if path.suffix == ".csv" else np.load(file, allow_pickle=False)
         arrays = {"images": content} if isinstance(content, np.ndarray) else content
         names, is_split = list(arrays), "x_train" in arrays and "x_test" in arrays
         images_name, labels_name = (f"x_{split}", f"y_{split}") if is_split else ("images", "labels")
@@ -47,10 +50,33 @@ def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
                 raise InputError(f"{path} holds {found}; name the image array 'images', or 'x_train' and 'x_test'.")
             (images_name,) = names
         images, labels = arrays[images_name], arrays[labels_name] if labels_name in names else None
-    if images.dtype != np.uint8 or images.shape[1:] not in {(28, 28), (28, 28, 1)} or len(images) == 0:
-        found = f"{images.dtype}{list(images.shape)}"
-        raise InputError(f"{path} holds {found}; images must be uint8[n, 28, 28] or uint8[n, 28, 28, 1].")
+    _check_images(f"{images_name} in {path}" if names != ["images"] else str(path), images)
     return images.reshape(-1, 28, 28, 1), None if labels is None else _int32(path, labels, len(images)), is_split
+
+
+def _check_images(name: str, images: np.ndarray) -> None:
+    """Raise `InputError`, with the line of NumPy that helps, unless these are pixels from 0 to 255 of 28×28 images."""
+    if images.shape[1:] not in {(28, 28), (28, 28, 1), (784,)} or len(images) == 0:
+        shape = list(images.shape)
+        raise InputError(f"{name} has the shape {shape}; images must be [n, 28, 28], [n, 28, 28, 1] or [n, 784].")
+    low, high = (float(images.min()), float(images.max())) if images.dtype.kind in "biuf" else (np.nan, np.nan)
+    if images.dtype == np.uint8 and high != 1:
+        return
+    found = f"{name} is {images.dtype} from {low:g} to {high:g}; pixels must be uint8 from 0 to 255"
+    if low >= 0 and high <= 1:
+        raise InputError(f"{found}: save numpy.rint(images * 255.0).astype('uint8').")
+    if low >= -1 and high <= 1:
+        raise InputError(f"{found}: save numpy.rint((images + 1) * 127.5).astype('uint8').")
+    raise InputError(found + (": save images.astype('uint8')." if low >= 0 and high <= 255 else "."))
+
+
+def _read_csv(file: BinaryIO) -> np.ndarray | dict[str, np.ndarray]:
+    """The images of a CSV file of Kaggle's, and its labels if the first column is called label."""
+    has_labels = file.readline().startswith(b"label,")
+    values = np.loadtxt(file, np.int64, delimiter=",", ndmin=2)
+    pixels = values[:, has_labels:]
+    images = pixels.astype(np.uint8) if ((pixels >= 0) & (pixels <= 255)).all() else pixels
+    return {"images": images, "labels": values[:, 0]} if has_labels else images
 
 
 def _int32(path: Path, labels: np.ndarray, n: int) -> HostLabels:

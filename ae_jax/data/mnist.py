@@ -10,9 +10,11 @@ Import this module lazily: it imports `tensorflow_datasets`.
 
 import contextlib
 import gzip
+import hashlib
 import http.client
 import importlib.util
 import io
+import itertools
 import json
 import logging
 import ssl
@@ -20,6 +22,7 @@ import sys
 import threading
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,12 @@ from ae_jax.types import HostImages, HostLabels
 _PROBE_SECONDS = 5.0  # TFDS itself would retry for minutes
 _SUFFIXES = ("images-idx3-ubyte.gz", "labels-idx1-ubyte.gz")
 _PREFIXES = {"train": "train", "test": "t10k"}  # of the files of MNIST, Fashion-MNIST and KMNIST
+_SHA256 = {  # of MNIST's files, unpacked
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -67,7 +76,10 @@ def can_prepare(name: str, manual_dir: Path | None) -> bool:
     """Whether the official files are in `manual_dir` (`InputError` if not) or, if it is None, the server responds."""
     if manual_dir is None:
         return _is_reachable(name)
-    missing = [file for file in official_files(name) if not (manual_dir / file).is_file()]
+    files = official_files(name)
+    missing = [
+        file for file in files if not (manual_dir / file).is_file() and _unpacked(name, manual_dir, file) is None
+    ]
     if missing:
         raise InputError(f"{manual_dir} lacks {', '.join(missing)}; `manual_dir` needs the dataset's official files.")
     return True
@@ -96,7 +108,7 @@ def _prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
     config = tfds.download.DownloadConfig(manual_dir=manual_dir, force_checksums_validation=True)
     try:
         with _preparing(name, data_dir):
-            _make_builder(name, data_dir).download_and_prepare(download_config=config)
+            _make_builder(name, data_dir, manual_dir).download_and_prepare(download_config=config)
     except InputError:
         if not is_prepared(name, data_dir):  # by another process meanwhile
             raise
@@ -128,7 +140,7 @@ def _read_official(name: str, split: str, data_dir: Path, manual_dir: Path | Non
             dataset_name=builder.name,
             force_checksums_validation=True,
         )
-        images, labels = _read_files(builder, manager, split)
+        images, labels = _read_files(builder, manager, split, manual_dir)
     order = sorted(range(len(images)), key=Hasher(split).hash_key)  # of the files that TFDS writes
     return _upright(name, images[order][..., None]), labels[order].astype(np.int32)
 
@@ -138,7 +150,7 @@ def _upright(name: str, images: HostImages) -> HostImages:
     return np.ascontiguousarray(images.transpose(0, 2, 1, 3)) if name.startswith("emnist/") else images
 
 
-def _make_builder(name: str, data_dir: Path) -> Any:
+def _make_builder(name: str, data_dir: Path, manual_dir: Path | None = None) -> Any:
     """The builder of `mnist`, `fashion_mnist`, `kmnist` or a config of EMNIST such as `emnist/letters`."""
     dataset, _, config = name.partition("/")
     base = _base(name)
@@ -148,7 +160,7 @@ def _make_builder(name: str, data_dir: Path) -> Any:
         pkg_dir_path = base.pkg_dir_path
 
         def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-            return {split: _examples(*_read_files(self, dl_manager, split)) for split in _PREFIXES}
+            return {split: _examples(*_read_files(self, dl_manager, split, manual_dir)) for split in _PREFIXES}
 
     return Builder(data_dir=data_dir, config=config or None, file_format="array_record")
 
@@ -157,19 +169,42 @@ def _base(name: str) -> Any:
     return tfds.builder_cls(name.partition("/")[0])
 
 
-def _read_files(builder: Any, manager: Any, split: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_files(builder: Any, manager: Any, split: str, manual_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Find or download the official files of a split, verify their checksums, and read images and labels."""
     if builder.name == "emnist":
         archive, prefix = manager.download(builder.URL), f"gzip/emnist-{builder.builder_config.name}-{split}"
-        files = [zipfile.Path(archive, f"{prefix}-{suffix}") for suffix in _SUFFIXES]
+        contents = [_gunzip(zipfile.Path(archive, f"{prefix}-{suffix}").read_bytes()) for suffix in _SUFFIXES]
     else:
-        files = manager.download([f"{builder.URL}{_PREFIXES[split]}-{suffix}" for suffix in _SUFFIXES])
-    images, labels = (
-        np.frombuffer(gzip.decompress(file.read_bytes()), np.uint8, offset=header_bytes)
-        for file, header_bytes in zip(files, (16, 8), strict=True)
-    )
+        names = [f"{_PREFIXES[split]}-{suffix}" for suffix in _SUFFIXES]
+        contents = [x for name in names if (x := _unpacked(builder.name, manual_dir, name)) is not None]
+        if len(contents) < len(names):
+            contents = [_gunzip(file.read_bytes()) for file in manager.download([f"{builder.URL}{x}" for x in names])]
+    images, labels = (np.frombuffer(content, np.uint8, offset=n) for content, n in zip(contents, (16, 8), strict=True))
     n = getattr(builder.builder_config, f"{split}_examples", None)  # some of EMNIST's files hold more than TFDS uses
     return images.reshape(-1, 28, 28)[:n], labels[:n]
+
+
+def _unpacked(name: str, manual_dir: Path | None, file: str) -> bytes | None:
+    """The content of an official file of MNIST in another wrapping, identified by its digest; None if there is none.
+
+    Unpacked, with Kaggle's dotted name, packed twice, or in the folders of torchvision.
+    """
+    stem = file.removesuffix(".gz")
+    if name != "mnist" or manual_dir is None:
+        return None
+    for folder, each in itertools.product((".", "raw", "MNIST/raw"), (file, stem, stem.replace("-idx", ".idx"))):
+        if (path := manual_dir / folder / each).is_file():
+            with contextlib.suppress(OSError, EOFError, zlib.error):  # a corrupt one is not it
+                content = _gunzip(path.read_bytes())
+                if hashlib.sha256(content).hexdigest() == _SHA256[stem]:
+                    return content
+    return None
+
+
+def _gunzip(content: bytes) -> bytes:
+    while content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    return content
 
 
 def _examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -40,6 +40,18 @@ def test_keras_style_npz_keeps_its_train_test_split(tmp_path: Path, digits: np.n
     np.testing.assert_array_equal(read_images(tmp_path / "mnist.npz"), digits[200:])
 
 
+def test_flat_images_and_files_of_kaggle_are_taken_as_they_are(tmp_path: Path, digits: np.ndarray) -> None:
+    labels = np.arange(300) % 10
+    np.save(tmp_path / "flat.npy", digits.reshape(300, 784))
+    header, rows = ["pixel0", *(f"pixel{i}" for i in range(1, 784))], digits.reshape(300, 784).tolist()
+    table = [["label", *header], *([label, *row] for label, row in zip(labels.tolist(), rows, strict=True))]
+    (tmp_path / "train.csv").write_text("\n".join(",".join(map(str, line)) for line in table) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(",".join(map(str, line)) for line in [header, *rows]) + "\n")
+    for name in ("flat.npy", "train.csv", "test.csv"):
+        np.testing.assert_array_equal(read_images(tmp_path / name), digits)
+    assert ae_jax.load_dataset(tmp_path / "train.csv", "test").labels.tolist() == labels[::10].tolist()
+
+
 def test_invalid_array_files_raise_one_line_errors_naming_the_file(tmp_path: Path) -> None:
     for name, (path, message) in bad_array_files(tmp_path).items():
         with pytest.raises(ae_jax.InputError, match=message) as error:

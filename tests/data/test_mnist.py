@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ae_jax
-from ae_jax.data.mnist import official_files
+from ae_jax.data.mnist import can_prepare, official_files
 
 
 def read_idx(path: Path, header_bytes: int) -> np.ndarray:
@@ -75,6 +75,22 @@ def test_mnist_matches_the_official_idx_files(mnist_files: Path, data_dir: Path)
         assert data.images.shape == images.shape
         assert (data.images.dtype, data.labels.dtype) == (np.uint8, np.int32)
         assert examples(data.images, data.labels) == examples(images, labels)
+
+
+@pytest.mark.parametrize("wrapping", ["unpacked", "dotted", "packed twice", "MNIST/raw"])
+def test_mnist_is_found_by_its_content_in_other_wrappings(wrapping: str, mnist_files: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "MNIST/raw" if wrapping == "MNIST/raw" else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in mnist_files.glob("*.gz"):
+        packed, stem = path.read_bytes(), path.name.removesuffix(".gz")
+        name = {"packed twice": path.name, "dotted": stem.replace("-idx", ".idx")}.get(wrapping, stem)
+        content = gzip.compress(packed, 1) if wrapping == "packed twice" else gzip.decompress(packed)
+        (folder / name).write_bytes(content)
+    assert can_prepare("mnist", tmp_path)
+    (folder / name).write_bytes(content[:-1] + b"?")
+    if wrapping != "packed twice":  # that one is refused when it is read
+        with pytest.raises(ae_jax.InputError, match="lacks"):
+            can_prepare("mnist", tmp_path)
 
 
 def test_prepared_mnist_is_readable_with_tfds(mnist_files: Path, data_dir: Path) -> None:

@@ -8,11 +8,22 @@ import numpy as np
 def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
     good, labels = np.zeros((20, 28, 28), np.uint8), np.arange(20)
     contents = {
-        "shape.npy": (np.zeros((20, 32, 32), np.uint8), r"uint8\[20, 32, 32\]; images must be uint8\[n, 28, 28\]"),
-        "dtype.npy": (good.astype(np.float32), r"float32\[20, 28, 28\]; images must be"),
-        "none.npy": (good[:0], r"uint8\[0, 28, 28\]; images must be"),
+        "shape.npy": (np.zeros((20, 32, 32), np.uint8), r"the shape \[20, 32, 32\]; images must be \[n, 28, 28\]"),
+        "binary.npy": (
+            good + np.uint8(1),
+            r"uint8 from 1 to 1; .* save numpy\.rint\(images \* 255\.0\)\.astype\('uint8'\)",
+        ),
+        "unit.npy": (good + 0.5, r"float64 from 0\.5 to 0\.5; .* save numpy\.rint\(images \* 255\.0\)"),
+        "tanh.npy": (good - np.float32(1), r"float32 from -1 to -1; .* save numpy\.rint\(\(images \+ 1\) \* 127\.5\)"),
+        "integers.npy": (
+            good.astype(int) + 200,
+            r"int64 from 200 to 200; pixels must be uint8 .* save images\.astype\('uint8'\)",
+        ),
+        "range.npy": (good.astype(int) + 300, r"int64 from 300 to 300; pixels must be uint8 from 0 to 255\."),
+        "array.npz": ({"x_train": good + 0.5, "x_test": good}, r"x_train in .*array\.npz is float64"),
+        "none.npy": (good[:0], r"the shape \[0, 28, 28\]; images must be"),
         "one.npy": (good[:1], "holds one image; at least two are needed"),
-        "scalar.npy": (np.uint8(3), r"uint8\[\]; images must be"),
+        "scalar.npy": (np.uint8(3), r"the shape \[\]; images must be"),
         "pickled.npy": (np.array([{"a": 1}]), r"cannot be read: .*allow_pickle=False.*numpy\.savez\."),
         "names.npz": ({"a": good, "b": good}, "holds a, b; name the image array 'images'"),
         "pickled.npz": ({"images": np.array([{"a": 1}])}, r"cannot be read: .*allow_pickle=False.*numpy\.savez\."),
