@@ -144,6 +144,8 @@ def _metavar(name: str, hint: Any) -> str:
 
 
 def _read(name: str, words: str | list[str] | bool, hint: Any) -> Any:
+    if words == "":
+        raise InputError(f"`{name}` is empty; give a value.")
     if isinstance(words, list):
         return tuple(read_setting(name, word, _item(hint)) for word in words)
     return read_setting(name, words, hint) if isinstance(words, str) else words

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
+from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -23,6 +23,7 @@ PALETTE = (
 )
 MODEL_COLOR, BASELINE_COLOR = PALETTE[0], PALETTE[3]
 _MAX_COLUMNS = 10
+default_style = style.context("default")  # decorates what draws: the user's matplotlibrc does not count
 _Names: TypeAlias = Sequence[str]
 
 
@@ -33,6 +34,7 @@ def label_colors(num_labels: int) -> list[str]:
     return [to_hex(color) for color in colormaps["viridis"](np.linspace(0, 1, num_labels))]
 
 
+@default_style
 def figure_bytes(figure: Figure, suffix: str) -> bytes:
     """Encode a figure in the file format of `suffix`, such as `.png`."""
     for text in figure.findobj(Text):  # a dollar sign in the name of a dataset's file starts no formula
@@ -43,6 +45,7 @@ def figure_bytes(figure: Figure, suffix: str) -> bytes:
     return content.getvalue()
 
 
+@default_style
 def reconstruction_figure(
     images: HostImages, recons: HostImages, title: str, *, noisy: HostImages | None = None
 ) -> Figure:
@@ -60,6 +63,7 @@ def reconstruction_figure(
     return figure
 
 
+@default_style
 def loss_figure(losses: Mapping[str, Sequence[float]], *, baseline: float, baseline_name: str, title: str) -> Figure:
     """Plot losses per epoch by name: squared errors with the baseline's as a line, and cross-entropies beside them."""
     is_error = {name: "cross-entropy" not in name for name in losses}

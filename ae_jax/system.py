@@ -5,7 +5,9 @@ import errno
 import hashlib
 import os
 import platform
+import re
 import secrets
+import shutil
 import signal
 import sys
 import types
@@ -14,10 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from ae_jax.errors import InputError, RunError, reason
 
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
 _MAX_CACHE_BYTES = 256 * 2**20  # of all compiled programs together; the least recently used ones are removed
+_LOCK_SECONDS = 2  # JAX holds the lock of its cache while it reads or writes one program
 _SIGNALS = {signal.SIGINT: "Interrupted.", signal.SIGTERM: "Terminated."}
 _hints: list[Callable[[], str]] = []  # make what a signal prints after its own name, in blocks of `hint_on_exit`
 
@@ -48,7 +53,8 @@ def write_atomic(path: Path, content: bytes) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Delete what a killed `write_atomic` left in `folder` and below; no process may be writing there."""
     for path in folder.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        if re.fullmatch(r"\..+\.[0-9a-f]{16}\.tmp", path.name):
+            path.unlink(missing_ok=True)
 
 
 def check_output(path: str | Path | None, argument: str, suffixes: Sequence[str] = ()) -> None:
@@ -65,13 +71,6 @@ def check_output(path: str | Path | None, argument: str, suffixes: Sequence[str]
         raise InputError(f"{folder} is not a writable directory; choose another.")
 
 
-def check_distinct(outputs: Mapping[str, str | None]) -> None:
-    """Raise `InputError` if two arguments name the same file; `outputs` are argument -> path, None if not given."""
-    given = {argument: Path(path).resolve() for argument, path in outputs.items() if path}
-    if len(set(given.values())) < len(given):
-        raise InputError(f"{' and '.join(f'`{argument}`' for argument in given)} name the same file; give two.")
-
-
 def write_output(path: str | Path, content: bytes, *, replace: bool = False) -> None:
     """Write a result atomically, and make its folder, or raise `RunError`, `InputError`; `replace`: it may exist."""
     try:
@@ -80,9 +79,25 @@ def write_output(path: str | Path, content: bytes, *, replace: bool = False) -> 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(path), content)
     except OSError as error:
-        of_path = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
-        kind = InputError if of_path else RunError
-        raise kind(f"{path} cannot be written: {reason(error)}; choose another file.") from error
+        raise _write_error(path, error) from error
+
+
+def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> None:
+    """Write files, by their paths in it, into a new folder: all of them or none; errors as for `write_output`."""
+    temporary = Path(folder).with_name(f".{Path(folder).name}.{secrets.token_hex(8)}.tmp")
+    try:
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(temporary / name, content)
+        temporary.rename(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _write_error(folder, error) from error
+
+
+def _write_error(path: str | Path, error: OSError) -> InputError | RunError:
+    of_path = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+    return (InputError if of_path else RunError)(f"{path} cannot be written: {reason(error)}; choose another file.")
 
 
 def prepare_process() -> None:
@@ -130,6 +145,12 @@ def use_compilation_cache() -> None:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = base / "ae_jax" / f"jax-{version('jax')}-jaxlib-{version('jaxlib')}-{digest}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(folder / ".lockfile", timeout=_LOCK_SECONDS):  # JAX's, for which it would wait again and again
+            pass
+    except Timeout:
+        print(f"{folder} is locked by another process: programs are compiled anew.", file=sys.stderr)
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "0"
+        return
     except (OSError, RuntimeError):  # it cannot be written, or there is no home directory
         return
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))

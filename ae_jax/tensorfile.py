@@ -44,7 +44,8 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
             raise CorruptFileError(f"{path} is corrupt or was not written by ae_jax: it has no digest of its content.")
         if given != _digest(tensors, metadata):
             raise CorruptFileError(f"{path} is corrupt: its content does not match its digest.")
-    return tensors, metadata
+    text = json.dumps(metadata, ensure_ascii=False).encode(errors="replace")  # a stranger's may hold what is no text
+    return tensors, json.loads(text, parse_constant=lambda name: None)  # and NaN
 
 
 def _digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> str:

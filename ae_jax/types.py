@@ -19,7 +19,6 @@ Scalar: TypeAlias = Float[Array, ""]
 Step: TypeAlias = Int[Array, ""]
 Order: TypeAlias = Int[Array, "n"]  # in which an epoch visits the examples
 RandomKey: TypeAlias = Key[Array, ""]
-RandomKeys: TypeAlias = Key[Array, "keys"]
 PerExampleKeys: TypeAlias = Key[Array, "batch"]
 
 Batch: TypeAlias = Any  # a pytree of arrays with one leading axis, that of the examples

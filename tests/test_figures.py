@@ -1,3 +1,4 @@
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -56,3 +57,15 @@ def test_loss_figure_shows_both_losses_and_the_baseline() -> None:
     assert set(baseline.get_ydata()) == {0.05}
     assert (figure.get_suptitle(), axes.get_ylabel()) == ("conv on mnist", "mean squared error per pixel")
     assert figure_bytes(figure, ".png").startswith(b"\x89PNG")
+
+
+def test_figures_ignore_the_users_matplotlibrc(digits: np.ndarray) -> None:
+    images = digits[:3].astype(np.float32) / 255
+
+    def content() -> bytes:
+        return figure_bytes(reconstruction_figure(images, images, "title"), ".png")
+
+    plain = content()
+    settings = {"text.usetex": True, "savefig.dpi": 100_000, "figure.facecolor": "red", "image.cmap": "jet"}
+    with matplotlib.rc_context(settings):
+        assert content() == plain

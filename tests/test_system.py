@@ -10,8 +10,8 @@ import pytest
 
 from ae_jax.errors import InputError, RunError
 from ae_jax.system import (
-    check_distinct,
     check_output,
+    remove_temporaries,
     use_compilation_cache,
     write_atomic,
     write_output,
@@ -57,10 +57,6 @@ def test_outputs_that_cannot_be_written_as_asked_are_refused_up_front(tmp_path: 
         check_output(tmp_path / "out.gif", "figure", (".png", ".svg"))
     with pytest.raises(InputError, match="is not a writable directory"):
         check_output(tmp_path / "file" / "out", "out")
-    same = f"{tmp_path}/../{tmp_path.name}/out.npy"
-    with pytest.raises(InputError, match="`out` and `codes` name the same file"):
-        check_distinct({"out": str(tmp_path / "out.npy"), "codes": same})
-    check_distinct({"out": str(tmp_path / "out.npy"), "codes": None})
 
 
 def run(body: str, redirections: str = "", **environment: str) -> tuple[int, str, str]:
@@ -160,3 +156,33 @@ def test_no_writable_home_is_no_error(home: str | None, cache_home: Path, monkey
         monkeypatch.setattr(Path, "home", classmethod(lambda cls: Path("~nobody-of-this-name").expanduser()))
     use_compilation_cache()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+def test_only_its_own_temporary_files_are_removed(tmp_path: Path) -> None:
+    own, foreign = tmp_path / f".loss.png.{'0a' * 8}.tmp", tmp_path / ".notes.tmp"
+    for path in (own, foreign):
+        path.touch()
+    remove_temporaries(tmp_path)
+    assert list(tmp_path.iterdir()) == [foreign]
+
+
+def test_a_locked_compilation_cache_is_left_alone(tmp_path: Path) -> None:
+    script = (
+        "import os, glob\n"
+        "from filelock import FileLock\n"
+        "from ae_jax import system\n"
+        "system._LOCK_SECONDS = 0.1\n"
+        "system.use_compilation_cache()\n"
+        "folder = os.environ.pop('JAX_COMPILATION_CACHE_DIR')\n"
+        "with FileLock(folder + '/.lockfile', is_singleton=False):\n"
+        "    system.use_compilation_cache()\n"
+        "assert os.environ['JAX_ENABLE_COMPILATION_CACHE'] == '0'\n"
+        "assert 'JAX_COMPILATION_CACHE_DIR' not in os.environ"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("is locked by another process: programs are compiled anew.") == 1

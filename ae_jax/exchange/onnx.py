@@ -18,7 +18,7 @@ from ae_jax.models.autoencoders import ConvPoolAutoencoder, LinearAutoencoder
 from ae_jax.models.layers import Conv, ConvTranspose
 from ae_jax.models.torch_weights import params_to_torch
 from ae_jax.runs.trained import TrainedModel, load_model
-from ae_jax.system import check_output, write_output
+from ae_jax.system import check_output, write_folder
 
 _OPSET, _IR_VERSION = 17, 8  # of 2022: old enough for every runtime, with all operators that are needed
 _INT32, _INT64 = 6, 7  # onnx.TensorProto.DataType
@@ -74,10 +74,10 @@ class _Graph:
 def export_run(run: str, out: str) -> None:
     """Write `encode.onnx`, `decode.onnx` and `reconstruct.onnx` into a new directory; `InputError` without onnx."""
     check_output(out, "out")
-    for name, program in onnx_programs(load_model(run)).items():
-        path = Path(out, f"{name}.onnx")
-        write_output(path, program.content)
-        print(f"{path}: {program.signature}")
+    programs = {f"{name}.onnx": program for name, program in onnx_programs(load_model(run)).items()}
+    write_folder(out, {name: program.content for name, program in programs.items()})
+    for name, program in programs.items():
+        print(f"{Path(out, name)}: {program.signature}")
 
 
 def onnx_programs(trained: TrainedModel) -> dict[str, Program]:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from ae_jax.explorer.page import explorer_page
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.inspection.evaluate import Evaluation, evaluate_model, evaluation_figure, evaluation_table
 from ae_jax.runs.trained import TrainedModel, load_model
-from ae_jax.system import check_output, write_output
+from ae_jax.system import check_output, write_folder
 from ae_jax.types import PathLike
 
 _NUM_DRAWN = 10
@@ -37,8 +36,7 @@ def share_run(run: str, out: str, license: str = "mit", dataset: str | None = No
     programs = onnx_programs(trained)  # fails at once without onnx
     evaluation = evaluate_model(trained, dataset, **folders)
     files = {f"{name}.onnx": program.content for name, program in programs.items()} | _files(evaluation, license)
-    for name, content in files.items():  # all of them are made before the folder is
-        write_output(Path(out, name), content)
+    write_folder(out, files)
     print(f"{out}: {len(files)} files, {sum(map(len, files.values())) / 2**20:.1f} MiB")
 
 
@@ -50,7 +48,7 @@ def _files(evaluation: Evaluation, licence: str) -> dict[str, bytes]:
     config |= {name: getattr(trained.model, name) for name in ("latent_dim", "hidden", "activation", "output")}
     return {
         "README.md": _model_card(trained, evaluation.summary(), licence).encode(errors="backslashreplace"),
-        "config.json": (json.dumps(config | portable_metadata(trained.metadata), indent=2) + "\n").encode(),
+        "config.json": (json.dumps(portable_metadata(trained.metadata) | config, indent=2) + "\n").encode(),
         "model.safetensors": weights_bytes(trained),
         "index.html": explorer_page(trained, evaluation.test_set).encode(errors="backslashreplace"),
         "figures/reconstructions.png": figure_bytes(recons, ".png"),
@@ -60,13 +58,13 @@ def _files(evaluation: Evaluation, licence: str) -> dict[str, bytes]:
 
 def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str) -> str:
     """The card of a model with the metrics of an evaluation, `Evaluation.summary`."""
-    dataset = dataset_title(summary["dataset"])
+    dataset, trained_on = dataset_title(summary["dataset"]), trained.metadata["dataset_used"]
     title = f"{trained.config.arch} autoencoder of {trained.dataset}"
-    credit = image_credit(summary["dataset"])
+    credit, noise = image_credit(summary["dataset"]), trained.config.noise
     template = (resources.files("ae_jax.exchange") / "card.md").read_text("utf-8")
     return template.format(
         license=_yaml(licence),
-        datasets=f"datasets: [{_HUB_DATASETS[dataset]}]\n" if dataset in _HUB_DATASETS else "",
+        datasets=f"datasets: [{_HUB_DATASETS[trained_on]}]\n" if trained_on in _HUB_DATASETS else "",
         name=_yaml(title),
         dataset_type=_yaml(_HUB_DATASETS.get(dataset, dataset)),
         dataset=_yaml(dataset),
@@ -75,6 +73,9 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
         latent_dim=trained.model.latent_dim,
         positions=", plus the positions of its pooling maxima" * (trained.config.arch == "conv-pool"),
         step=trained.step,
+        data=_markdown(trained.dataset),
+        denoising=f", as a denoising model: from images with Gaussian noise of standard deviation {noise:g}"
+        * bool(noise),
         tanh=" The module ends in `Tanh`: its inputs and outputs are in [-1, 1]." * (trained.model.output == "tanh"),
         table=evaluation_table({**summary, "dataset": _markdown(dataset)}),
         training=_training_table(portable_metadata(trained.metadata)),

@@ -1,6 +1,7 @@
 """`ae-jax convert`: PyTorch state dicts to runs and back; only `.pt` and `.pth` files need PyTorch."""
 
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -48,19 +49,22 @@ def from_torch(source: str, target: str, output: Output = "sigmoid", activation:
     """Import a state dict as a run with no training steps, which every other command accepts."""
     check_output(target, "target")
     find_devices()  # making the parameters is the first use of JAX
-    state_dict = read_state_dict(Path(source))
+    state_dict, prefix = without_prefix(read_state_dict(Path(source)))
+    if prefix:
+        print(f"All names begin with {prefix!r}, which is left out.")
     arch, inferred = infer_architecture(state_dict)
     model = make_model(arch, output=output, activation=activation, **inferred)
     try:
         params = params_from_torch(model, state_dict)
     except ValueError as error:
-        raise InputError(f"{source} fits none of the models; for {arch}, {error}.") from error
+        raise InputError(f"{source} fits none of the models; the nearest is {arch}: {error}.") from error
     settings = inferred | {"latent_dim": model.latent_dim, "output": output, "activation": activation}
     config = TrainConfig(arch=arch, run_dir=target, **settings)
     run = Run(new_dir(target, arch), config, imported_metadata(config, source))
     run.begin(create_train_state(model, jax.random.key(config.seed), params=params), ())
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"{run.path}: {arch}, latent dimension {model.latent_dim}, {num_params:,} parameters")
+    print(f"Assumed: {activation} after hidden layers (--activation), {output} at the end (--output).")
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -77,6 +81,13 @@ def read_state_dict(path: Path) -> StateDict:
         if not np.isfinite(array).all():
             raise InputError(f"{name} in {path} is not finite; give finite weights.")
     return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+
+def without_prefix(state_dict: StateDict) -> tuple[StateDict, str]:
+    """The arrays by names that begin with "encoder" or "decoder", and the prefix, such as "module.", that all had."""
+    prefixes = {match[1] if (match := re.match(r"(.*?)(encoder|decoder)\.", name)) else "" for name in state_dict}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    return {name.removeprefix(prefix): array for name, array in state_dict.items()}, prefix
 
 
 def weights_bytes(trained: TrainedModel, **metadata: Any) -> bytes:
@@ -121,6 +132,8 @@ def _read_pickle(path: Path) -> StateDict:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:  # its text suggests weights_only=False, which would run any code
             raise InputError(f"{path} is corrupt or holds more than weights. {_ADVICE}") from error
+        for name in ("state_dict", "model_state_dict"):  # of a training checkpoint
+            content = content.get(name, content) if isinstance(content, Mapping) else content
         if not (isinstance(content, Mapping) and all(isinstance(value, torch.Tensor) for value in content.values())):
             raise InputError(f"{path} is not a mapping from names to tensors. {_ADVICE}")
         tensors = {str(name): x.float() if x.is_floating_point() else x for name, x in content.items()}

@@ -18,7 +18,7 @@ from flax import linen as nn
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ae_jax.data.batching import to_float
+from ae_jax.data.batching import num_examples, to_float
 from ae_jax.data.datasets import Dataset, dataset_title, image_credit
 from ae_jax.metrics.quality import plot_points, principal_axes, squared_error
 from ae_jax.models.autoencoders import ConvPoolAutoencoder
@@ -54,6 +54,7 @@ def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
 
     The test set has images u8[n, 28, 28, 1], n >= 2, with or without labels; the first 2,000 are shown on the map.
     """
+    num_examples(test_set)  # labels and images of different lengths would be shown as pairs
     images = np.asarray(to_float(test_set.images))
     code = trained.encode(images)
     errors = squared_error(images, trained.decode(code))

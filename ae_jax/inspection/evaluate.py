@@ -14,13 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ae_jax.data.batching import to_float
-from ae_jax.data.datasets import Dataset, dataset_title, is_prepared, load_dataset
+from ae_jax.data.datasets import Dataset, dataset_title, is_array_file, is_prepared, load_dataset
 from ae_jax.data.glyphs import draw_glyphs
-from ae_jax.figures import BASELINE_COLOR, DPI, MODEL_COLOR, PALETTE, figure_bytes
+from ae_jax.figures import BASELINE_COLOR, DPI, MODEL_COLOR, PALETTE, default_style, figure_bytes
 from ae_jax.metrics.pca import Pca, fit_pca
 from ae_jax.metrics.quality import auroc, image_quality, linear_probe, nearest_neighbours, squared_error
 from ae_jax.runs.trained import TrainedModel, latents, load_model
-from ae_jax.system import FIGURE_SUFFIXES, check_distinct, check_output, write_output
+from ae_jax.system import FIGURE_SUFFIXES, check_output, write_output
 from ae_jax.training.losses import with_fixed_noise
 from ae_jax.types import HostImages, PathLike
 
@@ -59,11 +59,12 @@ class Evaluation(NamedTuple):
     test_set: Dataset
     model: Measurements
     pca: Measurements
+    num_images: int  # of the whole dataset
     denoising_mse: float | None  # from reconstructions of noisy test images to the clean ones; None without --noise
 
     def summary(self) -> dict[str, Any]:
         """All metrics as JSON types."""
-        trained, test_set, model, pca, denoising_mse = self
+        trained, test_set, model, pca, num_images, denoising_mse = self
         labels = test_set.labels
         selected = {} if labels is None else {str(label): labels == label for label in np.unique(labels)}
         return {
@@ -73,6 +74,7 @@ class Evaluation(NamedTuple):
             "latent_dim": trained.model.latent_dim,
             "dataset": test_set.name,
             "images": len(test_set.images),
+            "images_of_dataset": num_images,
             "model": model.means() | {"auroc": model.aurocs()},
             "pca": pca.means() | {"auroc": pca.aurocs()},
             "noise": trained.config.noise,
@@ -93,7 +95,6 @@ def evaluate_run(
     """
     check_output(json, "json")
     check_output(figure, "figure", FIGURE_SUFFIXES)
-    check_distinct({"json": json, "figure": figure})
     trained = load_model(run)
     path = Path(figure) if figure else trained.figure_path("evaluation")
     evaluation = evaluate_model(trained, dataset, **folders)
@@ -111,7 +112,8 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
     ood_sets = _ood_sets(test_set, folders)
     codecs = trained, fit_pca(train_set.images, trained.model.latent_dim)
     model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in codecs)
-    return Evaluation(trained, test_set, model, pca, _denoising_mse(trained, test_set.images))
+    num_images = len(train_set.images) + len(test_set.images)
+    return Evaluation(trained, test_set, model, pca, num_images, _denoising_mse(trained, test_set.images))
 
 
 def _measure(
@@ -155,7 +157,8 @@ def evaluation_table(summary: Mapping[str, Any]) -> str:
 
 def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     model, pca = summary["model"], summary["pca"]
-    yield f"{summary['images']:,} test images of {summary['dataset']}", summary["arch"], "PCA"
+    whole = f"the {summary['images_of_dataset']:,} in " * is_array_file(summary["dataset"])
+    yield f"{summary['images']:,} test images of {whole}{summary['dataset']}", summary["arch"], "PCA"
     yield "latent dimension", str(summary["latent_dim"]), str(summary["latent_dim"])
     if summary["denoising_mse"] is not None:
         yield f"denoising MSE (noise std {summary['noise']:g})", f"{summary['denoising_mse']:.5f}", ""
@@ -182,6 +185,7 @@ def _align(rows: list[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
+@default_style
 def evaluation_figure(evaluation: Evaluation) -> Figure:
     """Reconstruction error by label, label accuracy from latent codes, and error histograms of test and OOD images."""
     summary = evaluation.summary()

@@ -14,7 +14,7 @@ from ae_jax.errors import InputError
 from ae_jax.figures import figure_bytes, reconstruction_figure
 from ae_jax.metrics.quality import squared_error
 from ae_jax.runs.trained import TrainedModel, load_model
-from ae_jax.system import FIGURE_SUFFIXES, check_distinct, check_output, write_output
+from ae_jax.system import FIGURE_SUFFIXES, check_output, write_output
 from ae_jax.types import HostImages
 
 _ARRAYS = (".npy", ".npz")
@@ -30,7 +30,6 @@ def reconstruct_images(run: str, images: str, out: str | None = None, codes: str
         raise InputError("nothing to write; give `out`, `codes` or both.")
     check_output(out, "out", (*_ARRAYS, *FIGURE_SUFFIXES))
     check_output(codes, "codes", _ARRAYS)
-    check_distinct({"out": out, "codes": codes})
     trained = load_model(run)
     if codes and Path(codes).suffix == ".npy" and trained.config.arch == "conv-pool":
         raise InputError(f"codes of conv-pool include pooling positions; give `codes` a .npz file, not {codes}.")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import Dataset, dataset_title
-from ae_jax.figures import DPI, figure_bytes, show_grid
+from ae_jax.figures import DPI, default_style, figure_bytes, show_grid
 from ae_jax.inspection.figures import code_images_figure, scatter_figure
 from ae_jax.metrics.quality import principal_axes, squared_error
 from ae_jax.models.autoencoders import PooledCode
@@ -70,7 +70,7 @@ def draw_figures(trained: TrainedModel, test_set: Dataset) -> Iterator[tuple[str
     code = trained.encode(test_set.images)
     encoded = _EncodedSet(trained, test_set, code, latents(code))
     for name, draw in _FIGURES.items():
-        if figure := draw(encoded):
+        if figure := default_style(draw)(encoded):
             yield name, figure
 
 

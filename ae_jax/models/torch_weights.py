@@ -35,11 +35,12 @@ def params_from_torch(model: nn.Module, state_dict: Mapping[str, Any]) -> Params
       `{"encoder_0": {"kernel": f32[…], "bias": f32[…]}, …}`, bit-equal to the given arrays.
 
     Raises:
-      ValueError: keys or shapes do not match the model; the message lists every mismatch.
+      ValueError: keys or shapes do not match the model; the message has the first differences.
     """
     arrays = {name: np.asarray(array, np.float32) for name, array in state_dict.items()}
     if mismatches := _mismatches(arrays, model):
-        raise ValueError("the state dict does not match the model: " + "; ".join(mismatches))
+        more = f"; and {len(mismatches) - 3} more differences" if len(mismatches) > 3 else ""
+        raise ValueError(f"the state dict does not match the model: {'; '.join(mismatches[:3])}{more}")
     params = {}
     for layer, name, axes in _layers(model):
         kernel, bias = arrays[f"{name}.weight"].transpose(axes), arrays[f"{name}.bias"]

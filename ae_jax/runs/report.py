@@ -92,7 +92,8 @@ def save_reconstructions(run: Run, test_set: Dataset, state: TrainState, history
     images = test_set.images[:_NUM_FIGURE_IMAGES]
     noisy = np.asarray(with_fixed_noise(images, run.config.noise)) if run.config.noise else None
     recons = np.asarray(reconstruct(local_copy(state), images if noisy is None else noisy))
-    caption = f"{run.title}, epoch {len(history)}, test MSE {history[-1].test_loss:.5f}"
+    of_clean = " of clean images" * bool(run.config.noise)
+    caption = f"{run.title}, epoch {len(history)}, test MSE{of_clean} {history[-1].test_loss:.5f}"
     figure = reconstruction_figure(np.asarray(to_float(images)), recons, caption, noisy=noisy)
     png = figure_bytes(figure, ".png")
     run.write(f"figures/reconstructions_epoch_{len(history):04d}.png", png)

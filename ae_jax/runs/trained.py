@@ -53,12 +53,15 @@ class TrainedModel:
     test_mse: float | None = None  # as measured after the last epoch; None if there was none, or training went on
 
     def encode(self, images: Images | Pixels) -> Any:
-        """Encode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1], to `f32[n, d]`, conv-pool to `PooledCode`."""
-        return self._map("encode", images)
+        """Encode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1], to `f32[n, d]`, conv-pool to `PooledCode`.
+
+        `ValueError` for floats outside [0, 1].
+        """
+        return self._map("encode", _checked(images))
 
     def encode_latents(self, images: Images | Pixels) -> HostCodes:
         """Encode to `f32[n, d]` alone: the pooling positions of conv-pool, larger than the images, are not computed."""
-        return self._map(_encode_latents, images)
+        return self._map(_encode_latents, _checked(images))
 
     def decode(self, code: Any) -> HostImages:
         """Decode `f32[n, d]`, or for conv-pool `PooledCode`, as from `encode`, to `f32[n, 28, 28, 1]` in [0, 1]."""
@@ -207,6 +210,14 @@ def _apply(model: Autoencoder, method: str | Callable[..., Any], params: Params,
     return model.apply({"params": params}, batch, method=method)
 
 
+def _checked(images: Images | Pixels) -> Images | Pixels:
+    """The images; `ValueError` for floats outside [0, 1]."""
+    low, high = (float(np.min(images)), float(np.max(images))) if images.dtype != np.uint8 and len(images) else (0, 1)
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"floats must be in [0, 1], not from {low:g} to {high:g}; rescale the images, or pass uint8")
+    return images
+
+
 def _encode_latents(model: Autoencoder, images: Images) -> Any:
     return latents(model.encode(images))
 
@@ -214,6 +225,9 @@ def _encode_latents(model: Autoencoder, images: Images) -> Any:
 def _in_chunks(function: Any, batch: Any) -> Any:
     """Map `function` over chunks of `batch` and concatenate; the last chunk is padded to avoid another compilation."""
     n = len(jax.tree.leaves(batch)[0])
+    if n == 0:
+        shapes = jax.eval_shape(function, batch)
+        return jax.tree.map(lambda each: np.zeros(each.shape, each.dtype), shapes)
     size = min(_CHUNK, n)
     chunks = (np.minimum(np.arange(start, start + size), n - 1) for start in range(0, n, size))
     results = [jax.device_get(function(jax.tree.map(operator.itemgetter(rows), batch))) for rows in chunks]

@@ -46,7 +46,9 @@ def conclude(run: Run, config: SweepConfig, data: Splits, states: TrainState, hi
     finite = np.flatnonzero(np.isfinite(_losses(histories, "test")[-1])).tolist()
     if not finite:
         raise RunError(f"all members diverged; give smaller values of `learning_rate`. Results: {run.path}")
-    run.write("figures/curves.png", curves_png(config, histories, run.title))
+    from ae_jax.figures import default_style  # here: importing matplotlib takes a second
+
+    run.write("figures/curves.png", default_style(curves_png)(config, histories, run.title))
     for i in finite:
         member = _member_run(run, config.members[i], data)
         path = run.path / "members" / f"{member_name(member.config)}.safetensors"

@@ -17,7 +17,6 @@ from ae_jax.types import Batch, EpochsMetrics, Metrics, PerExample, RandomKey, S
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
-_ATTRIBUTE = "_ae_jax_programs"
 
 
 class _Programs(dict[Any, Any]):
@@ -36,9 +35,9 @@ def _kept(loss_fn: LossFn, key: Any, make: Callable[[], Any]) -> Any:
     attributes, key = getattr(owner, "__dict__", None), (key, getattr(loss_fn, "__func__", None))
     if not isinstance(attributes, dict):
         return make()
-    programs = attributes.get(_ATTRIBUTE)
+    programs = attributes.get("_ae_jax_programs")
     if not isinstance(programs, _Programs) or programs.owner() is not owner:
-        programs = attributes[_ATTRIBUTE] = _Programs(owner)
+        programs = attributes["_ae_jax_programs"] = _Programs(owner)
     if key not in programs:
         programs[key] = make()
     return programs[key]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import platform
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import yaml
 from safetensors.numpy import load_file
 
 import ae_jax
+from ae_jax.errors import RunError
 from ae_jax.exchange.share import share_run
+from ae_jax.exchange.torch import weights_bytes
 from ae_jax.inspection.evaluate import evaluate_model
 from tests.support.models import UNUSUAL
 from tests.support.rounding import assert_equal_but_for_rounding
@@ -49,6 +52,24 @@ def test_a_model_with_other_hidden_layers_is_shared(
     original, trained = ae_jax.load_model(run_dir), ae_jax.load_model(tmp_path / "shared")
     assert trained.model == original.model == ae_jax.ConvAutoencoder(32, "tanh", hidden=(32, 64))
     np.testing.assert_array_equal(trained.reconstruct(digits), original.reconstruct(digits))
+
+
+def test_a_full_disk_leaves_no_folder(
+    shared: tuple[Path, Path], tmp_path: Path, limit_file_size: Callable[[int], None]
+) -> None:
+    limit_file_size(400_000)  # less than the page
+    with pytest.raises(RunError, match=r"shared cannot be written: File too large"):
+        share_run(str(shared[0]), str(tmp_path / "shared"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_tells_the_training_data_from_the_evaluation_data(
+    trained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
+) -> None:
+    share_run(str(trained_run("linear")), str(tmp_path / "shared"), dataset="glyphs")
+    card = (tmp_path / "shared" / "README.md").read_text()
+    assert f"It was trained on {labelled_images.name} for" in card
+    assert "datasets:" not in card.split("---")[1]
 
 
 def test_nothing_names_the_machine(shared: tuple[Path, Path]) -> None:
@@ -97,3 +118,14 @@ def test_an_existing_folder_is_refused_and_markup_in_names_is_escaped(
     assert yaml.safe_load(front_matter)["model-index"][0]["results"][0]["dataset"]["name"] == own.name
     assert r"\<b\>\|x\`" in text
     assert "<b>" not in text
+
+
+def test_metadata_of_a_stranger_that_are_no_text_or_no_number_are_replaced(tmp_path: Path) -> None:
+    trained = ae_jax.load_pretrained("linear")
+    metadata = {**trained.metadata, "dataset_used": "\ud800.npy", "latent_dim": "wrong", "nan": float("nan")}
+    (tmp_path / "model.safetensors").write_bytes(weights_bytes(dataclasses.replace(trained, metadata=metadata)))
+    loaded = ae_jax.load_model(tmp_path)
+    assert (loaded.metadata["dataset_used"], loaded.metadata["nan"]) == ("?.npy", None)
+    share_run(str(tmp_path), str(tmp_path / "shared"), dataset="glyphs")
+    config = json.loads((tmp_path / "shared" / "config.json").read_text())
+    assert config["latent_dim"] == 3

@@ -126,10 +126,13 @@ def test_import_error_lists_wrong_names_shapes_and_non_finite_weights(
     arrays["decoder.9.weight"] = np.zeros(3, np.float32)
     arrays["decoder.2.weight"] = np.zeros((32, 16, 5, 5), np.float32)
     cases = {
-        "wrong": (arrays, r"for conv, .*missing encoder\.0\.bias \(16,\)"),
+        "wrong": (arrays, r"nearest is conv: .*missing encoder\.0\.bias \(16,\)"),
         "unexpected": (arrays, r"unexpected decoder\.9\.weight \(3,\)"),
         "shape": (arrays, r"decoder\.2\.weight has shape \(32, 16, 5, 5\), not \(32, 16, 3, 3\)"),
-        "unknown": ({"fc.weight": np.zeros(2, np.float32)}, r"fits none of the models.*unexpected fc\.weight"),
+        "unknown": (
+            {"fc.weight": np.zeros(2, np.float32)},
+            r"fits none of the models; the nearest is .*missing .*; and \d+ more differences",
+        ),
         "not finite": ({**good, "encoder.0.bias": np.full(16, np.nan, np.float32)}, r"encoder\.0\.bias .* not finite"),
         "integers": ({**good, "encoder.0.bias": np.arange(16)}, r"encoder\.0\.bias .* is int64; give weights that are"),
     }
@@ -139,6 +142,26 @@ def test_import_error_lists_wrong_names_shapes_and_non_finite_weights(
             convert("from-torch", str(tmp_path / f"{name}.safetensors"), str(tmp_path / "run"))
         assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_prefixes_are_left_out_and_a_long_list_of_differences_is_cut(
+    untrained_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays = load_file(weights_file(untrained_run("linear"), tmp_path))
+    for prefix in ("module.", "_orig_mod.module.", "net."):
+        save_file({f"{prefix}{name}": array for name, array in arrays.items()}, tmp_path / "prefixed.safetensors")
+        convert("from-torch", str(tmp_path / "prefixed.safetensors"), str(tmp_path / prefix))
+        printed = capsys.readouterr().out
+        assert f"All names begin with '{prefix}', which is left out." in printed
+        assert "Assumed: relu after hidden layers (--activation), sigmoid at the end (--output)." in printed
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            ae_jax.load_model(tmp_path / prefix).params,
+            ae_jax.load_model(untrained_run("linear")).params,
+        )
+    save_file({f"layer{i}": np.zeros(2, np.float32) for i in range(9)}, tmp_path / "other.safetensors")
+    with pytest.raises(ae_jax.InputError, match=r"the nearest is .*; and \d+ more differences\.$"):
+        convert("from-torch", str(tmp_path / "other.safetensors"), str(tmp_path / "run"))
 
 
 def test_files_without_weights_raise_clear_errors(untrained_run: Callable[..., Path], tmp_path: Path) -> None:

@@ -163,3 +163,15 @@ def test_a_model_is_used_with_the_images_of_its_training_unless_others_are_named
             trained.load_splits()
     finally:
         labelled_images.write_bytes(content)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_floats_outside_0_to_1_are_refused_and_no_images_are_any_number() -> None:
+    trained = ae_jax.load_pretrained("conv-pool")
+    for images in (np.full((2, 28, 28, 1), 255.0), np.full((2, 28, 28, 1), -1.0), np.full((2, 28, 28, 1), np.nan)):
+        for use in (trained.encode, trained.encode_latents, trained.reconstruct):
+            with pytest.raises(ValueError, match=r"floats must be in \[0, 1\], not from .* rescale the images"):
+                use(images.astype(np.float32))
+    for nothing in (np.zeros((0, 28, 28, 1), np.uint8), np.zeros((0, 28, 28, 1), np.float32)):
+        assert trained.reconstruct(nothing).shape == (0, 28, 28, 1)
+        assert trained.encode_latents(nothing).shape == (0, 64)
