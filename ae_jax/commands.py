@@ -77,7 +77,7 @@ COMMANDS = {
         "ae_jax.inspection.reconstruct:reconstruct_images",
         {
             **_RUN,
-            "images": Argument(".npy or .npz file of u8[n, 28, 28], or a PNG or JPEG picture of a digit", MISSING, str),
+            "images": Argument(".npy, .npz or .csv file of images, or a PNG or JPEG picture of a digit", MISSING, str),
             "out": Argument("file for the images, .npy or .npz, or a figure, .png, .svg or .pdf (default: none)"),
             "codes": Argument("file for the codes, .npy, or .npz with pooling positions (default: none)"),
         },

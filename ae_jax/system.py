@@ -51,10 +51,10 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what a killed `write_atomic` left in `folder` and below; no process may be writing there."""
-    for path in folder.rglob(".*.tmp"):
+    """Delete what a killed `write_atomic` or `write_folder` left in `folder` and below; none may be writing there."""
+    for path in list(folder.rglob(".*.tmp")):
         if re.fullmatch(r"\..+\.[0-9a-f]{16}\.tmp", path.name):
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def check_output(path: str | Path | None, argument: str, suffixes: Sequence[str] = ()) -> None:
@@ -97,7 +97,7 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> None:
 
 def _write_error(path: str | Path, error: OSError) -> InputError | RunError:
     of_path = error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
-    return (InputError if of_path else RunError)(f"{path} cannot be written: {reason(error)}; choose another file.")
+    return (InputError if of_path else RunError)(f"{path} cannot be written: {reason(error)}; choose another path.")
 
 
 def prepare_process() -> None:

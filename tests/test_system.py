@@ -31,7 +31,7 @@ def test_a_write_replaces_a_file_or_fails_and_leaves_nothing_else(
     with pytest.raises(OSError, match="File too large") as error:
         write_atomic(path, b"third" * 1000)
     assert error.value.filename == str(path)
-    with pytest.raises(RunError, match=r"new\.json cannot be written: File too large; choose another file\.$"):
+    with pytest.raises(RunError, match=r"new\.json cannot be written: File too large; choose another path\.$"):
         write_output(tmp_path / "new.json", b"content" * 1000)
     assert path.read_bytes() == b"second"
     assert list(tmp_path.iterdir()) == [path]

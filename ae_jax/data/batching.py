@@ -126,7 +126,7 @@ def check_key(key: RandomKey) -> None:
 
 
 def check_pixel_type(dtype: np.dtype[Any]) -> None:
-    """Raise `ValueError` for images that are not `u8[…]`: to divide others by 255 would be a guess."""
+    """Raise `ValueError` for images that are not `u8[…]`: other dtypes have no known range."""
     if dtype != np.uint8:
         raise ValueError(
             f"images must be uint8, pixels from 0 to 255, got {dtype}; "

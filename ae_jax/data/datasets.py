@@ -168,7 +168,7 @@ def _load_cached(name: str, split: str, data_dir: Path, manual_dir: Path | None)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, tensor_bytes({"images": images, "labels": labels}, {}))
     except OSError as error:
-        _log.warning("%s cannot be written (%s): %s is read anew each time.", path.parent, reason(error), name)
+        _log.warning("%s cannot be written (%s): %s is prepared anew each time.", path.parent, reason(error), name)
     return images, labels
 
 

@@ -86,10 +86,12 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
         raise ValueError(f"picture must be uint8[h, w], got {picture.dtype}{list(picture.shape)}")
     if not picture.size:
         raise InputError(_NO_DIGIT)
-    grey = _even_lighting(_without_lines(_reduce(picture)))
+    grey = _reduce(picture)
+    if np.median(grey) > _otsu_threshold(grey):  # on a dark ground, margins would be filled as lines
+        grey = _without_lines(grey)
+    grey = _even_lighting(grey)
     threshold = _otsu_threshold(grey)
-    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
-    is_dark_on_light = np.median(border) > threshold
+    is_dark_on_light = np.median(_border(grey)) > threshold
     ink = _stretch(255 - grey, 255 - threshold) if is_dark_on_light else _stretch(grey, threshold)
     if not is_dark_on_light and picture.shape == (_SIZE, _SIZE):
         return Digit(picture[..., None].copy(), 1)
@@ -97,7 +99,9 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
         return digit_from_picture(np.rint(grey[sheet]).astype(np.uint8))
     shape, num_shapes = _largest_shape(ink)
     if any(part == slice(0, side) for part, side in zip(_largest_box(ink), ink.shape, strict=True)):
-        _log.warning("What the picture shows reaches from side to side: is it a digit, or lines of the paper?")
+        _log.warning(
+            "The largest shape touches two opposite sides of the picture: make sure that it is a digit, not a line."
+        )
     return Digit(_centre(_fit_box(shape))[..., None], num_shapes)
 
 
@@ -130,6 +134,10 @@ def _even_lighting(grey: Levels) -> Levels:
     return np.clip(grey - rows[:, None] - columns, 0, 255)
 
 
+def _border(grey: Levels) -> Float[np.ndarray, "_"]:
+    return np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+
+
 def _otsu_threshold(grey: Levels) -> float:
     """The threshold that maximises the variance between classes, of equally good ones the middle."""
     histogram = np.bincount(np.rint(grey).astype(int).ravel(), minlength=256) / grey.size
@@ -156,7 +164,7 @@ def _sheet(ink: Levels) -> tuple[slice, slice] | None:
     labels, areas = _components(ink > 0, ink)
     box, is_sheet = ndimage.find_objects(labels)[areas.argmax()], labels == areas.argmax() + 1
     filled, sides = np.sum(ndimage.binary_fill_holes(is_sheet)), [part.stop - part.start for part in box]
-    if filled == areas.max() or filled < max(_SHEET * ink.size, _FILLED * sides[0] * sides[1]):
+    if not 0.75 * filled < areas.max() < filled or filled < max(_SHEET * ink.size, _FILLED * sides[0] * sides[1]):
         return None
     edges = [_round(_EDGE * side) for side in sides]
     rows, columns = (slice(part.start + edge, part.stop - edge) for part, edge in zip(box, edges, strict=True))
@@ -169,8 +177,8 @@ def _without_lines(grey: Levels) -> Levels:
     lines = np.minimum(ndimage.grey_closing(grey, (1, width)), ndimage.grey_closing(grey, (height, 1)))
     depth = ndimage.grey_closing(lines, _LINE_WIDTH) - lines
     filled = np.minimum(grey + depth, 255)
-    border = np.concatenate([depth[0], depth[-1], depth[:, 0], depth[:, -1]])
-    is_lined = all(np.mean(part > _LINE_DEPTH) > _LINED for part in (depth, border)) and np.ptp(filled) > _MIN_CONTRAST
+    has_lines = all(np.mean(part > _LINE_DEPTH) > _LINED for part in (depth, _border(depth)))
+    is_lined = has_lines and np.ptp(filled) > _MIN_CONTRAST
     return filled if is_lined else grey
 
 

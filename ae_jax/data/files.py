@@ -39,7 +39,10 @@ def read_images(path: Path) -> HostImages:
 
 def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
     """The images of `split`, or all if the file has no splits; their labels, and whether it has."""
-    with reading(path, "Save the images with numpy.save or numpy.savez."), path.open("rb") as file:
+    with (
+        reading(path, "Save the images as one array of numbers: numpy.save(file, numpy.stack(images))."),
+        path.open("rb") as file,
+    ):
         content = _read_csv(file) if path.suffix == ".csv" else np.load(file, allow_pickle=False)
         arrays = {"images": content} if isinstance(content, np.ndarray) else content
         names, is_split = list(arrays), "x_train" in arrays and "x_test" in arrays
@@ -58,7 +61,8 @@ def _check_images(name: str, images: np.ndarray) -> None:
     """Raise `InputError`, with the line of NumPy that helps, unless these are pixels from 0 to 255 of 28×28 images."""
     if images.shape[1:] not in {(28, 28), (28, 28, 1), (784,)} or len(images) == 0:
         shape = list(images.shape)
-        raise InputError(f"{name} has the shape {shape}; images must be [n, 28, 28], [n, 28, 28, 1] or [n, 784].")
+        advice = ": save images.reshape(-1, 28, 28)" if images.shape[1:] == (1, 28, 28) else ""
+        raise InputError(f"{name} has the shape {shape}; images must be [n, 28, 28] or [n, 784]{advice}.")
     low, high = (float(images.min()), float(images.max())) if images.dtype.kind in "biuf" else (np.nan, np.nan)
     if images.dtype == np.uint8 and high != 1:
         return
@@ -67,12 +71,15 @@ def _check_images(name: str, images: np.ndarray) -> None:
         raise InputError(f"{found}: save numpy.rint(images * 255.0).astype('uint8').")
     if low >= -1 and high <= 1:
         raise InputError(f"{found}: save numpy.rint((images + 1) * 127.5).astype('uint8').")
-    raise InputError(found + (": save images.astype('uint8')." if low >= 0 and high <= 255 else "."))
+    raise InputError(found + (": save numpy.rint(images).astype('uint8')." if low >= 0 and high <= 255 else "."))
 
 
 def _read_csv(file: BinaryIO) -> np.ndarray | dict[str, np.ndarray]:
     """The images of a CSV file of Kaggle's, and its labels if the first column is called label."""
-    has_labels = file.readline().startswith(b"label,")
+    header = file.readline()
+    if header.strip().replace(b",", b"").isdigit():
+        raise InputError(f"{file.name} has no header; put a first line 'label,pixel0,…', or 'pixel0,…' without labels.")
+    has_labels = header.startswith(b"label,")
     values = np.loadtxt(file, np.int64, delimiter=",", ndmin=2)
     pixels = values[:, has_labels:]
     images = pixels.astype(np.uint8) if ((pixels >= 0) & (pixels <= 255)).all() else pixels
@@ -82,7 +89,8 @@ def _read_csv(file: BinaryIO) -> np.ndarray | dict[str, np.ndarray]:
 def _int32(path: Path, labels: np.ndarray, n: int) -> HostLabels:
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         found = f"{labels.dtype}{list(labels.shape)}"
-        raise InputError(f"{path} has labels {found}; for {n} images they must be int[{n}].")
+        advice = ": save labels.argmax(1)" if labels.ndim == 2 else ": save labels.astype('int32')"
+        raise InputError(f"{path} has labels {found}; for {n} images they must be int[{n}]{advice}.")
     if labels.min() < _INT32.min or labels.max() > _INT32.max:
         raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}; they must fit into 32 bits.")
     return labels.astype(np.int32)

@@ -62,7 +62,8 @@ class _Graph:
     def layers(self, half: str) -> list[tuple[str, Any]]:
         """The layers of the encoder or the decoder, by PyTorch's names, such as "encoder.0"."""
         bound = self.trained.model.bind({"params": self.trained.params})
-        names = dict.fromkeys(name.rpartition(".")[0] for name in self.constants if name.startswith(half))
+        own = {name.rpartition(".")[0] for name in self.constants if name.startswith(f"{half}.")}
+        names = sorted(own, key=lambda name: int(name.split(".")[1]))  # as numbers: encoder.10 after encoder.2
         return list(zip(names, getattr(bound, half), strict=True))
 
     def _constant(self, array: np.ndarray | np.generic) -> str:

@@ -59,12 +59,18 @@ def from_torch(source: str, target: str, output: Output = "sigmoid", activation:
     except ValueError as error:
         raise InputError(f"{source} fits none of the models; the nearest is {arch}: {error}.") from error
     settings = inferred | {"latent_dim": model.latent_dim, "output": output, "activation": activation}
-    config = TrainConfig(arch=arch, run_dir=target, **settings)
+    try:
+        config = TrainConfig(arch=arch, run_dir=target, **settings)
+    except InputError as error:
+        raise InputError(
+            f"{source} has widths {(*model.hidden, model.latent_dim)}, which are not supported."
+        ) from error
     run = Run(new_dir(target, arch), config, imported_metadata(config, source))
     run.begin(create_train_state(model, jax.random.key(config.seed), params=params), ())
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))
     print(f"{run.path}: {arch}, latent dimension {model.latent_dim}, {num_params:,} parameters")
-    print(f"Assumed: {activation} after hidden layers (--activation), {output} at the end (--output).")
+    assumed = f"{activation} after hidden layers (--activation), {output} at the end (--output)"
+    print(f"Activations, which the weights do not contain: {assumed}")
 
 
 def read_state_dict(path: Path) -> StateDict:
@@ -85,7 +91,9 @@ def read_state_dict(path: Path) -> StateDict:
 
 def without_prefix(state_dict: StateDict) -> tuple[StateDict, str]:
     """The arrays by names that begin with "encoder" or "decoder", and the prefix, such as "module.", that all had."""
-    prefixes = {match[1] if (match := re.match(r"(.*?)(encoder|decoder)\.", name)) else "" for name in state_dict}
+    prefixes = {
+        match[1] if (match := re.match(r"((?:.*\.)?)(?:encoder|decoder)\.", name)) else "" for name in state_dict
+    }
     prefix = prefixes.pop() if len(prefixes) == 1 else ""
     return {name.removeprefix(prefix): array for name, array in state_dict.items()}, prefix
 

@@ -9,7 +9,7 @@ import optax
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.config import Arch, Output, SharedConfig, TrainConfig
+from ae_jax.config import MAX_STEPS, Arch, Output, SharedConfig, TrainConfig
 from ae_jax.data.batching import batch_sizes
 from ae_jax.data.datasets import Dataset, dataset_digest, hold_out, load_splits
 from ae_jax.errors import InputError
@@ -60,7 +60,7 @@ def load_data(config: SharedConfig, num_validation: int | None) -> Splits:
 
 
 def run_model(config: TrainConfig) -> Autoencoder:
-    """The model of a run; `InputError` if its hidden layers do not fit the architecture."""
+    """The model of a run."""
     names = ("latent_dim", "output", "precision", "hidden", "activation")
     return make_model(config.arch, **{name: getattr(config, name) for name in names})
 
@@ -90,6 +90,8 @@ def _keys(config: TrainConfig) -> jax.Array:
 def initial_state(config: TrainConfig, images: Pixels, params: Params | None = None) -> TrainState:
     """The initial state of a run on `images u8[n, …]`, with fresh parameters unless `params` are given."""
     num_steps = config.epochs * len(batch_sizes(len(images), config.batch_size)[: config.steps_per_epoch])
+    if num_steps > MAX_STEPS:
+        raise InputError(f"`epochs` {config.epochs} would take {num_steps:,} steps; the limit is {MAX_STEPS:,}.")
     model, key, is_fresh = run_model(config), _keys(config)[0], params is None
     if is_fresh and config.init == "torch":
         params = _torch_init(model, key)
@@ -103,7 +105,7 @@ def initial_state(config: TrainConfig, images: Pixels, params: Params | None = N
         weight_decay=config.weight_decay,
         weight_decay_mode=config.weight_decay_mode,
         betas=(config.beta1, config.beta2),
-        muon_max_side=_MUON_MAX_SIDE.get(config.arch) if config.hidden is None else None,
+        muon_max_side=_MUON_MAX_SIDE.get(config.arch) if model.hidden == type(model).hidden else None,
     )
     if is_fresh and config.init == "mean":
         mean_pixel = float(np.mean(images[:1000])) / 255
@@ -135,6 +137,6 @@ def _set_output_bias(pixel: float | Scalar, params: Params, output: Output) -> P
     """Start with a constant output of `pixel`, in [0, 1]: `params` with that bias of the output layer."""
     pixel = jnp.clip(pixel, 1e-3, 1 - 1e-3)
     logit = jnp.log(pixel / (1 - pixel))
-    name = max(name for name in params if name.startswith("decoder"))
+    name = max((name for name in params if name.startswith("decoder")), key=lambda name: int(name.rpartition("_")[2]))
     bias = jnp.full_like(params[name]["bias"], logit / 2 if output == "tanh" else logit)  # tanh(x/2) = 2 sigmoid(x) - 1
     return {**params, name: {**params[name], "bias": bias}}

@@ -53,10 +53,7 @@ class TrainedModel:
     test_mse: float | None = None  # as measured after the last epoch; None if there was none, or training went on
 
     def encode(self, images: Images | Pixels) -> Any:
-        """Encode `u8[n, 28, 28, 1]`, or `f32[n, 28, 28, 1]` in [0, 1], to `f32[n, d]`, conv-pool to `PooledCode`.
-
-        `ValueError` for floats outside [0, 1].
-        """
+        """Encode `u8[n, 28, 28, 1]`, or `f32` in [0, 1], else ValueError, to `f32[n, d]`, conv-pool to `PooledCode`."""
         return self._map("encode", _checked(images))
 
     def encode_latents(self, images: Images | Pixels) -> HostCodes:

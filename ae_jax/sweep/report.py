@@ -140,7 +140,7 @@ def _line(epoch: History) -> dict[str, Any]:
     first = epoch[0]
     losses = {
         name: [value if math.isfinite(value) else None for value in (getattr(each, name) for each in epoch)]
-        for name in ("train_loss", "test_loss", "validation_loss")
+        for name in ("train_loss", "test_loss", "validation_loss", "test_cross_entropy", "validation_cross_entropy")
         if getattr(first, name) is not None
     }
     times = {"seconds": first.seconds * len(epoch), "images_per_second": first.images_per_second}

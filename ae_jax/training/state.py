@@ -24,7 +24,7 @@ class TrainState(struct.PyTreeNode):
     """Frozen pytree of everything that training updates; model and optimizer are static fields.
 
     States with equal `model` and `tx` share compiled functions. Models compare by their fields; `create_train_state`
-    returns the same `tx` for equal `optimizer`, `weight_decay_mode` and `schedule`.
+    returns the same `tx` for equal `optimizer`, `weight_decay_mode`, `schedule` and `muon_max_side`.
     """
 
     step: Step  # i32[], optimizer steps taken
@@ -186,12 +186,8 @@ def _check_params(params: Params, model: nn.Module, inputs: Any) -> None:
 
 def _with_strong_types(tree: Any) -> Any:
     """Arrays of JAX in place of Python's numbers and of weakly typed ones, which a step would change and recompile."""
-
-    def strong(leaf: Any) -> Any:
-        is_strong = isinstance(leaf, jax.Array) and not getattr(leaf, "weak_type", False)
-        return leaf if is_strong else jnp.asarray(leaf, jnp.result_type(leaf))
-
-    return jax.tree.map(strong, tree)
+    is_weak = jax.tree.map(lambda leaf: not isinstance(leaf, jax.Array) or getattr(leaf, "weak_type", False), tree)
+    return jax.tree.map(lambda leaf, weak: jnp.asarray(leaf, jnp.result_type(leaf)) if weak else leaf, tree, is_weak)
 
 
 def _named_shapes(params: Params) -> dict[str, str]:
@@ -204,7 +200,7 @@ def _own_shapes(model: nn.Module, structure: Any, leaves: tuple[tuple[tuple[int,
     return _named_shapes(jax.eval_shape(functools.partial(_init_params, model), jax.random.key(0), inputs))
 
 
-# It runs once: the same bits, compiled in half the time. JAX takes compiler options of the outermost `jax.jit` alone.
+# Runs once, so compile at level 1: half the time, same bits. JAX takes compiler options of the outermost jax.jit alone.
 _init = jax.jit(_init_params, static_argnums=0, compiler_options={"xla_backend_optimization_level": 1})
 _traced_init = jax.jit(_init_params, static_argnums=0)
 _init_opt_state = jax.jit(lambda tx, params: tx.init(params), static_argnums=0)

@@ -59,7 +59,7 @@ def test_corrupt_cache_is_reported_and_regenerated(
 def test_folders_that_cannot_be_used_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     assert len(ae_jax.load_dataset("glyphs", "test", data_dir=tmp_path / "file").images) == 10_000  # without a cache
-    assert "file/ae_jax cannot be written (Not a directory): glyphs is read anew each time." in caplog.text
+    assert "file/ae_jax cannot be written (Not a directory): glyphs is prepared anew each time." in caplog.text
     with pytest.raises(ae_jax.InputError, match=r"^~nobody-of-this-name/own.npy cannot be read: No such file"):
         ae_jax.load_dataset("~nobody-of-this-name/own.npy", data_dir=tmp_path)
 

@@ -1,3 +1,4 @@
+import gzip
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,14 @@ def on_paper(picture: np.ndarray, spacing: int | None, columns: bool = False) ->
     return np.where(picture > 0, np.minimum(paper, 40), paper).astype(np.uint8)
 
 
+def test_an_image_in_mnists_form_is_returned_as_it_is(mnist_files: Path) -> None:
+    images = np.frombuffer(
+        gzip.decompress((mnist_files / "t10k-images-idx3-ubyte.gz").read_bytes()), np.uint8, offset=16
+    )
+    for image in images.reshape(-1, 28, 28)[:300]:
+        np.testing.assert_array_equal(digit(image)[..., 0], image)
+
+
 @pytest.mark.parametrize("columns", [False, True])
 def test_lines_of_the_paper_are_no_part_of_the_digit(columns: bool) -> None:
     picture = drawn("7", size=300)
@@ -242,4 +251,4 @@ def test_a_sheet_on_a_dark_desk_is_not_the_digit_and_what_reaches_across_is_doub
         slope[max(0, i - 3) : i + 3, i] = 40
     assert not caplog.text
     digit(slope)
-    assert "reaches from side to side: is it a digit, or lines of the paper?" in caplog.text
+    assert "touches two opposite sides of the picture: make sure that it is a digit" in caplog.text

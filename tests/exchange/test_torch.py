@@ -148,12 +148,12 @@ def test_prefixes_are_left_out_and_a_long_list_of_differences_is_cut(
     untrained_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arrays = load_file(weights_file(untrained_run("linear"), tmp_path))
-    for prefix in ("module.", "_orig_mod.module.", "net."):
+    for prefix in ("module.", "_orig_mod.module.", "model.autoencoder."):
         save_file({f"{prefix}{name}": array for name, array in arrays.items()}, tmp_path / "prefixed.safetensors")
         convert("from-torch", str(tmp_path / "prefixed.safetensors"), str(tmp_path / prefix))
         printed = capsys.readouterr().out
         assert f"All names begin with '{prefix}', which is left out." in printed
-        assert "Assumed: relu after hidden layers (--activation), sigmoid at the end (--output)." in printed
+        assert "relu after hidden layers (--activation), sigmoid at the end (--output)" in printed
         jax.tree.map(
             np.testing.assert_array_equal,
             ae_jax.load_model(tmp_path / prefix).params,

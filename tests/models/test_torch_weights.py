@@ -6,6 +6,7 @@ import pytest
 
 import ae_jax
 from ae_jax.models.autoencoders import make_model, torch_init
+from ae_jax.models.torch_weights import infer_architecture
 from tests.support.torch_case import make_case
 
 MODELS = {arch: make_model(arch) for arch in ("linear", "conv", "conv-pool")}
@@ -53,3 +54,12 @@ def test_torch_init_is_uniform_within_pytorchs_bounds(arch: str) -> None:
         # Kolmogorov-Smirnov statistic against the uniform distribution; it exceeds 2.2/√n with probability 1e-4
         distance = np.abs((drawn + 1) / 2 - (np.arange(drawn.size) + 0.5) / drawn.size).max()
         assert distance < 2.2 / math.sqrt(drawn.size)
+
+
+def test_more_than_ten_layers_keep_their_order() -> None:
+    model = ae_jax.LinearAutoencoder(hidden=(9,) * 11, latent_dim=9)
+    params = ae_jax.create_train_state(model, KEY).params
+    state_dict = ae_jax.params_to_torch(model, params)
+    assert infer_architecture(state_dict) == ("linear", {"latent_dim": 9, "hidden": (9,) * 11})
+    for i in range(12):
+        np.testing.assert_array_equal(state_dict[f"encoder.{2 * i}.weight"], params[f"encoder_{i}"]["kernel"].T)

@@ -51,7 +51,7 @@ def test_a_directory_that_holds_a_run_or_other_files_is_refused(settings: dict[s
 
 def test_a_directory_is_used_again_if_a_run_was_killed_at_its_start(settings: dict[str, object]) -> None:
     Path("run/checkpoints").mkdir(parents=True)
-    for name in (".lock", "checkpoints/.step_00000000.safetensors.0123.tmp"):
+    for name in (".lock", "checkpoints/.step_00000000.safetensors.0123456789abcdef.tmp"):
         Path("run", name).touch()
     assert train(TrainConfig(**settings, run_dir="run")) == Path("run")
     assert not list(Path("run").rglob("*.tmp"))

@@ -124,7 +124,9 @@ def test_an_optimizer_that_needs_more_says_so(digits: np.ndarray) -> None:
 
     tx = optax.GradientTransformationExtraArgs(lambda params: (), update)
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx)
-    with pytest.raises(ValueError, match=r"passes tx value, grad and value_fn, but it needs more: .*'hessian'"):
+    with pytest.raises(
+        ValueError, match=r"needs more than the value, grad and value_fn that a train step passes: .*'hessian'"
+    ):
         ae_jax.train_step(state, ae_jax.to_float(digits[:4]))
 
 
