@@ -32,8 +32,11 @@ class _Autoencoder(nn.Module):
     activation: Activation = "relu"
 
     encode: ClassVar[Callable[..., Any]]
-    decode: ClassVar[Callable[..., Images]]
     _decode: ClassVar[Callable[..., jax.Array]]  # without the output activation
+
+    def decode(self, code: Any) -> Images:
+        """Decode the result of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
+        return activate(self._decode(code), self.output)
 
     def logits(self, images: Images) -> Images:
         """The logits of the reconstructions, whose sigmoid they are: `f32[batch, 28, 28, 1]`."""
@@ -63,10 +66,6 @@ class LinearAutoencoder(_Autoencoder):
         pixels = to_output_range(images, self.output).reshape(-1, 784)
         return _apply(self.encoder, pixels, self.activation).astype(jnp.float32)
 
-    def decode(self, latents: Latents) -> Images:
-        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
-        return activate(self._decode(latents), self.output)
-
     def _decode(self, latents: Latents) -> jax.Array:
         _check("latents", latents, (self.latent_dim,))
         return _apply(self.decoder, latents, self.activation).reshape(-1, 28, 28, 1)
@@ -86,10 +85,6 @@ class ConvAutoencoder(_Autoencoder):
         _check("images", images, (28, 28, 1))
         latents = _apply(self.encoder, to_output_range(images, self.output), self.activation).astype(jnp.float32)
         return latents.reshape(-1, self.latent_dim)
-
-    def decode(self, latents: Latents) -> Images:
-        """Decode `f32[batch, latent_dim]` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
-        return activate(self._decode(latents), self.output)
 
     def _decode(self, latents: Latents) -> jax.Array:
         _check("latents", latents, (self.latent_dim,))
@@ -119,10 +114,6 @@ class ConvPoolAutoencoder(_Autoencoder):
         x, outer = max_pool2d(act(first(to_output_range(images, self.output))))
         x, inner = max_pool2d(act(second(x)))
         return PooledCode(last(x).astype(jnp.float32).reshape(-1, self.latent_dim), (outer, inner))
-
-    def decode(self, code: PooledCode) -> Images:
-        """Decode the result of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
-        return activate(self._decode(code), self.output)
 
     def _decode(self, code: PooledCode) -> jax.Array:
         latents, (outer, inner) = code

@@ -53,9 +53,7 @@ def step(
     except TypeError as error:
         if "required keyword-only argument" not in str(error):
             raise
-        raise ValueError(
-            f"tx needs more than the value, grad and value_fn that a train step passes: {error}"
-        ) from error
+        raise ValueError(f"tx needs more than value, grad and value_fn, which a step passes: {error}") from error
     params = optax.apply_updates(state.params, updates)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, get_args
 
 import jax
-from flax import linen as nn
 from jax import lax
 from jax import numpy as jnp
 
@@ -52,7 +51,7 @@ def denoising_loss(noise: float, loss: Loss = "mse") -> LossFn:
     `noise` is the standard deviation of the Gaussian noise, for pixels in [0, 1]; `loss` is "mse" or "cross-entropy".
 
     Returns:
-      `(model, params, images f32[batch, …], keys key[batch]) → f32[batch]`; the same function for equal arguments.
+      `(model, params, images f32[batch, …], keys key[batch]) → f32[batch]`, cached, so that it compiles once.
     """
     if loss not in get_args(Loss):
         raise ValueError(f"unknown loss {loss!r}; choose {get_args(Loss)}")
@@ -92,10 +91,10 @@ def example_metrics(
     loss_fn: LossFn, model: Any, params: Params, batch: Batch, step: Step, keys: PerExampleKeys | None
 ) -> dict[str, PerExample]:
     """The loss of each example and what else `loss_fn` reports of it, by name; errors as for `make_train_step`."""
-    offered, wanted = {"keys": keys, "step": step}, _wanted(loss_fn)
-    if keys is None and "keys" in wanted and not wanted.pop("keys"):
+    offered, extra = {"keys": keys, "step": step}, _extra_parameters(loss_fn)
+    if keys is None and extra.get("keys") is inspect.Parameter.empty:
         raise ValueError("loss_fn is stochastic (it has a parameter named keys); pass a key")
-    result = loss_fn(model, params, batch, **{name: offered[name] for name in wanted})
+    result = loss_fn(model, params, batch, **{name: offered[name] for name in extra if offered[name] is not None})
     values, terms = result if isinstance(result, tuple) and len(result) == 2 else (result, {})
     if not isinstance(terms, Mapping) or not hasattr(values, "dtype"):
         raise ValueError(f"loss_fn must return f32[batch] or (f32[batch], {{name: f32[batch]}}), not {result!r}")
@@ -114,16 +113,17 @@ def example_keys(
     loss_fn: LossFn, key: RandomKey | None, step: Step, size: int, axis_name: str | None = None
 ) -> PerExampleKeys | None:
     """One key per example of a batch, or of this device's shard; None without `key` or for a deterministic loss."""
-    if key is None or "keys" not in _wanted(loss_fn):
+    if key is None or "keys" not in _extra_parameters(loss_fn):
         return None
     check_key(key)
     rows = (lax.axis_index(axis_name) if axis_name else 0) * size + jnp.arange(size, dtype=jnp.int32)
     return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.fold_in(key, step), rows)
 
 
-def _wanted(loss_fn: LossFn) -> dict[str, bool]:
-    """What a loss takes beside model, parameters and batch, of `keys` and `step`, and whether it can do without."""
-    parameters, bound = inspect.signature(loss_fn).parameters, getattr(loss_fn, "keywords", {})  # by functools.partial
+def _extra_parameters(loss_fn: LossFn) -> dict[str, Any]:
+    """The parameters `keys` and `step` of a loss, if it has them, with their defaults; what a partial binds stays."""
+    parameters = inspect.signature(loss_fn).parameters
+    bound = loss_fn.keywords if isinstance(loss_fn, functools.partial) else {}
     named = (each for each in list(parameters.values())[3:] if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD))
     for each in named:
         if each.default is each.empty and each.name not in ("keys", "step"):
@@ -131,8 +131,7 @@ def _wanted(loss_fn: LossFn) -> dict[str, bool]:
                 f"loss_fn has a parameter named {each.name}; beside (model, params, batch) there are only keys, a "
                 "random key per example, and step, the optimizer steps so far"
             )
-    wanted = {"keys", "step"} & parameters.keys() - bound.keys()
-    return {name: parameters[name].default is not inspect.Parameter.empty for name in wanted}
+    return {name: parameters[name].default for name in ("keys", "step") if name in parameters.keys() - bound.keys()}
 
 
 def _squared_error(model: Any, params: Params, inputs: Images, images: Images) -> PerExample:
@@ -144,7 +143,7 @@ def _squared_error(model: Any, params: Params, inputs: Images, images: Images) -
 
 def _cross_entropy(model: Any, params: Params, inputs: Images, images: Images) -> PerExample:
     """The mean over the pixels of `log(1 + exp(-|z|)) + |z|·(1 - x if z > 0 else x)`, whose terms do not cancel."""
-    if isinstance(model, nn.Module) and not hasattr(model, "logits"):
+    if not hasattr(model, "logits"):
         raise ValueError(f"cross_entropy_loss needs logits; give {type(model).__name__} a method `logits(images)`")
     logits = apply(model, params, inputs, "logits")
     is_positive = logits > 0

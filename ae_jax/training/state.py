@@ -89,20 +89,9 @@ def create_train_state(
         if isinstance(model, nn.Module):
             _check_params(params, model, inputs)
     if tx is not None:
-        values = optimizer, learning_rate, schedule, weight_decay, weight_decay_mode, betas, muon_max_side
-        names = (
-            "optimizer",
-            "learning_rate",
-            "schedule",
-            "weight_decay",
-            "weight_decay_mode",
-            "betas",
-            "muon_max_side",
-        )
-        defaults: Any = create_train_state.__kwdefaults__
-        given = [name for name, value in zip(names, values, strict=True) if value is not defaults[name]]
-        if given:
-            raise ValueError(f"tx is an optimizer with settings of its own; leave out {', '.join(given)}, or tx")
+        settings = {"optimizer": optimizer, "learning_rate": learning_rate, "schedule": schedule, "betas": betas}
+        settings |= {"weight_decay": weight_decay, "weight_decay_mode": weight_decay_mode}
+        _refuse_settings(settings | {"muon_max_side": muon_max_side})
         return TrainState(jnp.int32(0), params, _with_strong_types(tx.init(params)), model, tx)
     if not isinstance(betas, Sequence) or len(betas) != 2:
         raise ValueError(f"betas must be two numbers, not {betas!r}")
@@ -116,6 +105,13 @@ def create_train_state(
     opt_state = _init_opt_state(tx, params)
     opt_state = opt_state._replace(hyperparams=opt_state.hyperparams | hyperparams)
     return TrainState(jnp.int32(0), params, opt_state, model, tx)
+
+
+def _refuse_settings(settings: dict[str, Any]) -> None:
+    """Raise `ValueError` for settings of `create_train_state` that are not its defaults."""
+    defaults: Any = create_train_state.__kwdefaults__
+    if given := [name for name, value in settings.items() if value is not defaults[name]]:
+        raise ValueError(f"tx is an optimizer with settings of its own; leave out {', '.join(given)}, or tx")
 
 
 def _checked(name: str, setting: float | Scalar, below: float = math.inf) -> Scalar:

@@ -20,7 +20,7 @@ _Result = TypeVar("_Result")
 
 
 class _Programs(dict[Any, Any]):
-    """What is compiled for the losses of one object: `functools.wraps` and `copy` pass its attributes on to others."""
+    """Compiled programs of the losses of one owner, void where `functools.wraps` or `copy` has passed them on."""
 
     def __init__(self, owner: Any) -> None:
         self.owner = weakref.ref(owner)

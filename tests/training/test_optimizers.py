@@ -118,15 +118,22 @@ def test_an_optimizer_that_watches_the_loss_descends_as_in_a_loop_of_its_own(nam
     assert losses[-1] < losses[0]
 
 
+def test_an_optimizer_that_takes_nothing_of_the_loss_is_passed_nothing(digits: np.ndarray) -> None:
+    tx = optax.contrib.sam(optax.sgd(0.1), optax.chain(optax.contrib.normalize(), optax.sgd(0.05)))
+    state, losses = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx), []
+    for _ in range(4):
+        state, metrics = ae_jax.train_step(state, ae_jax.to_float(digits[:16]))
+        losses.append(float(metrics["loss"]))
+    assert losses[2] < losses[0]  # every second step is one to an adversarial point
+
+
 def test_an_optimizer_that_needs_more_says_so(digits: np.ndarray) -> None:
     def update(updates: dict, state: tuple, params: dict, *, hessian: jax.Array, **extra: object) -> tuple:
         return updates, state
 
     tx = optax.GradientTransformationExtraArgs(lambda params: (), update)
     state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx)
-    with pytest.raises(
-        ValueError, match=r"needs more than the value, grad and value_fn that a train step passes: .*'hessian'"
-    ):
+    with pytest.raises(ValueError, match=r"needs more than value, grad and value_fn, which a step passes: .*'hessian'"):
         ae_jax.train_step(state, ae_jax.to_float(digits[:4]))
 
 
