@@ -63,9 +63,7 @@ class SharedConfig:
     output: Output = everyday("sigmoid", "output activation; tanh models work in [-1, 1] internally")
     loss: Loss = everyday("mse", "squared error, or binary cross-entropy per pixel; test errors are MSEs in any case")
     noise: float = everyday(0.0, "std of Gaussian noise added to training inputs (denoising)", least=0, most=10)
-    dataset: str = everyday(
-        "auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or a .npy/.npz/.csv file"
-    )
+    dataset: str = everyday("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or .npy/.npz/.csv")
     epochs: int = everyday(10, "passes over the training images", least=1, most=MAX_STEPS)
     steps_per_epoch: int | None = everyday(None, "maximum steps per epoch (default: one pass)", least=1, most=MAX_STEPS)
     batch_size: int = everyday(64, "images per optimizer step", least=1, most=MAX_STEPS)

@@ -31,7 +31,8 @@ _GAP = 0.1  # dilation radius per longer side of the digit; 99.9 % of MNIST's te
 _SPECK = 0.05  # components below this part of the largest one's pixels are dust
 _LINE_LENGTH, _LINE_WIDTH = 0.9, 11  # of a line, per side of the picture and in pixels of up to 256
 _LINE_DEPTH, _LINED = 15, 0.02  # darker than the paper, of 255; the least part of the picture that lines cover
-_SHEET, _FILLED, _EDGE = 0.1, 0.85, 0.05  # least part of the picture, and of its box, that a sheet fills; its edges
+_SHEET, _FILLED = 0.1, 0.85  # least part of the picture, and of its bounding box, that a sheet covers with its holes
+_PAPER, _EDGE = 0.75, 0.05  # least part of a sheet that is no hole; the part of a side that is cut off as its edge
 
 _NO_DIGIT = "no digit stands out from the background; use a picture of one, dark on light or light on dark."
 _log = logging.getLogger(__name__)
@@ -98,10 +99,8 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
     if not is_dark_on_light and (sheet := _sheet(ink)):
         return digit_from_picture(np.rint(grey[sheet]).astype(np.uint8))
     shape, num_shapes = _largest_shape(ink)
-    if any(part == slice(0, side) for part, side in zip(_largest_box(ink), ink.shape, strict=True)):
-        _log.warning(
-            "The largest shape touches two opposite sides of the picture: make sure that it is a digit, not a line."
-        )
+    if any(side == whole for side, whole in zip(shape.shape, ink.shape, strict=True)):
+        _log.warning("The largest shape touches two opposite sides of the picture: is it a digit, or a line?")
     return Digit(_centre(_fit_box(shape))[..., None], num_shapes)
 
 
@@ -164,7 +163,7 @@ def _sheet(ink: Levels) -> tuple[slice, slice] | None:
     labels, areas = _components(ink > 0, ink)
     box, is_sheet = ndimage.find_objects(labels)[areas.argmax()], labels == areas.argmax() + 1
     filled, sides = np.sum(ndimage.binary_fill_holes(is_sheet)), [part.stop - part.start for part in box]
-    if not 0.75 * filled < areas.max() < filled or filled < max(_SHEET * ink.size, _FILLED * sides[0] * sides[1]):
+    if not _PAPER * filled < areas.max() < filled or filled < max(_SHEET * ink.size, _FILLED * sides[0] * sides[1]):
         return None
     edges = [_round(_EDGE * side) for side in sides]
     rows, columns = (slice(part.start + edge, part.stop - edge) for part, edge in zip(box, edges, strict=True))
@@ -182,15 +181,10 @@ def _without_lines(grey: Levels) -> Levels:
     return filled if is_lined else grey
 
 
-def _largest_box(ink: Levels) -> tuple[slice, slice]:
-    """The bounding box of the largest component."""
-    labels, areas = _components(ink > 0, ink)
-    return ndimage.find_objects(labels)[areas.argmax()]
-
-
 def _largest_shape(ink: Levels) -> tuple[Levels, int]:
     """The shape with most pixels, cropped to its bounding box, and the number of shapes."""
-    side = max(ink[_largest_box(ink)].shape)
+    labels, areas = _components(ink > 0, ink)
+    side = max(ink[ndimage.find_objects(labels)[areas.argmax()]].shape)
     dilated = ndimage.maximum_filter(ink > 0, 2 * _round(_GAP * side) + 1, mode="constant")
     labels, areas = _components(dilated, ink)
     largest = int(areas.argmax())

@@ -39,10 +39,7 @@ def read_images(path: Path) -> HostImages:
 
 def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
     """The images of `split`, or all if the file has no splits; their labels, and whether it has."""
-    with (
-        reading(path, "Save the images as one array of numbers: numpy.save(file, numpy.stack(images))."),
-        path.open("rb") as file,
-    ):
+    with reading(path, "Save one array: numpy.save(file, numpy.stack(images))."), path.open("rb") as file:
         content = _read_csv(file) if path.suffix == ".csv" else np.load(file, allow_pickle=False)
         arrays = {"images": content} if isinstance(content, np.ndarray) else content
         names, is_split = list(arrays), "x_train" in arrays and "x_test" in arrays
@@ -60,9 +57,8 @@ def _read(path: Path, split: str) -> tuple[HostImages, HostLabels | None, bool]:
 def _check_images(name: str, images: np.ndarray) -> None:
     """Raise `InputError`, with the line of NumPy that helps, unless these are pixels from 0 to 255 of 28×28 images."""
     if images.shape[1:] not in {(28, 28), (28, 28, 1), (784,)} or len(images) == 0:
-        shape = list(images.shape)
         advice = ": save images.reshape(-1, 28, 28)" if images.shape[1:] == (1, 28, 28) else ""
-        raise InputError(f"{name} has the shape {shape}; images must be [n, 28, 28] or [n, 784]{advice}.")
+        raise InputError(f"{name} has the shape {[*images.shape]}; images must be [n, 28, 28] or [n, 784]{advice}.")
     low, high = (float(images.min()), float(images.max())) if images.dtype.kind in "biuf" else (np.nan, np.nan)
     if images.dtype == np.uint8 and high != 1:
         return

@@ -76,9 +76,10 @@ def conclude(run: Run, data: Splits, history: History) -> None:
     latent_dim = run_model(run.config).latent_dim
     pca, test_mse = pca_mse(data.train.images, data.test.images, latent_dim), history[-1].test_loss
     pca_name = f"PCA with {latent_dim} components"
-    curves = {name: [_losses(metrics)[name] for metrics in history] for name in _losses(history[-1])}
+    names = {name: name for name in _losses(history[-1])}
     if run.config.noise:
-        curves = {f"{name}, of noisy images" * ("train" in name) or name: curve for name, curve in curves.items()}
+        names |= {name: f"{name}, of noisy images" for name in names if name.startswith("train")}
+    curves = {shown: [_losses(metrics)[name] for metrics in history] for name, shown in names.items()}
     figure = loss_figure(curves, baseline=pca, baseline_name=f"{pca_name}, test images", title=run.title)
     run.write("figures/loss.png", figure_bytes(figure, ".png"))
     print(f"{run.title}: test MSE {test_mse:.5f}, {_comparison(test_mse, pca, pca_name)}.")
@@ -118,14 +119,15 @@ def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> N
 
 def _losses(metrics: EpochMetrics) -> dict[str, float]:
     """The losses of an epoch by name; their unit is part of it where there are two."""
-    kind, error = ("loss", "loss") if metrics.test_cross_entropy is None else ("cross-entropy", "MSE")
+    trained_on, error = ("loss", "loss") if metrics.test_cross_entropy is None else ("cross-entropy", "MSE")
     losses = {
-        f"train {kind}": metrics.train_loss,
+        f"train {trained_on}": metrics.train_loss,
         f"validation {error}": metrics.validation_loss,
         f"test {error}": metrics.test_loss,
-        f"validation {kind}": metrics.validation_loss if kind == error else metrics.validation_cross_entropy,
-        f"test {kind}": metrics.test_loss if kind == error else metrics.test_cross_entropy,
     }
+    if metrics.test_cross_entropy is not None:
+        losses["validation cross-entropy"] = metrics.validation_cross_entropy
+        losses["test cross-entropy"] = metrics.test_cross_entropy
     return {name: loss for name, loss in losses.items() if loss is not None}
 
 

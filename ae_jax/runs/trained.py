@@ -223,8 +223,7 @@ def _in_chunks(function: Any, batch: Any) -> Any:
     """Map `function` over chunks of `batch` and concatenate; the last chunk is padded to avoid another compilation."""
     n = len(jax.tree.leaves(batch)[0])
     if n == 0:
-        shapes = jax.eval_shape(function, batch)
-        return jax.tree.map(lambda each: np.zeros(each.shape, each.dtype), shapes)
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(function, batch))
     size = min(_CHUNK, n)
     chunks = (np.minimum(np.arange(start, start + size), n - 1) for start in range(0, n, size))
     results = [jax.device_get(function(jax.tree.map(operator.itemgetter(rows), batch))) for rows in chunks]

@@ -251,4 +251,4 @@ def test_a_sheet_on_a_dark_desk_is_not_the_digit_and_what_reaches_across_is_doub
         slope[max(0, i - 3) : i + 3, i] = 40
     assert not caplog.text
     digit(slope)
-    assert "touches two opposite sides of the picture: make sure that it is a digit" in caplog.text
+    assert "touches two opposite sides of the picture: is it a digit, or a line?" in caplog.text

@@ -39,7 +39,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
     }
     for name, (content, _) in contents.items():
         np.savez(folder / name, **content) if isinstance(content, dict) else np.save(folder / name, content)
-    unreadable = r"cannot be read: .* Save the images as one array of numbers: numpy\.save"
+    unreadable = r"cannot be read: .* Save one array: numpy\.save"
     (folder / "text.npy").write_text("not an array")
     (folder / "empty.npz").touch()
     (folder / "folder.npy").mkdir()
