@@ -69,8 +69,13 @@ COMMANDS = {
     "explore": Command(
         "Write an interactive page of a model: draw a digit, explore the latent space.",
         "ae_jax.explorer.page:explore_run",
-        {**_RUN, "out": Argument("file for the page, .html (default: explorer.html in the run directory)"), **_DATA},
-        ("explore runs/conv", "explore pretrained:conv --out page.html"),
+        {
+            **_RUN,
+            "out": Argument("file for the page, .html (default: explorer.html in the run directory)"),
+            "open": Argument("open the page in the browser", False, bool),
+            **_DATA,
+        },
+        ("explore runs/conv --open", "explore pretrained:conv --out page.html"),
     ),
     "reconstruct": Command(
         "Encode and decode your own images with a trained model.",

@@ -1,96 +1,180 @@
 /**
- * The page: a drawing becomes a code and a reconstruction, a code becomes an image.
+ * The page: one choice, which is a drawing, a test image or a code, shown as input, code and output.
  *
- * @typedef {import("./model.js").Code} Code
+ * @typedef {import("./state.js").Choice} Choice
  * @typedef {import("./sample_images.js").SampleImages} SampleImages
  * @typedef {{
- *   model: import("./model.js").ModelDescription, weights: string,
+ *   model: import("./model.js").ModelDescription, weights: string, areDigits: boolean,
  *   sprite: string, spriteColumns: number, numImages: number, labels: import("./map_drawing.js").Labels | null,
  *   latents: string | null, map: import("./map_geometry.js").MapContent,
- *   sliders: {mean: string, min: string, max: string}, errors: string,
+ *   ranges: {mean: string, min: string, max: string}, errors: string,
  * }} Content arrays are in base64; `latents` of the test images only where decoding needs them at once
+ * @typedef {{
+ *   choice: Choice, name: string, image: Float32Array | null, code: import("./model.js").Code | null,
+ *   latents: Float32Array | null, decoded: import("./model.js").Decoded | null,
+ * }} Current a choice and all that the model makes of it; `image` and `code` of the original
  */
-import { drawBars, makeSliders } from "./code_view.js";
+import { makeBars } from "./code_bars.js";
+import { HASH_PAUSE, MAX_NAMED, NUM_NEIGHBOURS, NUM_PIXELS, PAD, ZOOM } from "./constants.js";
 import { digitFromPicture } from "./digit.js";
-import { drawImages, find, toFloats } from "./drawing.js";
+import {
+  clamp,
+  drawDifference,
+  drawImages,
+  find,
+  findCanvas,
+  findHtml,
+  onClick,
+  oncePerFrame,
+  toFloats,
+} from "./drawing.js";
+import { makeInterpolation } from "./interpolation.js";
+import { makeLayers } from "./layers.js";
 import { makeMap } from "./map.js";
-import { MAX_NAMED } from "./map_drawing.js";
 import { makeProjection } from "./map_geometry.js";
 import { makeModel } from "./model.js";
-import { makePad } from "./pad.js";
+import { exampleStroke, makePad, strokePixels } from "./pad.js";
+import { savePicture } from "./picture.js";
 import {
   describeImage,
   encodeAll,
-  labelOf,
   loadSampleImages,
   nearestImages,
+  randomCode,
   squaredDistance,
 } from "./sample_images.js";
-
-const NUM_NEIGHBOURS = 5;
-const NUM_STEPS = 9; // of an interpolation
+import { describe, fromHash, isNothing, judge, NOTHING, toHash } from "./state.js";
 
 const content = /** @type {Content} */ (JSON.parse(find("#content", HTMLScriptElement).text));
 const model = makeModel(content.model, toFloats(content.weights));
+const { latentDim, pools } = content.model;
+const { areDigits } = content;
 const ranges = {
-  mean: toFloats(content.sliders.mean),
-  min: toFloats(content.sliders.min),
-  max: toFloats(content.sliders.max),
+  mean: toFloats(content.ranges.mean),
+  min: toFloats(content.ranges.min),
+  max: toFloats(content.ranges.max),
 };
 const errors = toFloats(content.errors); // of test images, sorted
-const projection = makeProjection(content.map, model.latentDim);
+const projection = makeProjection(content.map, latentDim);
 /** @type {SampleImages} */
-const images = { pixels: [], labels: content.labels, latents: splitLatents(content.latents) };
-/** @type {number[]} */
-let chosen = []; // the last two images that were chosen on the map
-/** @type {Float32Array | null} */
-let drawn = null; // the code of the drawing
+const images = { pixels: [], labels: content.labels, latents: splitLatents(content.latents), areDigits };
 
-const pad = makePad(find("#pad", HTMLCanvasElement), showPicture);
-const setSliders = makeSliders(find("#sliders", HTMLElement), ranges, showLatents);
-const map = makeMap(find("#map", HTMLCanvasElement), projection, content.labels, {
-  onPoint: showTooltip,
-  onChoose: chooseImage,
-  onChooseBetween: (dataPoint) => showLatents(projection.toLatents(dataPoint)),
+let kept = compute(NOTHING); // what was chosen
+let shown = kept; // that, or what is under the pointer
+/** @type {Current[]} */
+let ends = []; // of the interpolation: the last two things that were chosen
+/** @type {Choice | null} */
+let drawing = null; // the last one by the user, to come back to
+
+const pad = makePad(findCanvas("#pad"), (strokes) => {
+  if (strokes.length) return keep({ ...NOTHING, origin: { strokes } });
+  drawing = null;
+  ends = [];
+  keep(NOTHING);
 });
+const showCode = makeBars(findHtml("#code"), ranges, (latents) =>
+  keep({ origin: kept.choice.origin, latents, source: "hand" }),
+);
+const map = makeMap(findCanvas("#map"), projection, content.labels, { onPoint: preview, onChoose: keepTarget, decode });
+const interpolation = makeInterpolation(
+  (latents, words) => keep({ origin: null, latents, source: "between", words }),
+  () => {
+    ends = ends.slice(1);
+    keep(ends[0].choice);
+  },
+);
+const drawLayers = makeLayers(findHtml("#maps"), findHtml("#pixel"), model);
+const neighbours = Array.from({ length: NUM_NEIGHBOURS }, makeNeighbour);
+const render = oncePerFrame(show);
 
-find("#pad-clear", HTMLButtonElement).addEventListener("click", pad.clear);
-find("#pad-example", HTMLButtonElement).addEventListener("click", showRandomImage);
-find("#interpolation-position", HTMLInputElement).addEventListener("input", (event) => {
-  showLatents(interpolate(Number(/** @type {HTMLInputElement} */ (event.target).value)));
-});
-for (const query of ["(prefers-color-scheme: dark)", "(min-resolution: 1.5dppx)"]) {
-  matchMedia(query).addEventListener("change", redraw);
-}
-new ResizeObserver(redraw).observe(document.body);
-
-Object.assign(window, { aeJax: { encode, decode, reconstruct, digitFromPicture, ready: start() } });
-
+/** @type {() => Promise<void>} */
 async function start() {
-  makeLegend();
-  find("#turning", HTMLElement).hidden = !projection.is3d;
-  find("#between", HTMLElement).hidden = projection.is3d;
-  showLatents(ranges.mean);
-  pad.drawExample();
+  findHtml("#legend").replaceChildren(...makeLegend());
+  connectButtons();
+  const redraw = () => {
+    map.redraw();
+    render();
+  };
+  for (const query of ["(prefers-color-scheme: dark)", "(min-resolution: 1.5dppx)"]) {
+    matchMedia(query).addEventListener("change", redraw);
+  }
+  new ResizeObserver(redraw).observe(document.body);
+  find("#layers", HTMLDetailsElement).addEventListener("toggle", render);
+  const isLink = location.hash.length > 1;
+  const example = !isLink && areDigits ? playExample() : null;
   images.pixels = await loadSampleImages(content.sprite, content.spriteColumns, content.numImages);
+  for (const button of document.querySelectorAll("button")) button.disabled = false;
+  if (!pools) openLink();
   await encodeAll(images, model);
-  showNeighbours();
+  if (pools) openLink();
+  addEventListener("hashchange", openLink);
+  await example;
+  render();
+}
+
+/** @type {() => void} */
+function openLink() {
+  if (location.hash.slice(1) === toHash(kept.choice)) return;
+  const linked = fromHash(location.hash.slice(1), latentDim, content.numImages);
+  if (linked || !areDigits) keep(linked ?? { ...NOTHING, origin: { index: 0 } });
+}
+
+/** Draw an example point by point, or at once where motion is not wanted. @type {() => Promise<void>} */
+async function playExample() {
+  const stroke = exampleStroke();
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  let own = kept;
+  for (let end = isStill ? stroke.length : 2; end <= stroke.length && kept === own; end += 2) {
+    keep({ ...NOTHING, origin: { strokes: [stroke.slice(0, end)], isExample: true } });
+    own = kept;
+    if (!isStill) await new Promise((resolve) => requestAnimationFrame(resolve));
+  }
+}
+
+/** @type {() => void} */
+function connectButtons() {
+  onClick("#pad-clear", pad.clear);
+  onClick("#pad-undo", pad.undo);
+  onClick("#pad-example", () => keepTarget({ index: Math.floor(Math.random() * images.pixels.length) }));
+  onClick("#code-mean", () => keep({ origin: null, latents: ranges.mean, source: "mean" }));
+  onClick("#code-random", () => keep({ origin: null, latents: randomCode(images, ranges.mean), source: "random" }));
+  onClick("#code-back", () => drawing && keep(drawing));
+  onClick("#zoom-in", () => map.zoom(ZOOM.step));
+  onClick("#zoom-out", () => map.zoom(1 / ZOOM.step));
+  onClick("#save-picture", () =>
+    savePicture(shown.image, shown.latents, ranges, shown.decoded?.image ?? null, status()),
+  );
+  const copy = onClick("#copy-link", async () => {
+    const link = `${location.href.split("#")[0]}#${toHash(kept.choice)}`;
+    const isCopied = await navigator.clipboard.writeText(link).then(
+      () => true,
+      () => false,
+    );
+    copy.textContent = isCopied ? "Link copied" : "Copy it from the address bar";
+    setTimeout(() => {
+      copy.textContent = "Copy link";
+    }, 2000);
+  });
 }
 
 /** @type {(image: Float32Array) => Float32Array} */
 function encode(image) {
-  return model.encode(checkLength(image, 784)).latents;
+  return model.encode(checkLength(image, NUM_PIXELS)).latents;
 }
 
 /** Max unpooling uses the positions of the nearest test image. @type {(latents: Float32Array) => Float32Array} */
 function decode(latents) {
-  checkLength(latents, model.latentDim);
-  return model.decode({ latents, positions: model.pools ? positionsFor(latents) : [] });
+  return decodeLatents(checkLength(latents, latentDim)).image;
+}
+
+/** @type {(latents: Float32Array) => import("./model.js").Decoded} */
+function decodeLatents(latents) {
+  return model.decode({ latents, positions: pools ? positionsFor(latents) : [] });
 }
 
 /** @type {(image: Float32Array) => Float32Array} */
 function reconstruct(image) {
-  return model.decode(model.encode(checkLength(image, 784)));
+  return model.decode(model.encode(checkLength(image, NUM_PIXELS))).image;
 }
 
 /** @type {(array: Float32Array, length: number) => Float32Array} */
@@ -102,133 +186,157 @@ function checkLength(array, length) {
 /** The pooling positions of the test image with the nearest code. @type {(latents: Float32Array) => Int32Array[]} */
 function positionsFor(latents) {
   const [nearest] = images.pixels.length ? nearestImages(images, latents, 1) : [];
-  return model.encode(nearest === undefined ? new Float32Array(784) : images.pixels[nearest]).positions;
+  return model.encode(nearest === undefined ? new Float32Array(NUM_PIXELS) : images.pixels[nearest]).positions;
 }
 
 /** @type {(latents: string | null) => Float32Array[]} */
 function splitLatents(latents) {
   const numbers = toFloats(latents ?? "");
-  const count = numbers.length / model.latentDim;
-  return Array.from({ length: count }, (_, i) => numbers.subarray(i * model.latentDim, (i + 1) * model.latentDim));
+  const count = numbers.length / latentDim;
+  return Array.from({ length: count }, (_, i) => numbers.subarray(i * latentDim, (i + 1) * latentDim));
 }
 
-/** @type {(picture: Uint8Array) => void} */
-function showPicture(picture) {
-  const digit = digitFromPicture(picture, 280, 280);
-  showInput(digit && Float32Array.from(digit, (pixel) => pixel / 255));
-}
-
-/**
- * Show an image, its code and its reconstruction; null: there is none.
- *
- * @param {Float32Array | null} image
- */
-function showInput(image) {
-  const [input, output] = ["#input", "#reconstruction"].map((selector) => find(selector, HTMLCanvasElement));
+/** @type {(choice: Choice) => Current} */
+function compute(choice) {
+  const image = choice.origin && originalOf(choice.origin);
   const code = image && model.encode(image);
-  const recon = code && model.decode(code);
-  drawn = code?.latents ?? null;
-  drawImages(input, ...(image ? [image] : []));
-  drawImages(output, ...(recon ? [recon] : []));
-  find("#error", HTMLElement).textContent =
-    image && recon ? describeError(squaredDistance(image, recon) / image.length) : "Draw a digit.";
-  if (code && recon) showCode(code.latents, recon, "the drawing");
-  showDrawnCode();
+  const latents = choice.latents ?? code?.latents ?? null;
+  const decoded = choice.latents ? decodeLatents(choice.latents) : code && model.decode(code);
+  return { choice, name: describe(choice, images), image, code, latents, decoded };
+}
+
+/** @type {(origin: import("./state.js").Origin) => Float32Array | null} */
+function originalOf(origin) {
+  if ("index" in origin) return images.pixels[origin.index];
+  const digit = digitFromPicture(strokePixels(origin.strokes), PAD, PAD);
+  return digit && Float32Array.from(digit, (pixel) => pixel / 255);
+}
+
+/** Make a choice the page's state. @type {(choice: Choice) => void} */
+function keep(choice) {
+  kept = compute(choice);
+  shown = kept;
+  const { origin, source } = choice;
+  if (origin && "strokes" in origin && !origin.isExample && !source) drawing = choice;
+  if (kept.latents && !origin?.isExample && (!source || source === "place")) remember(kept);
+  writeHash();
+  render();
+}
+
+/** As an end of the interpolation; more of a drawing replaces it. @type {(current: Current) => void} */
+function remember(current) {
+  const last = ends[ends.length - 1];
+  const isSame = last && last.name === current.name && current.choice.source !== "place";
+  ends = [...(isSame ? ends.slice(0, -1) : ends), current].slice(-2);
+}
+
+/** @type {(target: import("./map.js").Target) => Choice} */
+function choiceOf(target) {
+  if ("index" in target) return { ...NOTHING, origin: { index: target.index } };
+  return { origin: null, latents: target.latents, source: "place" };
+}
+
+/** @type {(target: import("./map.js").Target) => void} */
+function keepTarget(target) {
+  if (images.pixels.length) keep(choiceOf(target));
+}
+
+/** Show what is under the pointer; null: what was chosen. @type {(target: import("./map.js").Target | null, at: import("./map_geometry.js").CanvasPoint | null) => void} */
+function preview(target, at) {
+  const isReady = target && images.pixels.length > 0;
+  shown = isReady ? compute(choiceOf(target)) : kept;
+  const lens = findHtml("#lens");
+  lens.hidden = !isReady || !at;
+  if (at && isReady) {
+    drawImages(findCanvas("#lens-output"), /** @type {import("./model.js").Decoded} */ (shown.decoded).image);
+    const original = findCanvas("#lens-original");
+    original.hidden = !shown.image;
+    if (shown.image) drawImages(original, shown.image);
+    findHtml("#lens span").textContent = shown.name;
+    lens.style.left = `${clamp(at.x, 100, findCanvas("#map").clientWidth - 100)}px`;
+    lens.style.top = `${at.y}px`;
+    lens.classList.toggle("below", at.y < 150);
+  }
+  render();
+}
+
+/** @type {() => void} */
+function show() {
+  const { choice, image, code, latents, decoded } = shown;
+  const { origin } = choice;
+  pad.show(origin && "strokes" in origin ? origin.strokes : image);
+  showHint();
+  drawImages(findCanvas("#input"), ...(image ? [image] : []));
+  showCode(latents, choice.latents && (code?.latents ?? null));
+  drawImages(findCanvas("#output"), ...(decoded ? [decoded.image] : []));
+  const difference = findCanvas("#difference");
+  if (decoded && image) drawDifference(difference, decoded.image, image);
+  else drawImages(difference);
+  const text = status();
+  if (findHtml("#status").textContent !== text) findHtml("#status").textContent = text;
   showNeighbours();
+  map.mark({
+    current: latents && projection.toDataPoint(latents),
+    ends: ends.map((end) => projection.toDataPoint(/** @type {Float32Array} */ (end.latents))),
+  });
+  interpolation.set(
+    ends.map((end) => ({ latents: /** @type {Float32Array} */ (end.latents), name: end.name })),
+    decode,
+  );
+  if (find("#layers", HTMLDetailsElement).open) drawLayers({ encoded: code?.layers ?? [], decoded });
+  find("#code-back", HTMLButtonElement).hidden = !drawing || choice === drawing;
 }
 
-/** @type {(latents: Float32Array) => void} */
-function showLatents(latents) {
-  showCode(latents, decode(latents), "the nearest test image");
+/** What stands on an empty pad. @type {() => void} */
+function showHint() {
+  const { origin, latents } = shown.choice;
+  findHtml("#hint").hidden = origin !== null;
+  findHtml("#hint span").textContent = latents ? "no input: this code comes from elsewhere" : "draw here";
+  find("#ghost", SVGElement).style.display = latents ? "none" : "";
 }
 
-/**
- * Show a code on sliders and map, and what it decodes to.
- *
- * @param {Float32Array} latents
- * @param {Float32Array} decoded
- * @param {string} source of the pooling positions
- */
-function showCode(latents, decoded, source) {
-  drawImages(find("#decoded", HTMLCanvasElement), decoded);
-  find("#positions", HTMLElement).textContent = model.pools ? `with the pooling positions of ${source}` : "";
-  setSliders(latents);
-  map.mark({ marked: projection.toDataPoint(latents) });
+/** @type {() => string} */
+function status() {
+  const { choice, name, image, decoded } = shown;
+  if (isNothing(choice))
+    return areDigits ? "Draw a digit, or choose one below." : "Choose an image below, or draw one.";
+  const sentence = `${name[0].toUpperCase()}${name.slice(1)}`;
+  if (!image || !decoded) return `${sentence}. No original to compare with.`;
+  const error = squaredDistance(image, decoded.image) / NUM_PIXELS;
+  const verdict = choice.latents ? " to the original" : `, ${judge(error, errors, areDigits)}`;
+  return `${sentence}. Squared error ${error.toFixed(4)} per pixel${verdict}.`;
 }
 
-function showDrawnCode() {
-  drawBars(find("#code", HTMLCanvasElement), drawn ?? ranges.mean, ranges);
-}
-
+/** @type {() => void} */
 function showNeighbours() {
-  const nearest = drawn && images.pixels.length ? nearestImages(images, drawn, NUM_NEIGHBOURS) : [];
-  find("#neighbours", HTMLElement).replaceChildren(...nearest.map(neighbourButton));
+  const isReady = shown.latents && images.latents.length === content.numImages;
+  const nearest = isReady ? nearestImages(images, /** @type {Float32Array} */ (shown.latents), NUM_NEIGHBOURS) : [];
+  for (const [i, { button, canvas, caption }] of neighbours.entries()) {
+    const index = nearest[i];
+    button.hidden = index === undefined;
+    if (button.hidden || button.value === String(index)) continue;
+    drawImages(canvas, images.pixels[index]);
+    caption.textContent = images.labels?.names[images.labels.indices[index]] ?? `${index + 1}`;
+    button.value = String(index);
+    button.title = describeImage(images, index);
+    button.setAttribute("aria-label", button.title);
+  }
 }
 
-/** @type {(index: number) => HTMLButtonElement} */
-function neighbourButton(index) {
+/** @type {() => {button: HTMLButtonElement, canvas: HTMLCanvasElement, caption: HTMLElement}} */
+function makeNeighbour() {
   const button = document.createElement("button");
-  const canvas = document.createElement("canvas");
-  const caption = document.createElement("span");
-  drawImages(canvas, images.pixels[index]);
-  caption.textContent = labelOf(images, index) ?? `${index + 1}`;
-  button.title = describeImage(images, index);
-  button.setAttribute("aria-label", button.title);
+  const [canvas, caption] = [document.createElement("canvas"), document.createElement("span")];
   button.append(canvas, caption);
-  button.addEventListener("click", () => chooseImage(index));
-  return button;
+  button.addEventListener("click", () => keepTarget({ index: Number(button.value) }));
+  findHtml("#neighbours").append(button);
+  return { button, canvas, caption };
 }
 
-/** @type {(index: number) => void} */
-function chooseImage(index) {
-  if (!images.pixels.length) return;
-  const code = model.encode(images.pixels[index]);
-  showCode(code.latents, model.decode(code), "that image");
-  if (chosen[chosen.length - 1] !== index) chosen = [...chosen, index].slice(-2);
-  map.mark({ ends: chosen });
-  const names = chosen.map((each) => describeImage(images, each));
-  find("#chosen", HTMLElement).textContent = `Chosen: ${names.join(" → ")}`;
-  showInterpolation();
-}
-
-function showInterpolation() {
-  const section = find("#interpolation", HTMLElement);
-  section.hidden = chosen.length < 2;
-  if (section.hidden) return;
-  const steps = Array.from({ length: NUM_STEPS }, (_, i) => decode(interpolate(i / (NUM_STEPS - 1))));
-  drawImages(find("#interpolation-strip", HTMLCanvasElement), ...steps);
-  find("#interpolation-position", HTMLInputElement).value = "1";
-}
-
-/** The code at fraction `t` of the way from the first chosen image to the second. @type {(t: number) => Float32Array} */
-function interpolate(t) {
-  const [from, to] = chosen.map((index) => model.encode(images.pixels[index]).latents);
-  return from.map((value, i) => (1 - t) * value + t * to[i]);
-}
-
-/** @type {(index: number | null, canvasPoint: import("./map_geometry.js").CanvasPoint | null) => void} */
-function showTooltip(index, canvasPoint) {
-  const tooltip = find("#tooltip", HTMLElement);
-  tooltip.hidden = index === null || !images.pixels.length;
-  if (tooltip.hidden || index === null || !canvasPoint) return;
-  drawImages(find("#tooltip canvas", HTMLCanvasElement), images.pixels[index]);
-  find("#tooltip span", HTMLElement).textContent = describeImage(images, index);
-  const width = find("#map", HTMLCanvasElement).clientWidth;
-  tooltip.style.left = `${Math.min(Math.max(canvasPoint.x, 70), width - 70)}px`;
-  tooltip.style.top = `${canvasPoint.y}px`;
-  tooltip.classList.toggle("below", canvasPoint.y < 120);
-}
-
-function showRandomImage() {
-  if (!images.pixels.length) return;
-  const image = images.pixels[Math.floor(Math.random() * images.pixels.length)];
-  pad.show(image);
-  showInput(image);
-}
-
+/** @type {() => HTMLButtonElement[]} */
 function makeLegend() {
   const { names, colors } = content.labels ?? { names: [], colors: [] };
-  if (names.length > MAX_NAMED) return;
+  if (names.length > MAX_NAMED) return [];
   const buttons = names.map((name, index) => {
     const button = document.createElement("button");
     const swatch = document.createElement("i");
@@ -243,16 +351,29 @@ function makeLegend() {
     });
     return button;
   });
-  find("#legend", HTMLElement).replaceChildren(...buttons);
+  return buttons;
 }
 
-function redraw() {
-  map.redraw();
-  showDrawnCode();
+let lastWritten = -Infinity;
+let timer = 0;
+
+/** Put the state into the address, at most as often as browsers allow. @type {() => void} */
+function writeHash() {
+  clearTimeout(timer);
+  const wait = lastWritten + HASH_PAUSE - performance.now();
+  if (wait > 0) {
+    timer = setTimeout(writeHash, wait);
+    return;
+  }
+  lastWritten = performance.now();
+  const isShared = !(kept.choice.origin && "strokes" in kept.choice.origin && kept.choice.origin.isExample);
+  try {
+    history.replaceState(null, "", `#${isShared ? toHash(kept.choice) : ""}`);
+  } catch {
+    // a page in a notebook's frame has no address of its own
+  }
 }
 
-/** @type {(error: number) => string} */
-function describeError(error) {
-  const smaller = errors.filter((each) => each < error).length / errors.length;
-  return `Mean squared error ${error.toFixed(4)} per pixel. ${Math.round(100 * smaller)} % of test images have a smaller one.`;
-}
+const ready = start();
+const state = () => ({ code: shown.latents?.slice() ?? null, source: shown.name });
+/** @type {any} */ (window).aeJax = { encode, decode, reconstruct, digitFromPicture, state, ready };

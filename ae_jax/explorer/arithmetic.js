@@ -9,6 +9,7 @@
  *   kernel: Float32Array, bias: Float32Array,
  * }} Layer a kernel is in the order height, width, inputs, outputs; `size` is its height and width.
  */
+import { NUM_PIXELS, SIDE } from "./constants.js";
 
 /** @type {(x: Activations, layer: Layer) => Activations} */
 export function apply(x, layer) {
@@ -35,11 +36,7 @@ function conv(x, { size, stride, padding, outputs, kernel, bias }) {
   return addBias(y, bias);
 }
 
-/**
- * The adjoint of `conv`: what `conv` gathers from a pixel, this scatters to it.
- *
- * @type {(x: Activations, layer: Layer) => Activations}
- */
+/** The adjoint of `conv`: what `conv` gathers from a pixel, this scatters to it. @type {(x: Activations, layer: Layer) => Activations} */
 function convTranspose(x, { size, stride, padding, outputPadding, outputs, kernel, bias }) {
   const resized = (/** @type {number} */ side) => (side - 1) * stride - 2 * padding + size + outputPadding;
   const y = zeros(resized(x.height), resized(x.width), outputs);
@@ -47,6 +44,24 @@ function convTranspose(x, { size, stride, padding, outputPadding, outputs, kerne
     accumulate(y, yPixel, x, xPixel, kernel, tap);
   });
   return addBias(y, bias);
+}
+
+/**
+ * What each number of `x` adds to a pixel of the one-channel image that `layer`, the last one, makes of it.
+ *
+ * @type {(pixel: number, x: Activations, layer: Layer) => Float64Array}
+ */
+export function contributionsTo(pixel, x, { type, size, stride, padding, kernel }) {
+  if (type === "linear") return x.data.map((value, i) => value * kernel[i * NUM_PIXELS + pixel]);
+  const contributions = new Float64Array(x.data.length);
+  forEachTap(x, zeros(SIDE, SIDE, 1), size, stride, padding, (xPixel, yPixel, tap) => {
+    if (yPixel !== pixel) return;
+    for (let i = 0; i < x.channels; i++) {
+      const index = xPixel * x.channels + i;
+      contributions[index] = x.data[index] * kernel[tap * x.channels + i];
+    }
+  });
+  return contributions;
 }
 
 /** @type {(x: Activations, activation: "relu" | "tanh") => Activations} */
@@ -57,8 +72,7 @@ export function activateHidden(x, activation) {
 /**
  * The maximum of each 2×2 window, and its index in `x`: of equal ones the first, as in PyTorch.
  *
- * @param {Activations} x
- * @returns {{pooled: Activations, positions: Int32Array}}
+ * @type {(x: Activations) => {pooled: Activations, positions: Int32Array}}
  */
 export function maxPool(x) {
   const pooled = zeros(x.height / 2, x.width / 2, x.channels);
@@ -77,13 +91,7 @@ export function maxPool(x) {
   return { pooled, positions };
 }
 
-/**
- * Put each value where `maxPool` found its maximum, zeros elsewhere.
- *
- * @param {Activations} x
- * @param {Int32Array} positions
- * @returns {Activations}
- */
+/** Put each value where `maxPool` found its maximum, zeros elsewhere. @type {(x: Activations, positions: Int32Array) => Activations} */
 export function maxUnpool(x, positions) {
   const y = zeros(2 * x.height, 2 * x.width, x.channels);
   for (let i = 0; i < positions.length; i++) y.data[positions[i]] = x.data[i];
@@ -93,12 +101,8 @@ export function maxUnpool(x, positions) {
 /**
  * Call `visit` with the pixel of the small image, the pixel of the large one and the tap of the kernel that joins them.
  *
- * @param {Activations} small
- * @param {Activations} large
- * @param {number} size
- * @param {number} stride
- * @param {number} padding
- * @param {(smallPixel: number, largePixel: number, tap: number) => void} visit
+ * @typedef {(smallPixel: number, largePixel: number, tap: number) => void} Visit
+ * @type {(small: Activations, large: Activations, size: number, stride: number, padding: number, visit: Visit) => void}
  */
 function forEachTap(small, large, size, stride, padding, visit) {
   for (let smallPixel = 0; smallPixel < small.height * small.width; smallPixel++) {
@@ -117,12 +121,7 @@ function forEachTap(small, large, size, stride, padding, visit) {
 /**
  * Add to a pixel of `y` the product of a pixel of `x` and the kernel's matrix for one tap.
  *
- * @param {Activations} y
- * @param {number} yPixel
- * @param {Activations} x
- * @param {number} xPixel
- * @param {Float32Array} kernel
- * @param {number} tap
+ * @type {(y: Activations, yPixel: number, x: Activations, xPixel: number, kernel: Float32Array, tap: number) => void}
  */
 function accumulate(y, yPixel, x, xPixel, kernel, tap) {
   const [inputs, outputs] = [x.channels, y.channels];
@@ -135,12 +134,7 @@ function accumulate(y, yPixel, x, xPixel, kernel, tap) {
 /**
  * `y[start + i] += scale * weights[offset + i]` for `count` values of `i`; zeros, of which there are many, are skipped.
  *
- * @param {Float64Array} y
- * @param {number} start
- * @param {number} scale
- * @param {Float32Array} weights
- * @param {number} offset
- * @param {number} count
+ * @type {(y: Float64Array, start: number, scale: number, weights: Float32Array, offset: number, count: number) => void}
  */
 function addScaled(y, start, scale, weights, offset, count) {
   if (scale === 0) return;

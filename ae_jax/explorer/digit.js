@@ -14,10 +14,9 @@ const MAX_SIDE = 256;
 /**
  * Crop to the ink, resize to a longer side of 20 pixels, stretch to a maximum of 255, centre by the centre of mass.
  *
- * @param {Uint8Array} picture row by row
- * @param {number} height
- * @param {number} width
- * @returns {Uint8Array | null} 28 × 28 pixels; null if there is no ink
+ * The picture is given row by row; the result has 28 × 28 pixels, or is null if there is no ink.
+ *
+ * @type {(picture: Uint8Array, height: number, width: number) => Uint8Array | null}
  */
 export function digitFromPicture(picture, height, width) {
   if (picture.length !== height * width) {
@@ -31,10 +30,7 @@ export function digitFromPicture(picture, height, width) {
   return shape && centre(stretch(fitBox(shape)));
 }
 
-/**
- * @param {Grid} ink
- * @returns {Grid | null} its bounding box
- */
+/** The ink's bounding box, if there is ink. @type {(ink: Grid) => Grid | null} */
 function crop({ values, height, width }) {
   const isInk = (/** @type {number} */ value) => value > 0;
   const row = (/** @type {number} */ y) => values.subarray(y * width, (y + 1) * width);
@@ -62,9 +58,7 @@ function resize(grid, height, width) {
 /**
  * The mean of each of `n` equal parts of the height, exact where a part covers pixels partially.
  *
- * @param {Grid} grid
- * @param {number} n
- * @returns {Grid}
+ * @type {(grid: Grid, n: number) => Grid}
  */
 function areaMeans({ values, height, width }, n) {
   const means = new Float64Array(n * width);

@@ -1,25 +1,27 @@
 /**
- * The map of latent codes: points that can be pointed at, chosen, and, in three dimensions, turned.
+ * The map of latent codes: what is under the pointer is decoded, images and places can be chosen; it zooms and turns.
  *
  * @typedef {import("./map_drawing.js").Labels} Labels
  * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
  * @typedef {import("./map_geometry.js").DataPoint} DataPoint
  * @typedef {import("./map_geometry.js").Projection} Projection
  * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
+ * @typedef {{index: number} | {latents: Float32Array}} Target a test image, or the code of a place
  * @typedef {{
- *   onPoint: (index: number | null, canvasPoint: CanvasPoint | null) => void,
- *   onChoose: (index: number) => void,
- *   onChooseBetween: (dataPoint: DataPoint) => void,
- * }} MapHandlers `onChooseBetween` for a click between the points of a two-dimensional map
- * @typedef {{marked: DataPoint | null, ends: number[], pointed: number | null, highlighted: number | null}} Marks
- *   a code, two images that a line connects, the image that is pointed at, and the label that stands out
- * @typedef {{mark: (marks: Partial<Marks>) => void, redraw: () => void}} CodeMap
+ *   onPoint: (target: Target | null, canvasPoint: CanvasPoint | null) => void, onChoose: (target: Target) => void,
+ *   decode: (latents: Float32Array) => Float32Array,
+ * }} MapHandlers `decode` for the latent grid of a map of two dimensions
+ * @typedef {{current: DataPoint | null, ends: DataPoint[], highlighted: number | null}} Marks
+ *   the current code, codes that a line connects, and the label that stands out
+ * @typedef {{mark: (marks: Partial<Marks>) => void, redraw: () => void, zoom: (factor: number) => void}} CodeMap
  */
-import { oncePerFrame, prepare } from "./drawing.js";
+import { GRID_CELL, KEY_TURN, MARGIN, MOVED, ON_MARK, TAP, TURN, ZOOM } from "./constants.js";
+import { clamp, context2d, oncePerFrame, prepare, resize } from "./drawing.js";
 import {
   drawCross,
   drawCube,
   drawFrame,
+  drawGrid,
   drawLabels,
   drawLine,
   drawPoints,
@@ -29,9 +31,6 @@ import {
 import { makeScale, nearestPoint, nextPoint, toCanvasPoint, toUnitPoint } from "./map_geometry.js";
 import { listenToPointer } from "./pointer.js";
 
-const TURN = 0.008; // radians per CSS pixel of dragging
-const KEY_TURN = 0.15; // radians
-const CLICK = 4; // CSS pixels that a click may move
 const ARROWS = new Map([
   ["ArrowLeft", [-1, 0]],
   ["ArrowRight", [1, 0]],
@@ -39,98 +38,106 @@ const ARROWS = new Map([
   ["ArrowDown", [0, 1]],
 ]);
 
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {Projection} projection
- * @param {Labels | null} labels
- * @param {MapHandlers} handlers
- * @returns {CodeMap}
- */
+/** @type {(canvas: HTMLCanvasElement, projection: Projection, labels: Labels | null, handlers: MapHandlers) => CodeMap} */
 export function makeMap(canvas, projection, labels, handlers) {
+  const { is3d, isJittered, isPlane, axes } = projection;
+  const dims = is3d ? 3 : 2;
   const scale = makeScale(projection.dataPoints);
   const unitPoints = projection.dataPoints.map(scale.toUnitPoint);
-  const view = { yaw: 0.6, pitch: 0.35 };
+  const view = { yaw: 0.6, pitch: 0.35, zoom: 1, pan: { x: 0, y: 0 }, width: 1, height: 1 };
+  const background = document.createElement("canvas"); // what the pointer does not change
   /** @type {Marks} */
-  const marks = { marked: null, ends: [], pointed: null, highlighted: null };
+  const marks = { current: null, ends: [], highlighted: null };
   /** @type {CanvasPoint[]} */
   let canvasPoints = [];
+  /** @type {number | null} */
+  let pointed = null; // a test image
+  let isStale = true;
 
-  const redraw = oncePerFrame(() => {
+  const toCanvas = (/** @type {UnitPoint} */ unitPoint) => toCanvasPoint(unitPoint, view);
+  const toPlace = (/** @type {number} */ x, /** @type {number} */ y) =>
+    scale.toDataPoint(toUnitPoint(x, y, view, dims, canvasPoints));
+
+  const draw = oncePerFrame(() => {
     const { context, width, height } = prepare(canvas);
-    const toCanvas = (/** @type {UnitPoint} */ unitPoint) => toCanvasPoint(unitPoint, view, width, height);
-    canvasPoints = unitPoints.map(toCanvas);
-    draw(context, projection, scale, labels, canvasPoints, marks, toCanvas);
+    if (isStale) {
+      Object.assign(view, { width, height });
+      canvasPoints = unitPoints.map(toCanvas);
+      drawBackground(resize(background, width, height), width, height);
+      isStale = false;
+    }
+    context.drawImage(background, 0, 0, width, height);
+    const at = (/** @type {DataPoint} */ dataPoint) => toCanvas(scale.toUnitPoint(dataPoint));
+    const ends = marks.ends.map(at);
+    if (ends.length === 2) drawLine(context, ends[0], ends[1]);
+    for (const [i, end] of ends.entries()) drawRing(context, end, ends.length === 2 ? "AB"[i] : "");
+    if (pointed !== null) drawRing(context, canvasPoints[pointed], "");
+    if (marks.current) drawCross(context, at(marks.current));
   });
-  const mark = (/** @type {Partial<Marks>} */ changes) => {
-    Object.assign(marks, changes);
-    redraw();
+  const drawBackground = (
+    /** @type {CanvasRenderingContext2D} */ context,
+    /** @type {number} */ width,
+    /** @type {number} */ height,
+  ) => {
+    if (is3d) drawCube(context, toCanvas);
+    else {
+      const [low, high] = [toPlace(MARGIN, height - MARGIN), toPlace(width - MARGIN, MARGIN)];
+      const ends = [0, 1].map((axis) => [low[axis], high[axis]].map((end) => end.toPrecision(2)));
+      drawFrame(context, axes, isJittered ? [ends[0], ["", ""]] : ends, width, height);
+      context.save();
+      context.beginPath();
+      context.rect(MARGIN - 8, MARGIN - 8, width - 2 * MARGIN + 16, height - 2 * MARGIN + 16);
+      context.clip();
+      if (!isJittered && !isPlane) drawGrid(context, gridCells(width, height), GRID_CELL);
+    }
+    drawPoints(context, canvasPoints, labels, marks.highlighted);
+    if (!is3d) context.restore();
+    if (labels) drawLabels(context, canvasPoints, labels, marks.highlighted, width, height);
+    if (is3d) nameEdges(context, axes, toCanvas);
   };
-  const point = (/** @type {number | null} */ index) => {
-    mark({ pointed: index });
-    handlers.onPoint(index, index === null ? null : canvasPoints[index]);
+  const gridCells = (/** @type {number} */ width, /** @type {number} */ height) => {
+    const [columns, rows] = [width, height].map((side) => Math.floor((side - 2 * MARGIN + 16) / GRID_CELL));
+    const cells = [];
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const [x, y] = [column - (columns - 1) / 2, row - (rows - 1) / 2].map((steps) => steps * GRID_CELL);
+        const place = { x: width / 2 + x, y: height / 2 + y };
+        cells.push({ image: handlers.decode(projection.toLatents(toPlace(place.x, place.y))), ...place });
+      }
+    }
+    return cells;
+  };
+  const redraw = () => {
+    isStale = true;
+    draw();
+  };
+  const targetAt = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ radius) => {
+    const index = nearestPoint(canvasPoints, x, y, radius);
+    return index === null ? { latents: projection.toLatents(toPlace(x, y)) } : { index };
+  };
+  const pointAt = (/** @type {Target | null} */ target, /** @type {{x: number, y: number} | null} */ place) => {
+    pointed = target && "index" in target ? target.index : null;
+    handlers.onPoint(target, place && { ...place, depth: 0 });
+    draw();
   };
   const turn = (/** @type {number} */ yaw, /** @type {number} */ pitch) => {
     view.yaw += yaw;
-    view.pitch = Math.max(-Math.PI / 2, Math.min(Math.PI / 2, view.pitch + pitch));
+    view.pitch = clamp(view.pitch + pitch, -Math.PI / 2, Math.PI / 2);
     redraw();
   };
-  const choose = (/** @type {number} */ x, /** @type {number} */ y) => {
-    const index = nearestPoint(canvasPoints, x, y);
-    if (index !== null) handlers.onChoose(index);
-    else if (!projection.is3d) {
-      handlers.onChooseBetween(scale.toDataPoint(toUnitPoint(x, y, canvas.clientWidth, canvas.clientHeight)));
-    }
+  const zoomAt = (/** @type {number} */ factor, /** @type {{x: number, y: number}} */ { x, y }) => {
+    const before = view.zoom;
+    view.zoom = clamp(before * factor, 1, ZOOM.max);
+    const ratio = view.zoom / before;
+    const [fromX, fromY] = [x - view.width / 2, y - view.height / 2];
+    moveTo(fromX - (fromX - view.pan.x) * ratio, fromY - (fromY - view.pan.y) * ratio);
+  };
+  const moveTo = (/** @type {number} */ x, /** @type {number} */ y) => {
+    const [mostX, mostY] = [view.width, view.height].map((side) => (side / 2) * (view.zoom - 1));
+    view.pan = { x: clamp(x, -mostX, mostX), y: clamp(y, -mostY, mostY) };
+    redraw();
   };
 
-  canvas.style.touchAction = projection.is3d ? "none" : "pan-y";
-  listenToDragging(canvas, {
-    drag: (dx, dy) => {
-      if (!projection.is3d) return;
-      point(null);
-      turn(dx * TURN, dy * TURN);
-    },
-    click: choose,
-    hover: (x, y) => point(nearestPoint(canvasPoints, x, y)),
-    leave: () => point(null),
-  });
-  listenToKeys(canvas, {
-    move: (direction) => point(marks.pointed === null ? 0 : nextPoint(canvasPoints, marks.pointed, direction)),
-    turn: ([x, y]) => projection.is3d && turn(x * KEY_TURN, y * KEY_TURN),
-    choose: () => marks.pointed !== null && handlers.onChoose(marks.pointed),
-  });
-  canvas.addEventListener("blur", () => point(null));
-  return { mark, redraw };
-}
-
-/**
- * @param {CanvasRenderingContext2D} context
- * @param {Projection} projection
- * @param {import("./map_geometry.js").Scale} scale
- * @param {Labels | null} labels
- * @param {CanvasPoint[]} points
- * @param {Marks} marks
- * @param {(unitPoint: UnitPoint) => CanvasPoint} toCanvas
- */
-function draw(context, projection, scale, labels, points, { marked, ends, pointed, highlighted }, toCanvas) {
-  if (projection.is3d) drawCube(context, toCanvas);
-  else drawFrame(context, projection, scale);
-  drawPoints(context, points, labels, highlighted);
-  if (labels) drawLabels(context, points, labels, highlighted);
-  if (projection.is3d) nameEdges(context, projection.axes, toCanvas);
-  if (ends.length === 2) drawLine(context, points[ends[0]], points[ends[1]]);
-  for (const [i, end] of ends.entries()) drawRing(context, points[end], ends.length === 2 ? "AB"[i] : "");
-  if (pointed !== null) drawRing(context, points[pointed], "");
-  if (marked) drawCross(context, toCanvas(scale.toUnitPoint(marked)));
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {{
- *   drag: (dx: number, dy: number) => void, click: (x: number, y: number) => void,
- *   hover: (x: number, y: number) => void, leave: () => void,
- * }} handlers
- */
-function listenToDragging(canvas, { drag, click, hover, leave }) {
   let distance = 0;
   let last = { x: 0, y: 0 };
   listenToPointer(canvas, {
@@ -138,30 +145,54 @@ function listenToDragging(canvas, { drag, click, hover, leave }) {
       distance = 0;
       last = point;
     },
-    drag: (point) => {
-      const [dx, dy] = [point.x - last.x, point.y - last.y];
+    drag: ({ x, y }, isTouch) => {
+      const [dx, dy] = [x - last.x, y - last.y];
       distance += Math.abs(dx) + Math.abs(dy);
-      last = point;
-      if (distance > CLICK) drag(dx, dy);
+      last = { x, y };
+      if (distance <= MOVED) return;
+      if (!is3d && isTouch) return pointAt(targetAt(x, y, ON_MARK), last);
+      pointAt(null, null);
+      if (is3d) turn(dx * TURN, dy * TURN);
+      else moveTo(view.pan.x + dx, view.pan.y + dy);
     },
-    release: ({ x, y }) => {
-      if (distance <= CLICK) click(x, y);
+    release: ({ x, y }, isTouch) => {
+      if (distance <= MOVED) handlers.onChoose(targetAt(x, y, isTouch ? TAP : ON_MARK));
+      else if (isTouch && !is3d) handlers.onChoose(targetAt(x, y, ON_MARK));
     },
-    hover: ({ x, y }) => hover(x, y),
-    leave,
+    hover: ({ x, y }) => pointAt(targetAt(x, y, ON_MARK), { x, y }),
+    leave: () => pointAt(null, null),
   });
-}
-
-/**
- * @param {HTMLCanvasElement} canvas
- * @param {{move: (direction: number[]) => void, turn: (direction: number[]) => void, choose: () => void}} handlers
- */
-function listenToKeys(canvas, { move, turn, choose }) {
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      if (!event.ctrlKey) return; // the page scrolls; pinching on a touchpad counts as Ctrl
+      event.preventDefault();
+      zoomAt(Math.exp(-event.deltaY * ZOOM.perWheel), { x: event.offsetX, y: event.offsetY });
+    },
+    { passive: false },
+  );
   canvas.addEventListener("keydown", (event) => {
     const direction = ARROWS.get(event.key);
-    if (direction) (event.shiftKey ? turn : move)(direction);
-    else if (event.key === "Enter" || event.key === " ") choose();
+    if (direction && event.shiftKey && is3d) turn(direction[0] * KEY_TURN, direction[1] * KEY_TURN);
+    else if (direction) {
+      const index = pointed === null ? 0 : nextPoint(canvasPoints, pointed, direction);
+      pointAt({ index }, canvasPoints[index]);
+    } else if (event.key === "+" || event.key === "-") zoom(event.key === "+" ? ZOOM.step : 1 / ZOOM.step);
+    else if ((event.key === "Enter" || event.key === " ") && pointed !== null) handlers.onChoose({ index: pointed });
     else return;
     event.preventDefault();
   });
+  canvas.addEventListener("blur", () => pointAt(null, null));
+
+  const zoom = (/** @type {number} */ factor) => {
+    const centre =
+      pointed !== null ? canvasPoints[pointed] : marks.current && toCanvas(scale.toUnitPoint(marks.current));
+    zoomAt(factor, centre ?? { x: view.width / 2, y: view.height / 2 });
+  };
+  const mark = (/** @type {Partial<Marks>} */ changes) => {
+    if (changes.highlighted !== undefined) isStale = true;
+    Object.assign(marks, changes);
+    draw();
+  };
+  return { mark, redraw, zoom };
 }

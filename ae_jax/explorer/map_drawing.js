@@ -1,76 +1,87 @@
 /** What the map draws, on a canvas in CSS pixels. */
-import { cssColor, drawSegment } from "./drawing.js";
-import { MARGIN } from "./map_geometry.js";
+import { MARGIN, MARK, MAX_NAMED, SIDE } from "./constants.js";
+import { clamp, context2d, cssColor, drawSegment } from "./drawing.js";
 
 /**
  * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
  * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
- * @typedef {import("./map_geometry.js").Scale} Scale
- * @typedef {import("./map_geometry.js").Projection} Projection
  * @typedef {{names: string[], colors: string[], indices: number[]}} Labels
  *   names and colours of the distinct labels, and for each point the index of its label
  */
 
-export const MAX_NAMED = 30; // labels in the legend and on the map
-const RADIUS = 2.6; // CSS pixels
+const RADIUS = 2.6;
 const CUBE = [-1, 1].flatMap((x) => [-1, 1].flatMap((y) => [-1, 1].map((z) => [x, y, z])));
 
-/**
- * Draw the points, from back to front; `highlighted` is the index of a label.
- *
- * @param {CanvasRenderingContext2D} context
- * @param {CanvasPoint[]} points
- * @param {Labels | null} labels
- * @param {number | null} highlighted
- */
+/** Draw the points, from back to front, as their labels if these are digits; `highlighted` is the index of a label. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels | null, highlighted: number | null) => void} */
 export function drawPoints(context, points, labels, highlighted) {
   const order = points.map((_, i) => i).sort((a, b) => points[a].depth - points[b].depth);
-  const unlabelled = cssColor("--accent");
-  context.strokeStyle = cssColor("--outline");
-  context.lineWidth = 0.6;
+  const accent = cssColor("--accent");
+  const isText = labels?.names.every((name) => name.length === 1);
+  context.strokeStyle = cssColor("--card");
+  context.lineWidth = isText ? 1.6 : 0.6;
+  context.font = `700 ${MARK}px system-ui, sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
   for (const i of order) {
+    const { x, y, depth } = points[i];
     const isDim = highlighted !== null && labels?.indices[i] !== highlighted;
-    context.globalAlpha = isDim ? 0.08 : 0.75 + 0.25 * points[i].depth;
-    context.fillStyle = labels ? labels.colors[labels.indices[i]] : unlabelled;
-    context.beginPath();
-    context.arc(points[i].x, points[i].y, RADIUS * (1 + 0.3 * points[i].depth), 0, 2 * Math.PI);
-    context.fill();
-    context.stroke();
+    context.globalAlpha = isDim ? 0.1 : 1;
+    context.fillStyle = labels ? labels.colors[labels.indices[i]] : accent;
+    if (isText && labels) {
+      context.strokeText(labels.names[labels.indices[i]], x, y);
+      context.fillText(labels.names[labels.indices[i]], x, y);
+    } else {
+      context.beginPath();
+      context.arc(x, y, RADIUS * (1 + 0.3 * depth), 0, 2 * Math.PI);
+      context.fill();
+      context.stroke();
+    }
   }
   context.globalAlpha = 1;
 }
 
-/**
- * Write each label at the median of its points, unless there are too many to read.
- *
- * @param {CanvasRenderingContext2D} context
- * @param {CanvasPoint[]} points
- * @param {Labels} labels
- * @param {number | null} highlighted
- */
-export function drawLabels(context, points, labels, highlighted) {
+/** Write each label at the median of its points, beside labels that are there already. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels, highlighted: number | null, width: number, height: number) => void} */
+export function drawLabels(context, points, labels, highlighted, width, height) {
   if (labels.names.length > MAX_NAMED) return;
-  for (const [index, name] of labels.names.entries()) {
-    if (highlighted !== null && index !== highlighted) continue;
+  context.font = "700 20px system-ui, sans-serif";
+  const boxes = labels.names.flatMap((name, index) => {
     const own = points.filter((_, i) => labels.indices[i] === index);
-    drawText(context, "700 17px", name, median(own.map((point) => point.x)), median(own.map((point) => point.y)));
+    if (!own.length || (highlighted !== null && index !== highlighted)) return [];
+    const half = context.measureText(name).width / 2 + 3;
+    return [{ name, half, x: median(own.map(({ x }) => x)), y: median(own.map(({ y }) => y)) }];
+  });
+  for (let round = 0; round < 100; round++) {
+    for (const [i, box] of boxes.entries()) for (const other of boxes.slice(0, i)) separate(box, other);
+  }
+  for (const { name, half, x, y } of boxes) {
+    drawText(context, "700 20px", name, clamp(x, half, width - half), clamp(y, 12, height - 12));
   }
 }
 
-/** @type {(context: CanvasRenderingContext2D, projection: Projection, scale: Scale) => void} */
-export function drawFrame(context, { axes, isJittered }, { low, high }) {
-  const { clientWidth: width, clientHeight: height } = context.canvas;
+/** Move two overlapping labels apart, along the shorter way. @type {(a: {x: number, y: number, half: number}, b: {x: number, y: number, half: number}) => void} */
+function separate(a, b) {
+  const overlapX = a.half + b.half - Math.abs(a.x - b.x);
+  const overlapY = 24 - Math.abs(a.y - b.y);
+  if (overlapX <= 0 || overlapY <= 0) return;
+  const [axis, overlap] =
+    overlapX < overlapY ? [/** @type {const} */ ("x"), overlapX] : [/** @type {const} */ ("y"), overlapY];
+  const shift = (a[axis] < b[axis] ? -1 : 1) * (overlap / 2 + 0.5);
+  a[axis] += shift;
+  b[axis] -= shift;
+}
+
+/** The frame of a map of two dimensions with the `ends` of its axes. @type {(context: CanvasRenderingContext2D, axes: string[], ends: string[][], width: number, height: number) => void} */
+export function drawFrame(context, axes, ends, width, height) {
   const margin = MARGIN - 8;
   context.strokeStyle = cssColor("--line");
   context.strokeRect(margin, margin, width - 2 * margin, height - 2 * margin);
   context.font = "12px system-ui, sans-serif";
   context.fillStyle = cssColor("--muted");
   context.textBaseline = "middle";
-  const ends = low.map((value, axis) => [value, high[axis]].map((end) => end.toPrecision(2)));
   writeAxis(context, axes[0], ends[0], margin, width - margin, height - margin / 2);
   context.save();
   context.rotate(-Math.PI / 2);
-  writeAxis(context, axes[1], isJittered ? ["", ""] : ends[1], margin - height, -margin, margin / 2);
+  writeAxis(context, axes[1], ends[1], margin - height, -margin, margin / 2);
   context.restore();
 }
 
@@ -83,6 +94,27 @@ function writeAxis(context, name, [low, high], left, right, y) {
   context.textAlign = "center";
   const isShort = context.measureText(name).width + 80 > right - left;
   context.fillText(isShort ? name.replace("principal component", "PC") : name, (left + right) / 2, y);
+}
+
+/** Images behind the points, each in a cell round its place: bright pixels as faint ink. @type {(context: CanvasRenderingContext2D, cells: {image: Float32Array, x: number, y: number}[], size: number) => void} */
+export function drawGrid(context, cells, size) {
+  const canvas = document.createElement("canvas");
+  canvas.width = SIDE;
+  canvas.height = SIDE;
+  const ink = cssColor("--text");
+  for (const { image, x, y } of cells) {
+    const data = new ImageData(SIDE, SIDE);
+    image.forEach((pixel, i) => {
+      data.data.set([0, 0, 0, 90 * pixel], 4 * i);
+    });
+    const own = context2d(canvas);
+    own.putImageData(data, 0, 0);
+    own.globalCompositeOperation = "source-in";
+    own.fillStyle = ink;
+    own.fillRect(0, 0, SIDE, SIDE);
+    own.globalCompositeOperation = "source-over";
+    context.drawImage(canvas, x - size / 2, y - size / 2, size, size);
+  }
 }
 
 /** @type {(context: CanvasRenderingContext2D, toCanvas: (unitPoint: UnitPoint) => CanvasPoint) => void} */
@@ -118,21 +150,21 @@ export function drawRing(context, { x, y }, name) {
   context.strokeStyle = cssColor("--text");
   context.lineWidth = 2;
   context.beginPath();
-  context.arc(x, y, 7, 0, 2 * Math.PI);
+  context.arc(x, y, 9, 0, 2 * Math.PI);
   context.stroke();
-  if (name) drawText(context, "700 14px", name, x, y - 17);
+  if (name) drawText(context, "700 14px", name, x, y - 19);
 }
 
 /** @type {(context: CanvasRenderingContext2D, point: CanvasPoint) => void} */
 export function drawCross(context, { x, y }) {
   for (const [color, lineWidth] of /** @type {[string, number][]} */ ([
-    ["--card", 6],
-    ["--accent", 3],
+    ["--card", 7],
+    ["--text", 3],
   ])) {
     context.strokeStyle = cssColor(color);
     context.lineWidth = lineWidth;
-    drawSegment(context, { x: x - 9, y }, { x: x + 9, y });
-    drawSegment(context, { x, y: y - 9 }, { x, y: y + 9 });
+    drawSegment(context, { x: x - 11, y }, { x: x + 11, y });
+    drawSegment(context, { x, y: y - 11 }, { x, y: y + 11 });
   }
 }
 
@@ -141,7 +173,7 @@ function drawText(context, font, text, x, y) {
   context.font = `${font} system-ui, sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.lineWidth = 4;
+  context.lineWidth = 5;
   context.lineJoin = "round";
   context.strokeStyle = cssColor("--card");
   context.strokeText(text, x, y);

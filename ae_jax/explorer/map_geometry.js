@@ -4,22 +4,22 @@
  * @typedef {number[]} DataPoint a code on the map: its coordinates, or their projection; two or three of them
  * @typedef {number[]} UnitPoint the same, scaled so that the data points lie between -1 and 1 along each axis
  * @typedef {{x: number, y: number, depth: number}} CanvasPoint CSS pixels; `depth` from -1, the back, to 1
- * @typedef {{yaw: number, pitch: number}} View angles in radians
+ * @typedef {{yaw: number, pitch: number, zoom: number, pan: {x: number, y: number}, width: number, height: number}} View
+ *   angles in radians; `pan` moves the enlarged map, in CSS pixels
  * @typedef {{points: string, axes: string[], plane: {mean: string, axes: string} | null}} MapContent
  *   `points` of all images; `plane` with its origin and two orthonormal axes, if codes are projected onto one
  * @typedef {{
- *   dataPoints: DataPoint[], axes: string[], is3d: boolean, isJittered: boolean,
+ *   dataPoints: DataPoint[], axes: string[], is3d: boolean, isJittered: boolean, isPlane: boolean,
  *   toDataPoint: (latents: Float32Array) => DataPoint, toLatents: (dataPoint: DataPoint) => Float32Array,
- * }} Projection the second axis `isJittered` in one latent dimension; `toLatents` is for two-dimensional maps
+ * }} Projection the second axis `isJittered` in one latent dimension; `isPlane` in more than three
  * @typedef {{
  *   low: DataPoint, high: DataPoint,
  *   toUnitPoint: (dataPoint: DataPoint) => UnitPoint, toDataPoint: (unitPoint: UnitPoint) => DataPoint,
  * }} Scale `low` and `high` are the ends of the axes
  */
-import { toFloats } from "./drawing.js";
+import { DEPTH_RADIUS, MARGIN } from "./constants.js";
+import { clamp, toFloats } from "./drawing.js";
 
-export const MARGIN = 34; // CSS pixels around the points, for the names of the axes
-const HIT_RADIUS = 14; // CSS pixels
 const OUTLIERS = 0.005; // share of points beyond either end of an axis of the cube, in three dimensions
 const DIAGONAL = Math.sqrt(3);
 
@@ -37,13 +37,15 @@ export function makeProjection(content, latentDim) {
     axes: content.axes,
     is3d: dims === 3,
     isJittered: latentDim === 1,
+    isPlane: plane !== null,
     toDataPoint: (latents) => {
       if (plane) return [0, 1].map((i) => dot(latents, plane.mean, plane.axes, i));
       return latentDim === 1 ? [latents[0], middle] : Array.from(latents);
     },
-    toLatents: ([x, y]) => {
-      if (plane) return plane.mean.map((value, i) => value + x * plane.axes[i] + y * plane.axes[latentDim + i]);
-      return Float32Array.from([x, y].slice(0, latentDim));
+    toLatents: (dataPoint) => {
+      if (!plane) return Float32Array.from(dataPoint.slice(0, latentDim));
+      const [x, y] = dataPoint;
+      return plane.mean.map((value, i) => value + x * plane.axes[i] + y * plane.axes[latentDim + i]);
     },
   };
 }
@@ -63,34 +65,35 @@ export function makeScale(dataPoints) {
   };
 }
 
-/** @type {(unitPoint: UnitPoint, view: View, width: number, height: number) => CanvasPoint} */
-export function toCanvasPoint(unitPoint, view, width, height) {
-  if (unitPoint.length === 2) {
-    return {
-      x: width / 2 + unitPoint[0] * (width / 2 - MARGIN),
-      y: height / 2 - unitPoint[1] * (height / 2 - MARGIN),
-      depth: 0,
-    };
-  }
-  const [right, up, towards] = rotate(unitPoint, view);
-  const size = (Math.min(width, height) / 2 - MARGIN / 2) / 1.5;
-  const depth = Math.max(-1, Math.min(1, towards / DIAGONAL)); // outliers lie outside the cube
-  return { x: width / 2 + right * size, y: height / 2 - up * size, depth };
+/** @type {(unitPoint: UnitPoint, view: View) => CanvasPoint} */
+export function toCanvasPoint(unitPoint, view) {
+  const [right, up, depth] = unitPoint.length === 2 ? [...unitPoint, 0] : turned(unitPoint, view);
+  const [scaleX, scaleY] = canvasScale(view, unitPoint.length);
+  return { x: view.width / 2 + view.pan.x + right * scaleX, y: view.height / 2 + view.pan.y - up * scaleY, depth };
 }
 
 /**
- * The inverse of `toCanvasPoint` in two dimensions.
+ * The unit point under (x, y); in three dimensions as deep in the space as the `canvasPoints` around it.
  *
- * @type {(x: number, y: number, width: number, height: number) => UnitPoint}
+ * @type {(x: number, y: number, view: View, dims: number, canvasPoints: CanvasPoint[]) => UnitPoint}
  */
-export function toUnitPoint(x, y, width, height) {
-  return [(x - width / 2) / (width / 2 - MARGIN), (height / 2 - y) / (height / 2 - MARGIN)];
+export function toUnitPoint(x, y, view, dims, canvasPoints) {
+  const [scaleX, scaleY] = canvasScale(view, dims);
+  const [right, up] = [(x - view.width / 2 - view.pan.x) / scaleX, (view.height / 2 + view.pan.y - y) / scaleY];
+  if (dims === 2) return [right, up];
+  let [sum, total] = [0, 1e-9];
+  for (const point of canvasPoints) {
+    const weight = Math.exp(-((point.x - x) ** 2 + (point.y - y) ** 2) / (2 * DEPTH_RADIUS ** 2));
+    sum += weight * point.depth;
+    total += weight;
+  }
+  return unturned([right, up, (sum / total) * DIAGONAL], view);
 }
 
-/** The index of the point nearest to (x, y), if it is near. @type {(points: CanvasPoint[], x: number, y: number) => number | null} */
-export function nearestPoint(points, x, y) {
+/** The index of the point nearest to (x, y), if within `radius`. @type {(points: CanvasPoint[], x: number, y: number, radius: number) => number | null} */
+export function nearestPoint(points, x, y, radius) {
   let nearest = null;
-  let least = HIT_RADIUS ** 2;
+  let least = radius ** 2;
   for (const [i, point] of points.entries()) {
     const distance = (point.x - x) ** 2 + (point.y - y) ** 2;
     if (distance < least) [nearest, least] = [i, distance];
@@ -110,11 +113,26 @@ export function nextPoint(points, from, [dx, dy]) {
   return next;
 }
 
-/** A point as seen from `view`: right, up and towards the viewer. @type {(point: UnitPoint, view: View) => number[]} */
-function rotate([x, y, z], { yaw, pitch }) {
+/** CSS pixels per unit, across and up. @type {(view: View, dims: number) => number[]} */
+function canvasScale({ width, height, zoom }, dims) {
+  const halves = [width / 2 - MARGIN, height / 2 - MARGIN];
+  const size = (Math.min(width, height) / 2 - MARGIN / 4) / 1.42;
+  return (dims === 2 ? halves : [size, size]).map((scale) => scale * zoom);
+}
+
+/** A point as seen from `view`: right, up, and depth; outliers lie outside the cube. @type {(point: UnitPoint, view: View) => number[]} */
+function turned([x, y, z], { yaw, pitch }) {
   const right = x * Math.cos(yaw) - y * Math.sin(yaw);
   const away = x * Math.sin(yaw) + y * Math.cos(yaw);
-  return [right, z * Math.cos(pitch) + away * Math.sin(pitch), z * Math.sin(pitch) - away * Math.cos(pitch)];
+  const towards = z * Math.sin(pitch) - away * Math.cos(pitch);
+  return [right, z * Math.cos(pitch) + away * Math.sin(pitch), clamp(towards / DIAGONAL, -1, 1)];
+}
+
+/** The inverse: from right, up and towards the viewer. @type {(point: number[], view: View) => UnitPoint} */
+function unturned([right, up, towards], { yaw, pitch }) {
+  const z = up * Math.cos(pitch) + towards * Math.sin(pitch);
+  const away = up * Math.sin(pitch) - towards * Math.cos(pitch);
+  return [right * Math.cos(yaw) + away * Math.sin(yaw), away * Math.cos(yaw) - right * Math.sin(yaw), z];
 }
 
 /** @type {(latents: Float32Array, mean: Float32Array, axes: Float32Array, axis: number) => number} */

@@ -9,62 +9,69 @@
  *   latentDim: number, activation: "relu" | "tanh", output: "sigmoid" | "tanh", pools: boolean,
  *   encoder: LayerDescription[], decoder: LayerDescription[],
  * }} ModelDescription `pools`: max pooling follows each layer of the encoder but the last.
- * @typedef {{activation: "relu" | "tanh", pools: boolean}} Network what both halves have in common
- * @typedef {{latents: Float32Array, positions: Int32Array[]}} Code `positions` of the maxima; empty without pooling.
+ * @typedef {{latents: Float32Array, positions: Int32Array[], layers: Activations[]}} Code
+ *   `positions` of the maxima, empty without pooling; `layers` of the encoder, after activation and before pooling.
+ * @typedef {{image: Float32Array, layers: Activations[]}} Decoded `layers` are the inputs of the decoder's layers.
  * @typedef {{
- *   latentDim: number, pools: boolean,
- *   encode: (image: Float32Array) => Code, decode: (code: Code) => Float32Array,
- * }} Model
+ *   description: ModelDescription, encode: (image: Float32Array) => Code,
+ *   decode: (code: {latents: Float32Array, positions: Int32Array[]}) => Decoded,
+ *   contributions: (decoded: Decoded, pixel: number) => Float64Array,
+ * }} Model `contributions`: what each number before the last layer adds to a pixel, before the output activation
  */
-import { activateHidden, apply, maxPool, maxUnpool } from "./arithmetic.js";
+import { activateHidden, apply, contributionsTo, maxPool, maxUnpool } from "./arithmetic.js";
+import { NUM_PIXELS, SIDE } from "./constants.js";
 
 /** @type {(description: ModelDescription, weights: Float32Array) => Model} */
 export function makeModel(description, weights) {
-  const { latentDim, output, pools } = description;
-  const network = { activation: description.activation, pools };
+  const { output } = description;
   const encoder = description.encoder.map((layer) => withWeights(layer, weights));
   const decoder = description.decoder.map((layer) => withWeights(layer, weights));
   return {
-    latentDim,
-    pools,
-    encode: (image) => encode(encoder, network, toActivations(image, encoder[0], output)),
-    decode: (code) => activate(decode(decoder, network, code), output),
+    description,
+    encode: (image) => encode(encoder, description, toActivations(image, encoder[0], output)),
+    decode: (code) => decode(decoder, description, code),
+    contributions: ({ layers }, pixel) =>
+      contributionsTo(pixel, layers[layers.length - 1], decoder[decoder.length - 1]),
   };
 }
 
-/** @type {(layers: Layer[], network: Network, image: Activations) => Code} */
+/** @type {(layers: Layer[], description: ModelDescription, image: Activations) => Code} */
 function encode(layers, { activation, pools }, image) {
   const positions = [];
+  const outputs = [];
   let x = image;
   for (const layer of layers.slice(0, -1)) {
     x = activateHidden(apply(x, layer), activation);
+    outputs.push(x);
     if (pools) {
       const result = maxPool(x);
       x = result.pooled;
       positions.push(result.positions);
     }
   }
-  return { latents: Float32Array.from(apply(x, layers[layers.length - 1]).data), positions };
+  return { latents: Float32Array.from(apply(x, layers[layers.length - 1]).data), positions, layers: outputs };
 }
 
-/** @type {(layers: Layer[], network: Network, code: Code) => Float64Array} */
-function decode(layers, { activation, pools }, { latents, positions }) {
+/** @type {(layers: Layer[], description: ModelDescription, code: {latents: Float32Array, positions: Int32Array[]}) => Decoded} */
+function decode(layers, { activation, output, pools }, { latents, positions }) {
   const remaining = [...positions];
   /** @type {Activations} */
   let x = { data: Float64Array.from(latents), height: 1, width: 1, channels: latents.length };
+  const inputs = [x];
   for (const layer of layers.slice(0, -1)) {
     x = activateHidden(apply(x, layer), activation);
     if (pools) x = maxUnpool(x, /** @type {Int32Array} */ (remaining.pop()));
+    inputs.push(x);
   }
-  return apply(x, layers[layers.length - 1]).data;
+  return { image: activate(apply(x, layers[layers.length - 1]).data, output), layers: inputs };
 }
 
 /** @type {(image: Float32Array, first: Layer, output: string) => Activations} */
 function toActivations(image, first, output) {
   const data = Float64Array.from(image, output === "tanh" ? (pixel) => 2 * pixel - 1 : undefined);
   return first.type === "linear"
-    ? { data, height: 1, width: 1, channels: 784 }
-    : { data, height: 28, width: 28, channels: 1 };
+    ? { data, height: 1, width: 1, channels: NUM_PIXELS }
+    : { data, height: SIDE, width: SIDE, channels: 1 };
 }
 
 /** @type {(logits: Float64Array, output: string) => Float32Array} */

@@ -1,104 +1,76 @@
-/** The drawing pad: white strokes on black, and an example that is drawn at the start. */
-import { context2d, drawSegment, oncePerFrame, toImageData } from "./drawing.js";
+/**
+ * The drawing pad: white strokes on black, kept as points, so that a link can carry them and the last can be undone.
+ *
+ * @typedef {number[]} Stroke x, y, x, y, … from 0 to 255 across the pad
+ * @typedef {import("./pointer.js").Point} Point
+ * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null) => void}} Pad
+ *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`
+ */
+import { PAD, SIDE, STROKE } from "./constants.js";
+import { clamp, context2d, oncePerFrame, toImageData } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
 
-const STROKE = 22; // pixels of 280: as wide beside the digit as MNIST's strokes
 const POINTS_PER_ARC = 30;
 
-/**
- * @typedef {import("./pointer.js").Point} Point
- * @typedef {{clear: () => void, show: (image: Float32Array) => void, drawExample: () => void}} Pad
- *   `show` displays an image of 784 pixels without a call of `onChange`; `drawExample` draws a digit, point by point.
- */
-
-/**
- * Let the user draw on `canvas`; `onChange` gets the picture, one byte per pixel, after each change.
- *
- * @param {HTMLCanvasElement} canvas
- * @param {(picture: Uint8Array) => void} onChange
- * @returns {Pad}
- */
-export function makePad(canvas, onChange) {
-  const context = context2d(canvas);
-  let isShown = false; // an image, which is not to be read back
-  const changed = oncePerFrame(() => {
-    if (!isShown) onChange(picture(canvas, context));
-  });
-  let isDrawing = false; // by the user, on a pad without an example
-  let example = {}; // its identity: another one stops the drawing of the former
-  /** @type {Point | null} */
-  let last = null;
-
-  const fillBlack = () => {
-    example = {};
-    isShown = false;
-    last = null;
-    context.fillStyle = "black";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-  };
-  const clear = () => {
-    fillBlack();
-    isDrawing = true;
+/** Let the user draw on `canvas`; `onDraw` gets all strokes after each change. @type {(canvas: HTMLCanvasElement, onDraw: (strokes: Stroke[]) => void) => Pad} */
+export function makePad(canvas, onDraw) {
+  /** @type {Stroke[]} */
+  let strokes = [];
+  let width = STROKE.max;
+  /** @type {Stroke[] | Float32Array | null} */
+  let shown = null;
+  const changed = oncePerFrame(() => onDraw(shown === strokes ? strokes : []));
+  const replace = (/** @type {Stroke[]} */ others) => {
+    strokes = others;
+    show(strokes);
     changed();
   };
-  const lineTo = (/** @type {Point} */ point) => {
-    stroke(context, last ?? point, point);
-    last = point;
+  const show = (/** @type {Stroke[] | Float32Array | null} */ content) => {
+    if (content === shown && content === strokes) return; // strokes are drawn as they come
+    shown = content;
+    if (Array.isArray(content)) {
+      strokes = content;
+      width = strokeWidth(content);
+    }
+    render(canvas, content, width);
+  };
+  const append = (/** @type {Point} */ { x, y }) => {
+    const toByte = (/** @type {number} */ share) => clamp(Math.round(255 * share), 0, 255);
+    const point = [toByte(x / canvas.clientWidth), toByte(y / canvas.clientHeight)];
+    const stroke = strokes[strokes.length - 1];
+    if (stroke.length && stroke.slice(-2).every((value, i) => value === point[i])) return;
+    stroke.push(...point);
+    drawStroke(context2d(canvas), stroke.slice(-4), width);
     changed();
   };
-  const toPixels = (/** @type {Point} */ { x, y }) => ({
-    x: (x / canvas.clientWidth) * canvas.width,
-    y: (y / canvas.clientHeight) * canvas.height,
-  });
-
   listenToPointer(canvas, {
     press: (point) => {
-      if (!isDrawing) clear();
-      last = null;
-      lineTo(toPixels(point));
+      if (shown !== strokes) {
+        strokes = [];
+        width = STROKE.max;
+        render(canvas, strokes, width);
+      }
+      strokes = [...strokes, []];
+      shown = strokes;
+      append(point);
     },
-    drag: (point) => lineTo(toPixels(point)),
+    drag: append,
+    release: () => replace([...strokes]), // with strokes as wide as suits the size of the drawing
   });
+  const clear = () => replace([]);
+  const undo = () => {
+    if (shown === strokes) replace(strokes.slice(0, -1));
+  };
   canvas.addEventListener("keydown", (event) => {
     if (event.key === "Delete" || event.key === "Backspace") clear();
+    if (event.key === "z" && (event.ctrlKey || event.metaKey)) undo();
   });
-
-  fillBlack();
-  return {
-    clear,
-    show: (image) => {
-      fillBlack();
-      isDrawing = false;
-      isShown = true;
-      drawEnlarged(context, image);
-    },
-    drawExample: () => {
-      fillBlack();
-      const own = example;
-      const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-      drawPoints(examplePoints(canvas.width), isStill, lineTo, () => own === example);
-    },
-  };
+  render(canvas, null, width);
+  return { clear, undo, show };
 }
 
-/**
- * Draw one point per frame, or all at once.
- *
- * @param {Point[]} points
- * @param {boolean} isStill
- * @param {(point: Point) => void} draw
- * @param {() => boolean} shouldContinue
- */
-function drawPoints(points, isStill, draw, shouldContinue) {
-  if (isStill) points.forEach(draw);
-  else if (points.length && shouldContinue()) {
-    draw(points[0]);
-    requestAnimationFrame(() => drawPoints(points.slice(1), isStill, draw, shouldContinue));
-  }
-}
-
-/** The points of a 3: two arcs of ellipses. @type {(side: number) => Point[]} */
-function examplePoints(side) {
+/** A 3, as two arcs of ellipses. @type {() => Stroke} */
+export function exampleStroke() {
   const arcs = [
     { x: 0.48, y: 0.35, radii: [0.19, 0.17], from: -2.6, to: Math.PI / 2 },
     { x: 0.48, y: 0.68, radii: [0.23, 0.16], from: -Math.PI / 2, to: 2.6 },
@@ -106,30 +78,58 @@ function examplePoints(side) {
   return arcs.flatMap(({ x, y, radii, from, to }) =>
     Array.from({ length: POINTS_PER_ARC }, (_, i) => {
       const angle = from + ((to - from) * i) / (POINTS_PER_ARC - 1);
-      return { x: side * (x + radii[0] * Math.cos(angle)), y: side * (y + radii[1] * Math.sin(angle)) };
-    }),
+      return [x + radii[0] * Math.cos(angle), y + radii[1] * Math.sin(angle)].map((share) => Math.round(255 * share));
+    }).flat(),
   );
 }
 
-/** @type {(context: CanvasRenderingContext2D, from: Point, to: Point) => void} */
-function stroke(context, from, to) {
+/** The pixels of strokes as the pad shows them, row by row. @type {(strokes: Stroke[]) => Uint8Array} */
+export function strokePixels(strokes) {
+  const canvas = document.createElement("canvas");
+  canvas.width = PAD;
+  canvas.height = PAD;
+  render(canvas, strokes, strokeWidth(strokes));
+  const { data } = context2d(canvas).getImageData(0, 0, PAD, PAD);
+  return Uint8Array.from({ length: data.length / 4 }, (_, i) => data[4 * i]);
+}
+
+/** @type {(canvas: HTMLCanvasElement, content: Stroke[] | Float32Array | null, width: number) => void} */
+function render(canvas, content, width) {
+  const context = context2d(canvas);
+  context.fillStyle = "black";
+  context.fillRect(0, 0, PAD, PAD);
+  if (Array.isArray(content)) for (const stroke of content) drawStroke(context, stroke, width);
+  else if (content) drawEnlarged(context, content);
+}
+
+/** @type {(context: CanvasRenderingContext2D, stroke: Stroke, width: number) => void} */
+function drawStroke(context, stroke, width) {
   context.strokeStyle = "white";
-  context.lineWidth = STROKE;
+  context.lineWidth = width;
   context.lineCap = "round";
-  drawSegment(context, from, to);
+  context.lineJoin = "round";
+  context.beginPath();
+  for (let i = 0; i < stroke.length; i += 2) context.lineTo((stroke[i] * PAD) / 255, (stroke[i + 1] * PAD) / 255);
+  if (stroke.length === 2) context.closePath(); // a dot
+  context.stroke();
+}
+
+/** Strokes of a small drawing are thinner, or they would close its loops. @type {(strokes: Stroke[]) => number} */
+function strokeWidth(strokes) {
+  const points = strokes.flat();
+  const extents = [0, 1].map((axis) => {
+    const values = points.filter((_, i) => i % 2 === axis);
+    return Math.max(...values) - Math.min(...values);
+  });
+  const extent = points.length ? (Math.max(...extents) * PAD) / 255 : PAD;
+  return clamp(STROKE.perExtent * extent, STROKE.min, STROKE.max);
 }
 
 /** @type {(context: CanvasRenderingContext2D, image: Float32Array) => void} */
 function drawEnlarged(context, image) {
   const small = document.createElement("canvas");
-  small.width = 28;
-  small.height = 28;
+  small.width = SIDE;
+  small.height = SIDE;
   context2d(small).putImageData(toImageData(image), 0, 0);
-  context.drawImage(small, 0, 0, context.canvas.width, context.canvas.height);
-}
-
-/** @type {(canvas: HTMLCanvasElement, context: CanvasRenderingContext2D) => Uint8Array} */
-function picture(canvas, context) {
-  const { data } = context.getImageData(0, 0, canvas.width, canvas.height);
-  return Uint8Array.from({ length: data.length / 4 }, (_, i) => data[4 * i]);
+  context.drawImage(small, 0, 0, PAD, PAD);
 }

@@ -8,7 +8,8 @@ import html
 import io
 import json
 import re
-from collections.abc import Callable
+import webbrowser
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ae_jax.data.batching import num_examples, to_float
-from ae_jax.data.datasets import Dataset, dataset_title, image_credit
+from ae_jax.data.datasets import Dataset, dataset_title, image_credit, is_array_file
 from ae_jax.metrics.quality import plot_points, principal_axes, squared_error
 from ae_jax.models.autoencoders import ConvPoolAutoencoder
 from ae_jax.models.layers import Conv, ConvTranspose
@@ -30,13 +31,16 @@ from ae_jax.types import HostCodes, HostLabels, PathLike
 _NUM_IMAGES = 2000  # on the map
 _MAX_ERRORS = 10_000
 _SPRITE_COLUMNS = 50
+_FEW = 8  # bars that need no link past them
 _LAYER_TYPES: dict[type[nn.Module], str] = {nn.Dense: "linear", Conv: "conv", ConvTranspose: "convTranspose"}
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+\.js)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
 
 
-def explore_run(run: str, out: str | None = None, dataset: str | None = None, **folders: PathLike | None) -> None:
-    """Write the page and print its path; arguments as in `ae-jax explore --help`.
+def explore_run(
+    run: str, out: str | None = None, open: bool = False, dataset: str | None = None, **folders: PathLike | None
+) -> None:
+    """Write the page and print its link; arguments as in `ae-jax explore --help`.
 
     By default the page is `explorer.html` in the run directory, where it is replaced.
     """
@@ -46,7 +50,10 @@ def explore_run(run: str, out: str | None = None, dataset: str | None = None, **
     page = explorer_page(trained, trained.load_test_set(dataset, **folders))
     content = page.encode(errors="backslashreplace")  # names of files may be no text
     write_output(path, content, replace=not out)
-    print(f"{path}: open it in a browser ({len(content) / 2**20:.1f} MiB, needs no network)")
+    link = path.resolve().as_uri()
+    print(f"Page: {link} ({len(content) / 2**20:.1f} MiB, needs no network)")
+    if open:
+        webbrowser.open(link)
 
 
 def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
@@ -58,18 +65,61 @@ def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
     images = np.asarray(to_float(test_set.images))
     code = trained.encode(images)
     errors = squared_error(images, trained.decode(code))
-    credit = image_credit(test_set.name)
-    others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
-    title = f"{trained.config.arch} autoencoder of {trained.dataset}: test MSE {errors.mean():.5f}{others}"
+    content = _page_content(trained, test_set, latents(code), errors)
     values = {
-        "title": html.escape(title),
-        "subtitle": f"{trained.model.latent_dim}-dimensional latent code, {trained.step:,} training steps",
-        "credit": f"Test images: {credit}. " * bool(credit),
+        **{name: html.escape(text) for name, text in _words(trained, test_set, content["map"], errors.mean()).items()},
         "style": _read("style.css"),
-        "content": json.dumps(_page_content(trained, test_set, latents(code), errors)),  # without any user's text
+        "content": json.dumps(content),  # without any user's text
         "script": bundle("app.js", _read),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], _read("page.html"))
+
+
+def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], mse: float) -> dict[str, str]:
+    """What the page says of this model and these images: the values of the placeholders in `page.html`."""
+    dim, digits = trained.model.latent_dim, _are_digits(test_set)
+    numbers = "1 number" if dim == 1 else f"{dim} numbers"
+    others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
+    shown = min(_NUM_IMAGES, num_examples(test_set))
+    mark = "number" if digits else "mark"
+    shadow = f"Here the map is the code itself: {'its number' if dim == 1 else 'its numbers'} are the coordinates."
+    if plot["plane"]:
+        shadow = (
+            f"It is the flat shadow of {dim} dimensions and shows {plot['share']:.0%} of their variance: neighbours on "
+            f"the map need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
+        )
+    pools = isinstance(trained.model, ConvPoolAutoencoder)
+    credit = image_credit(test_set.name)
+    return {
+        "title": f"{trained.config.arch} autoencoder of {trained.dataset}: test MSE {mse:.5f}{others}",
+        "subtitle": f"{dim}-dimensional latent code, {trained.step:,} training steps",
+        "credit": f"Test images: {credit}. " * bool(credit),
+        "invitation": "Draw a digit." if digits else "Choose an image, or draw one.",
+        "noun": "digit" if digits else "image",
+        "numbers": numbers,
+        "them": "it" if dim == 1 else "them",
+        "only": f"only {numbers}",
+        "bars": "the bar" if dim == 1 else "a bar",
+        "latentDim": str(dim),
+        "skip": "hidden" if dim <= _FEW else "",
+        "eachBar": "The bar is the number, from its mean." if dim == 1 else "Each bar is one number, from its mean.",
+        "marks": f"Each {mark} is the code of one of {shown:,} test images.",
+        "turning": "Drag to turn it. " * (len(plot["axes"]) == 3),
+        "shadow": shadow,
+        "training": (
+            f"In each of {trained.step:,} steps the network reconstructed {trained.config.batch_size} images of "
+            f"{trained.dataset} and changed its weights a little, so that the next error would be smaller. Test images, "
+            f"which it has never seen, come back with a squared error of {mse:.4f} per pixel."
+        ),
+        "pooling": "This network also passes on where each maximum of its pooling was; a code that comes from no image "
+        "borrows these positions from the nearest test image." * pools if pools else "",
+    }
+
+
+def _are_digits(test_set: Dataset) -> bool:
+    return test_set.name.startswith(("mnist", "glyphs", "emnist/digits", "emnist/mnist")) and not is_array_file(
+        test_set.name
+    )
 
 
 def bundle(entry: str, read: Callable[[str], str]) -> str:
@@ -100,13 +150,14 @@ def _page_content(
     labels = None if test_set.labels is None else test_set.labels[:_NUM_IMAGES]
     return {
         **_describe_network(trained),
+        "areDigits": _are_digits(test_set),
         "sprite": _sprite(test_set.images[:_NUM_IMAGES, ..., 0]),
         "spriteColumns": _SPRITE_COLUMNS,
         "numImages": min(_NUM_IMAGES, len(codes)),
         "labels": None if labels is None else _describe_labels(labels),
         "latents": _base64(codes[:_NUM_IMAGES]) if isinstance(trained.model, ConvPoolAutoencoder) else None,
         "map": _map(codes, test_set.labels),
-        "sliders": _slider_ranges(codes),
+        "ranges": _ranges(codes),
         "errors": _base64(np.quantile(errors, np.linspace(0, 1, min(_MAX_ERRORS, len(errors))))),
     }
 
@@ -158,15 +209,16 @@ def _describe_labels(labels: HostLabels) -> dict[str, Any]:
 def _map(codes: HostCodes, labels: HostLabels | None) -> dict[str, Any]:
     """The data points of the shown images, and the plane that other codes are projected to."""
     points, names = plot_points(codes, labels)
-    plane = None
+    plane, share = None, 1.0
     if codes.shape[1] > 3:
-        axes = principal_axes(codes)[1][:, :2]
+        _, components, ratios = principal_axes(codes)
+        axes, share = components[:, :2], float(ratios[:2].sum())
         plane = {"mean": _base64(codes.mean(0, dtype=np.float64)), "axes": _base64(axes.T)}
-    return {"points": _base64(points[:_NUM_IMAGES]), "axes": names, "plane": plane}
+    return {"points": _base64(points[:_NUM_IMAGES]), "axes": names, "plane": plane, "share": share}
 
 
-def _slider_ranges(codes: HostCodes) -> dict[str, str]:
-    """Start, least and largest value of each slider: the mean code, and three standard deviations to either side."""
+def _ranges(codes: HostCodes) -> dict[str, str]:
+    """The mean code, and the ends of each bar: three standard deviations to either side."""
     mean, deviations = codes.mean(0, dtype=np.float64), codes.std(0, dtype=np.float64)
     extent = 3 * np.maximum(deviations, 1e-3)
     return {"mean": _base64(mean), "min": _base64(mean - extent), "max": _base64(mean + extent)}

@@ -3,8 +3,8 @@
 /**
  * @typedef {{x: number, y: number}} Point CSS pixels from the element's corner
  * @typedef {{
- *   press?: (point: Point) => void, drag: (point: Point) => void, release?: (point: Point) => void,
- *   hover?: (point: Point) => void, leave?: () => void,
+ *   press?: (point: Point) => void, drag: (point: Point, isTouch: boolean) => void,
+ *   release?: (point: Point, isTouch: boolean) => void, hover?: (point: Point) => void, leave?: () => void,
  * }} PointerHandlers `drag` only between `press` and `release`, `hover` only outside
  */
 
@@ -16,6 +16,7 @@ export function listenToPointer(element, { press, drag, release, hover, leave })
     const box = element.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   };
+  const isTouch = (/** @type {PointerEvent} */ event) => event.pointerType === "touch";
   const end = (/** @type {PointerEvent} */ event) => {
     if (event.pointerId === pressed) pressed = null;
   };
@@ -26,13 +27,13 @@ export function listenToPointer(element, { press, drag, release, hover, leave })
     press?.(point(event));
   });
   element.addEventListener("pointermove", (event) => {
-    if (pressed === null && event.buttons === 0) hover?.(point(event));
+    if (pressed === null && event.buttons === 0 && !isTouch(event)) hover?.(point(event));
     if (event.pointerId !== pressed) return;
     const coalesced = event.getCoalescedEvents?.() ?? [];
-    for (const each of coalesced.length ? coalesced : [event]) drag(point(each));
+    for (const each of coalesced.length ? coalesced : [event]) drag(point(each), isTouch(event));
   });
   element.addEventListener("pointerup", (event) => {
-    if (event.pointerId === pressed) release?.(point(event));
+    if (event.pointerId === pressed) release?.(point(event), isTouch(event));
     end(event);
   });
   element.addEventListener("pointercancel", end);

@@ -3,21 +3,13 @@
  *
  * @typedef {import("./model.js").Model} Model
  * @typedef {import("./map_drawing.js").Labels} Labels
- * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[]}} SampleImages
+ * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[], areDigits: boolean}} SampleImages
  *   `latents` has the codes of the first images; `encodeAll` adds the others.
  */
+import { NUM_PIXELS, SIDE, SLICE } from "./constants.js";
 import { context2d } from "./drawing.js";
 
-const SLICE = 12; // ms of work at a time, so that the page answers meanwhile
-
-/**
- * The images of a sprite sheet, a PNG in base64.
- *
- * @param {string} png
- * @param {number} columns
- * @param {number} count
- * @returns {Promise<Float32Array[]>} pixels in [0, 1]
- */
+/** The first `count` images of a sprite sheet, a PNG in base64; pixels in [0, 1]. @type {(png: string, columns: number, count: number) => Promise<Float32Array[]>} */
 export async function loadSampleImages(png, columns, count) {
   const sheet = new Image();
   sheet.src = `data:image/png;base64,${png}`;
@@ -28,8 +20,8 @@ export async function loadSampleImages(png, columns, count) {
   const context = context2d(canvas);
   context.drawImage(sheet, 0, 0);
   return Array.from({ length: count }, (_, i) => {
-    const { data } = context.getImageData(28 * (i % columns), 28 * Math.floor(i / columns), 28, 28);
-    return Float32Array.from({ length: 784 }, (_, j) => data[4 * j] / 255);
+    const { data } = context.getImageData(SIDE * (i % columns), SIDE * Math.floor(i / columns), SIDE, SIDE);
+    return Float32Array.from({ length: NUM_PIXELS }, (_, j) => data[4 * j] / 255);
   });
 }
 
@@ -44,14 +36,7 @@ export async function encodeAll(images, model) {
   }
 }
 
-/**
- * The indices of the `count` images with the nearest codes, nearest first.
- *
- * @param {SampleImages} images
- * @param {Float32Array} latents
- * @param {number} count
- * @returns {number[]}
- */
+/** The indices of the `count` images with the nearest codes, nearest first. @type {(images: SampleImages, latents: Float32Array, count: number) => number[]} */
 export function nearestImages(images, latents, count) {
   const distances = images.latents.map((other) => squaredDistance(other, latents));
   return distances
@@ -60,15 +45,26 @@ export function nearestImages(images, latents, count) {
     .slice(0, count);
 }
 
-/** @type {(images: SampleImages, index: number) => string} */
-export function describeImage(images, index) {
-  const label = labelOf(images, index);
-  return label === undefined ? `test image ${index + 1}` : `test image ${index + 1}, label ${label}`;
+/** A code from the normal distribution with the mean and the covariance of the images' codes. @type {(images: SampleImages, mean: Float32Array) => Float32Array} */
+export function randomCode({ latents }, mean) {
+  const code = Float64Array.from(mean);
+  for (const each of latents) {
+    const weight = normal() / Math.sqrt(latents.length);
+    for (let i = 0; i < code.length; i++) code[i] += weight * (each[i] - mean[i]);
+  }
+  return Float32Array.from(code);
 }
 
-/** @type {(images: SampleImages, index: number) => string | undefined} */
-export function labelOf({ labels }, index) {
-  return labels?.names[labels.indices[index]];
+/** A sample of the standard normal distribution (Box and Muller 1958). @type {() => number} */
+function normal() {
+  return Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random());
+}
+
+/** @type {(images: SampleImages, index: number) => string} */
+export function describeImage({ labels, areDigits }, index) {
+  const label = labels?.names[labels.indices[index]];
+  if (label === undefined) return `test image ${index + 1}`;
+  return `test image ${index + 1} (${areDigits ? (label === "8" ? "an 8" : `a ${label}`) : `label ${label}`})`;
 }
 
 /** @type {(a: Float32Array, b: Float32Array) => number} */

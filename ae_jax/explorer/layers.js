@@ -1,0 +1,177 @@
+/**
+ * Look inside: the feature maps of every layer, and what made a pixel of the output.
+ *
+ * @typedef {import("./arithmetic.js").Activations} Activations
+ * @typedef {import("./model.js").LayerDescription} LayerDescription
+ * @typedef {import("./model.js").Model} Model
+ * @typedef {{encoded: Activations[], decoded: import("./model.js").Decoded | null}} Inside
+ *   the encoder's layers, none where a code comes from no image
+ */
+import { SIDE, STRONGEST, TILE } from "./constants.js";
+import { clamp, context2d, prepare, signedColor } from "./drawing.js";
+
+/** Add a picture per layer to `container`, and give a function that draws them. @type {(container: HTMLElement, explanation: HTMLElement, model: Model) => (inside: Inside) => void} */
+export function makeLayers(container, explanation, model) {
+  const { encoder, decoder, latentDim } = model.description;
+  const add = (/** @type {string} */ caption) => addPicture(container, caption);
+  const encoderPictures = encoder.slice(0, -1).map((layer) => add(`Encoder: ${nameLayer(layer, model)}`));
+  const codePicture = add(`Latent code: ${latentDim} ${latentDim === 1 ? "number" : "numbers"}`);
+  const decoderPictures = decoder.slice(0, -1).map((layer) => add(`Decoder: ${nameLayer(layer, model)}`));
+  const outputPicture = add("Output: point at a pixel to see what made it");
+  const lastPicture = [codePicture, ...decoderPictures][decoder.length - 1];
+  /** @type {Inside} */
+  let inside = { encoded: [], decoded: null };
+  /** @type {number | null} */
+  let pixel = null;
+
+  const update = () => {
+    for (const [i, { canvas, shape }] of encoderPictures.entries()) drawMaps(canvas, shape, inside.encoded[i]);
+    const { decoded } = inside;
+    for (const [i, { canvas, shape }] of [codePicture, ...decoderPictures].entries()) {
+      drawMaps(canvas, shape, decoded?.layers[i]);
+    }
+    const image = decoded && { data: Float64Array.from(decoded.image), height: SIDE, width: SIDE, channels: 1 };
+    drawMaps(outputPicture.canvas, outputPicture.shape, image ?? undefined);
+    explanation.textContent = "";
+    if (!decoded || pixel === null) return;
+    outline(outputPicture.canvas, /** @type {Activations} */ (image), [pixel], "white");
+    const before = decoded.layers[decoded.layers.length - 1];
+    const contributions = model.contributions(decoded, pixel);
+    const strongest = strongestOf(contributions);
+    for (const [color, isPositive] of /** @type {[string, boolean][]} */ ([
+      ["#ffaa3c", true],
+      ["#5aaaff", false],
+    ])) {
+      outline(
+        lastPicture.canvas,
+        before,
+        strongest.filter((i) => contributions[i] > 0 === isPositive),
+        color,
+      );
+    }
+    explanation.textContent = explain(pixel, decoded.image[pixel], before, contributions, strongest);
+  };
+  const select = (/** @type {number | null} */ other) => {
+    if (other === pixel) return;
+    pixel = other;
+    update();
+  };
+  const { canvas } = outputPicture;
+  canvas.tabIndex = 0;
+  canvas.setAttribute("role", "application");
+  canvas.setAttribute("aria-label", "Output: arrow keys choose the pixel that is explained");
+  const at = (/** @type {PointerEvent} */ event) => {
+    const [column, row] = [event.offsetX / canvas.clientWidth, event.offsetY / canvas.clientHeight].map((share) =>
+      clamp(Math.floor(share * SIDE), 0, SIDE - 1),
+    );
+    select(row * SIDE + column);
+  };
+  canvas.addEventListener("pointermove", at);
+  canvas.addEventListener("pointerdown", at);
+  canvas.addEventListener("pointerleave", () => select(null));
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -SIDE, ArrowDown: SIDE }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    select(clamp((pixel ?? (SIDE / 2) * (SIDE + 1)) + step, 0, SIDE * SIDE - 1));
+  });
+  return (current) => {
+    inside = current;
+    update();
+  };
+}
+
+/** @type {(container: HTMLElement, caption: string) => {canvas: HTMLCanvasElement, shape: HTMLElement}} */
+function addPicture(container, caption) {
+  const figure = document.createElement("figure");
+  const canvas = document.createElement("canvas");
+  const [text, shape] = [document.createElement("figcaption"), document.createElement("span")];
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", caption);
+  text.append(`${caption} `, shape);
+  figure.append(canvas, text);
+  container.append(figure);
+  return { canvas, shape };
+}
+
+/** @type {(layer: LayerDescription, model: Model) => string} */
+function nameLayer({ type, size, stride, outputs }, { description: { activation, pools } }) {
+  const kernel = `${size} × ${size}${stride > 1 ? `, stride ${stride}` : ""}`;
+  const name = {
+    linear: `${outputs} units`,
+    conv: `convolution ${kernel}`,
+    convTranspose: `transposed convolution ${kernel}`,
+  }[type];
+  const pooling = type === "conv" ? ", then max pooling" : ", then unpooling";
+  return `${name}, ${activation === "relu" ? "ReLU" : "tanh"}${pools ? pooling : ""}`;
+}
+
+/** Draw the maps beside and below each other, bright where a number is large; blue are negative ones. @type {(canvas: HTMLCanvasElement, shape: HTMLElement, x: Activations | undefined) => void} */
+function drawMaps(canvas, shape, x) {
+  const { context, width } = prepare(canvas);
+  shape.textContent = x
+    ? x.channels > 1 && x.height > 1
+      ? `(${x.channels} maps of ${x.height} × ${x.width})`
+      : ""
+    : "(no image)";
+  if (!x) return;
+  const { columns, side, cellWidth, cellHeight } = layOut(x);
+  const sheet = document.createElement("canvas");
+  sheet.width = side;
+  sheet.height = side;
+  const data = new ImageData(side, side);
+  let most = 1e-9;
+  for (const value of x.data) most = Math.max(most, Math.abs(value));
+  for (let i = 0; i < x.data.length; i++) {
+    const [channel, place] = [i % x.channels, Math.floor(i / x.channels)];
+    const row = Math.floor(channel / columns) * cellHeight + Math.floor(place / x.width);
+    const column = (channel % columns) * cellWidth + (place % x.width);
+    const value = x.data[i] / most;
+    const grey = 255 * Math.sqrt(value);
+    data.data.set(value < 0 ? signedColor(value) : [grey, grey, grey, 255], 4 * (row * side + column));
+  }
+  context2d(sheet).putImageData(data, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(sheet, 0, 0, width, width);
+}
+
+/** @type {(canvas: HTMLCanvasElement, x: Activations, indices: number[], color: string) => void} */
+function outline(canvas, x, indices, color) {
+  const context = context2d(canvas);
+  const { columns, side, cellWidth, cellHeight } = layOut(x);
+  const scale = canvas.clientWidth / side;
+  context.strokeStyle = color;
+  context.lineWidth = 2;
+  for (const i of indices) {
+    const [channel, place] = [i % x.channels, Math.floor(i / x.channels)];
+    const row = Math.floor(channel / columns) * cellHeight + Math.floor(place / x.width);
+    const column = (channel % columns) * cellWidth + (place % x.width);
+    context.strokeRect(column * scale, row * scale, scale, scale);
+  }
+}
+
+/** @type {(x: Activations) => {columns: number, side: number, cellWidth: number, cellHeight: number}} */
+function layOut({ height, width, channels }) {
+  const columns = Math.ceil(Math.sqrt(channels));
+  const gap = height > 1 ? TILE : 0;
+  return { columns, side: columns * (width + gap) - gap, cellWidth: width + gap, cellHeight: height + gap };
+}
+
+/** @type {(contributions: Float64Array) => number[]} */
+function strongestOf(contributions) {
+  const order = Array.from(contributions.keys()).filter((i) => contributions[i] !== 0);
+  return order.sort((a, b) => Math.abs(contributions[b]) - Math.abs(contributions[a])).slice(0, STRONGEST);
+}
+
+/** @type {(pixel: number, value: number, before: Activations, contributions: Float64Array, strongest: number[]) => string} */
+function explain(pixel, value, { height, width, channels }, contributions, strongest) {
+  const count = contributions.filter((each) => each !== 0).length;
+  const names = strongest.slice(0, 3).map((i) => {
+    const place = Math.floor(i / channels);
+    const where = height > 1 ? ` at row ${Math.floor(place / width) + 1}, column ${(place % width) + 1}` : "";
+    const sign = contributions[i] > 0 ? "+" : "−";
+    return `${height > 1 ? "map" : "unit"} ${(i % channels) + 1}${where} (${sign}${Math.abs(contributions[i]).toFixed(2)})`;
+  });
+  const position = `Pixel at row ${Math.floor(pixel / SIDE) + 1}, column ${(pixel % SIDE) + 1}: ${value.toFixed(2)}.`;
+  return `${position} ${count} numbers of the layer before are not zero and reach it; strongest: ${names.join(", ")}. Outlined: orange brightens, blue darkens.`;
+}
