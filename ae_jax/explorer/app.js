@@ -104,9 +104,10 @@ async function start() {
   const example = !isLink && areDigits ? playExample() : null;
   images.pixels = await loadSampleImages(content.sprite, content.spriteColumns, content.numImages);
   for (const button of document.querySelectorAll("button")) button.disabled = false;
-  if (!pools) openLink();
+  if (!isLink && !areDigits && isNothing(kept.choice)) keepTarget({ index: 0 });
+  if (isLink && !pools) openLink();
   await encodeAll(images, model);
-  if (pools) openLink();
+  if (isLink && pools) openLink(); // which may decode with the positions of the nearest image
   addEventListener("hashchange", openLink);
   await example;
   render();
@@ -114,9 +115,8 @@ async function start() {
 
 /** @type {() => void} */
 function openLink() {
-  if (location.hash.slice(1) === toHash(kept.choice)) return;
   const linked = fromHash(location.hash.slice(1), latentDim, content.numImages);
-  if (linked || !areDigits) keep(linked ?? { ...NOTHING, origin: { index: 0 } });
+  if (linked) keep(linked);
 }
 
 /** Draw an example point by point, or at once where motion is not wanted. @type {() => Promise<void>} */
@@ -142,7 +142,7 @@ function connectButtons() {
   onClick("#zoom-in", () => map.zoom(ZOOM.step));
   onClick("#zoom-out", () => map.zoom(1 / ZOOM.step));
   onClick("#save-picture", () =>
-    savePicture(shown.image, shown.latents, ranges, shown.decoded?.image ?? null, status()),
+    savePicture(shown.image, shown.latents, ranges, shown.decoded?.image ?? null, [status(), document.title]),
   );
   const copy = onClick("#copy-link", async () => {
     const link = `${location.href.split("#")[0]}#${toHash(kept.choice)}`;
@@ -243,7 +243,7 @@ function keepTarget(target) {
 
 /** Show what is under the pointer; null: what was chosen. @type {(target: import("./map.js").Target | null, at: import("./map_geometry.js").CanvasPoint | null) => void} */
 function preview(target, at) {
-  const isReady = target && images.pixels.length > 0;
+  const isReady = target && images.pixels.length > 0; // the images come a little after the page
   shown = isReady ? compute(choiceOf(target)) : kept;
   const lens = findHtml("#lens");
   lens.hidden = !isReady || !at;
@@ -265,7 +265,8 @@ function show() {
   const { choice, image, code, latents, decoded } = shown;
   const { origin } = choice;
   pad.show(origin && "strokes" in origin ? origin.strokes : image);
-  showHint();
+  findHtml("#hint").hidden = origin !== null;
+  findHtml("#hint").classList.toggle("elsewhere", latents !== null);
   drawImages(findCanvas("#input"), ...(image ? [image] : []));
   showCode(latents, choice.latents && (code?.latents ?? null));
   drawImages(findCanvas("#output"), ...(decoded ? [decoded.image] : []));
@@ -285,14 +286,6 @@ function show() {
   );
   if (find("#layers", HTMLDetailsElement).open) drawLayers({ encoded: code?.layers ?? [], decoded });
   find("#code-back", HTMLButtonElement).hidden = !drawing || choice === drawing;
-}
-
-/** What stands on an empty pad. @type {() => void} */
-function showHint() {
-  const { origin, latents } = shown.choice;
-  findHtml("#hint").hidden = origin !== null;
-  findHtml("#hint span").textContent = latents ? "no input: this code comes from elsewhere" : "draw here";
-  find("#ghost", SVGElement).style.display = latents ? "none" : "";
 }
 
 /** @type {() => string} */
@@ -319,7 +312,6 @@ function showNeighbours() {
     caption.textContent = images.labels?.names[images.labels.indices[index]] ?? `${index + 1}`;
     button.value = String(index);
     button.title = describeImage(images, index);
-    button.setAttribute("aria-label", button.title);
   }
 }
 
@@ -333,25 +325,23 @@ function makeNeighbour() {
   return { button, canvas, caption };
 }
 
-/** @type {() => HTMLButtonElement[]} */
+/** A button per label, which makes it stand out on the map. @type {() => HTMLButtonElement[]} */
 function makeLegend() {
   const { names, colors } = content.labels ?? { names: [], colors: [] };
-  if (names.length > MAX_NAMED) return [];
   const buttons = names.map((name, index) => {
-    const button = document.createElement("button");
-    const swatch = document.createElement("i");
+    const [button, swatch] = [document.createElement("button"), document.createElement("i")];
     swatch.style.background = colors[index];
-    button.setAttribute("aria-pressed", "false");
     button.append(swatch, name);
     button.addEventListener("click", () => {
-      const isPressed = button.getAttribute("aria-pressed") === "true";
-      for (const other of buttons) other.setAttribute("aria-pressed", "false");
-      button.setAttribute("aria-pressed", String(!isPressed));
+      const isPressed = button.ariaPressed === "true";
+      for (const other of buttons) other.ariaPressed = "false";
+      button.ariaPressed = String(!isPressed);
       map.mark({ highlighted: isPressed ? null : index });
     });
+    button.ariaPressed = "false";
     return button;
   });
-  return buttons;
+  return names.length > MAX_NAMED ? [] : buttons;
 }
 
 let lastWritten = -Infinity;

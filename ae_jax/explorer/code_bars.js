@@ -34,7 +34,6 @@ export function makeBars(container, { mean, min, max }, onInput) {
   new ResizeObserver(() => arrange(container, mean.length)).observe(container);
   return (latents, original) => {
     current = latents ?? mean;
-    container.classList.toggle("empty", !latents);
     for (const [i, { input, number }] of bars.entries()) {
       const [value, centre] = [share(current[i], i), share(mean[i], i)];
       input.value = String(current[i]);
@@ -77,20 +76,12 @@ function listenToBars(container, inputs, pull) {
   const at = (/** @type {import("./pointer.js").Point} */ { x, y }, /** @type {boolean} */ isPress) => {
     const corner = container.getBoundingClientRect();
     const boxes = inputs.map((input) => input.getBoundingClientRect());
-    const [pageX, pageY] = [corner.left + x, corner.top + y];
-    const beyond = (/** @type {number} */ value, /** @type {number} */ low, /** @type {number} */ high) =>
-      Math.max(low - value, value - high, 0);
-    const distances = boxes.map((box) => {
-      const isElsewhere = !isPress && Math.abs(box.top - row) > 1;
-      const across = beyond(pageX, box.left, box.right);
-      return isElsewhere ? Infinity : across + beyond(pageY, box.top, box.bottom) * (isPress ? 1 : 0);
-    });
-    const index = distances.indexOf(Math.min(...distances));
-    if (isPress) {
-      row = boxes[index].top;
-      inputs[index].focus({ preventScroll: true });
-    }
-    pull(index, clamp((boxes[index].bottom - pageY) / boxes[index].height, 0, 1));
+    const nearest = (/** @type {number[]} */ distances) => distances.indexOf(Math.min(...distances));
+    if (isPress) row = boxes[nearest(boxes.map((box) => Math.abs(corner.top + y - box.top - box.height / 2)))].top;
+    const across = boxes.map((box) => Math.abs(corner.left + x - box.left - box.width / 2));
+    const index = nearest(across.map((distance, i) => (boxes[i].top === row ? distance : Infinity)));
+    if (isPress) inputs[index].focus({ preventScroll: true });
+    pull(index, clamp((boxes[index].bottom - corner.top - y) / boxes[index].height, 0, 1));
   };
   listenToPointer(container, { press: (point) => at(point, true), drag: (point) => at(point, false) });
 }

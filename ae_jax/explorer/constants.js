@@ -16,7 +16,7 @@ export const PLAY = 2400; // from one end to the other
 export const SLICE = 12; // of work at a time, so that the page answers meanwhile
 export const HASH_PAUSE = 400; // between two changes of the address: browsers allow 200 in 30 s
 
-export const MARGIN = 34; // around the map's points, for the names of the axes
+export const MARGIN = 34; // around the points of the map
 export const MARK = 10; // size of a digit on the map
 export const MAX_NAMED = 30; // labels in the legend and on the map
 export const ON_MARK = 4; // a pointer so near to a test image points at it

@@ -46,8 +46,15 @@ export function drawImages(canvas, ...images) {
   });
 }
 
+/** A canvas of its own for images beside each other. @type {(...images: Float32Array[]) => HTMLCanvasElement} */
+export function imageCanvas(...images) {
+  const canvas = document.createElement("canvas");
+  drawImages(canvas, ...images);
+  return canvas;
+}
+
 /** @type {(image: Float32Array) => ImageData} */
-export function toImageData(image) {
+function toImageData(image) {
   const data = new ImageData(SIDE, SIDE);
   image.forEach((pixel, i) => {
     data.data.fill(Math.round(255 * pixel), 4 * i, 4 * i + 3);

@@ -13,42 +13,32 @@ import { clamp, context2d, prepare, signedColor } from "./drawing.js";
 /** Add a picture per layer to `container`, and give a function that draws them. @type {(container: HTMLElement, explanation: HTMLElement, model: Model) => (inside: Inside) => void} */
 export function makeLayers(container, explanation, model) {
   const { encoder, decoder, latentDim } = model.description;
-  const add = (/** @type {string} */ caption) => addPicture(container, caption);
-  const encoderPictures = encoder.slice(0, -1).map((layer) => add(`Encoder: ${nameLayer(layer, model)}`));
-  const codePicture = add(`Latent code: ${latentDim} ${latentDim === 1 ? "number" : "numbers"}`);
-  const decoderPictures = decoder.slice(0, -1).map((layer) => add(`Decoder: ${nameLayer(layer, model)}`));
-  const outputPicture = add("Output: point at a pixel to see what made it");
-  const lastPicture = [codePicture, ...decoderPictures][decoder.length - 1];
+  const captions = [
+    ...encoder.slice(0, -1).map((layer) => `Encoder: ${nameLayer(layer, model)}`),
+    `Latent code: ${latentDim} ${latentDim === 1 ? "number" : "numbers"}`,
+    ...decoder.slice(0, -1).map((layer) => `Decoder: ${nameLayer(layer, model)}`),
+    "Output: point at a pixel to see what made it",
+  ];
+  const pictures = captions.map((caption) => addPicture(container, caption));
+  const [last, { canvas }] = pictures.slice(-2);
   /** @type {Inside} */
   let inside = { encoded: [], decoded: null };
   /** @type {number | null} */
   let pixel = null;
 
   const update = () => {
-    for (const [i, { canvas, shape }] of encoderPictures.entries()) drawMaps(canvas, shape, inside.encoded[i]);
-    const { decoded } = inside;
-    for (const [i, { canvas, shape }] of [codePicture, ...decoderPictures].entries()) {
-      drawMaps(canvas, shape, decoded?.layers[i]);
-    }
-    const image = decoded && { data: Float64Array.from(decoded.image), height: SIDE, width: SIDE, channels: 1 };
-    drawMaps(outputPicture.canvas, outputPicture.shape, image ?? undefined);
+    const { encoded, decoded } = inside;
+    const output = decoded && { data: Float64Array.from(decoded.image), height: SIDE, width: SIDE, channels: 1 };
+    const encoderLayers = encoder.slice(0, -1).map((_, i) => encoded[i]);
+    const decoderLayers = output ? [...decoded.layers, output] : [];
+    for (const [i, layer] of [...encoderLayers, ...decoderLayers].entries()) drawMaps(pictures[i], layer);
     explanation.textContent = "";
-    if (!decoded || pixel === null) return;
-    outline(outputPicture.canvas, /** @type {Activations} */ (image), [pixel], "white");
+    if (!output || pixel === null) return;
     const before = decoded.layers[decoded.layers.length - 1];
     const contributions = model.contributions(decoded, pixel);
     const strongest = strongestOf(contributions);
-    for (const [color, isPositive] of /** @type {[string, boolean][]} */ ([
-      ["#ffaa3c", true],
-      ["#5aaaff", false],
-    ])) {
-      outline(
-        lastPicture.canvas,
-        before,
-        strongest.filter((i) => contributions[i] > 0 === isPositive),
-        color,
-      );
-    }
+    outline(canvas, output, [pixel], () => "white");
+    outline(last.canvas, before, strongest, (i) => (contributions[i] > 0 ? "#ffaa3c" : "#5aaaff"));
     explanation.textContent = explain(pixel, decoded.image[pixel], before, contributions, strongest);
   };
   const select = (/** @type {number | null} */ other) => {
@@ -56,7 +46,6 @@ export function makeLayers(container, explanation, model) {
     pixel = other;
     update();
   };
-  const { canvas } = outputPicture;
   canvas.tabIndex = 0;
   canvas.setAttribute("role", "application");
   canvas.setAttribute("aria-label", "Output: arrow keys choose the pixel that is explained");
@@ -106,8 +95,8 @@ function nameLayer({ type, size, stride, outputs }, { description: { activation,
   return `${name}, ${activation === "relu" ? "ReLU" : "tanh"}${pools ? pooling : ""}`;
 }
 
-/** Draw the maps beside and below each other, bright where a number is large; blue are negative ones. @type {(canvas: HTMLCanvasElement, shape: HTMLElement, x: Activations | undefined) => void} */
-function drawMaps(canvas, shape, x) {
+/** Draw the maps beside and below each other, bright where a number is large; blue are negative ones. @type {(picture: {canvas: HTMLCanvasElement, shape: HTMLElement}, x: Activations | undefined) => void} */
+function drawMaps({ canvas, shape }, x) {
   const { context, width } = prepare(canvas);
   shape.textContent = x
     ? x.channels > 1 && x.height > 1
@@ -115,7 +104,7 @@ function drawMaps(canvas, shape, x) {
       : ""
     : "(no image)";
   if (!x) return;
-  const { columns, side, cellWidth, cellHeight } = layOut(x);
+  const { side, toCell } = layOut(x);
   const sheet = document.createElement("canvas");
   sheet.width = side;
   sheet.height = side;
@@ -123,9 +112,7 @@ function drawMaps(canvas, shape, x) {
   let most = 1e-9;
   for (const value of x.data) most = Math.max(most, Math.abs(value));
   for (let i = 0; i < x.data.length; i++) {
-    const [channel, place] = [i % x.channels, Math.floor(i / x.channels)];
-    const row = Math.floor(channel / columns) * cellHeight + Math.floor(place / x.width);
-    const column = (channel % columns) * cellWidth + (place % x.width);
+    const { row, column } = toCell(i);
     const value = x.data[i] / most;
     const grey = 255 * Math.sqrt(value);
     data.data.set(value < 0 ? signedColor(value) : [grey, grey, grey, 255], 4 * (row * side + column));
@@ -135,26 +122,31 @@ function drawMaps(canvas, shape, x) {
   context.drawImage(sheet, 0, 0, width, width);
 }
 
-/** @type {(canvas: HTMLCanvasElement, x: Activations, indices: number[], color: string) => void} */
+/** @type {(canvas: HTMLCanvasElement, x: Activations, indices: number[], color: (index: number) => string) => void} */
 function outline(canvas, x, indices, color) {
   const context = context2d(canvas);
-  const { columns, side, cellWidth, cellHeight } = layOut(x);
+  const { side, toCell } = layOut(x);
   const scale = canvas.clientWidth / side;
-  context.strokeStyle = color;
   context.lineWidth = 2;
   for (const i of indices) {
-    const [channel, place] = [i % x.channels, Math.floor(i / x.channels)];
-    const row = Math.floor(channel / columns) * cellHeight + Math.floor(place / x.width);
-    const column = (channel % columns) * cellWidth + (place % x.width);
+    const { row, column } = toCell(i);
+    context.strokeStyle = color(i);
     context.strokeRect(column * scale, row * scale, scale, scale);
   }
 }
 
-/** @type {(x: Activations) => {columns: number, side: number, cellWidth: number, cellHeight: number}} */
+/** The cells of a square picture of all maps. @type {(x: Activations) => {side: number, toCell: (index: number) => {row: number, column: number}}} */
 function layOut({ height, width, channels }) {
   const columns = Math.ceil(Math.sqrt(channels));
   const gap = height > 1 ? TILE : 0;
-  return { columns, side: columns * (width + gap) - gap, cellWidth: width + gap, cellHeight: height + gap };
+  const toCell = (/** @type {number} */ index) => {
+    const [channel, place] = [index % channels, Math.floor(index / channels)];
+    return {
+      row: Math.floor(channel / columns) * (height + gap) + Math.floor(place / width),
+      column: (channel % columns) * (width + gap) + (place % width),
+    };
+  };
+  return { side: columns * (width + gap) - gap, toCell };
 }
 
 /** @type {(contributions: Float64Array) => number[]} */

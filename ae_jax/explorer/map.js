@@ -16,18 +16,8 @@
  * @typedef {{mark: (marks: Partial<Marks>) => void, redraw: () => void, zoom: (factor: number) => void}} CodeMap
  */
 import { GRID_CELL, KEY_TURN, MARGIN, MOVED, ON_MARK, TAP, TURN, ZOOM } from "./constants.js";
-import { clamp, context2d, oncePerFrame, prepare, resize } from "./drawing.js";
-import {
-  drawCross,
-  drawCube,
-  drawFrame,
-  drawGrid,
-  drawLabels,
-  drawLine,
-  drawPoints,
-  drawRing,
-  nameEdges,
-} from "./map_drawing.js";
+import { clamp, oncePerFrame, prepare, resize } from "./drawing.js";
+import { drawCross, drawCube, drawGrid, drawLabels, drawLine, drawPoints, drawRing, nameEdges } from "./map_drawing.js";
 import { makeScale, nearestPoint, nextPoint, toCanvasPoint, toUnitPoint } from "./map_geometry.js";
 import { listenToPointer } from "./pointer.js";
 
@@ -63,7 +53,7 @@ export function makeMap(canvas, projection, labels, handlers) {
     if (isStale) {
       Object.assign(view, { width, height });
       canvasPoints = unitPoints.map(toCanvas);
-      drawBackground(resize(background, width, height), width, height);
+      drawBackground(resize(background, width, height));
       isStale = false;
     }
     context.drawImage(background, 0, 0, width, height);
@@ -74,35 +64,18 @@ export function makeMap(canvas, projection, labels, handlers) {
     if (pointed !== null) drawRing(context, canvasPoints[pointed], "");
     if (marks.current) drawCross(context, at(marks.current));
   });
-  const drawBackground = (
-    /** @type {CanvasRenderingContext2D} */ context,
-    /** @type {number} */ width,
-    /** @type {number} */ height,
-  ) => {
+  const drawBackground = (/** @type {CanvasRenderingContext2D} */ context) => {
     if (is3d) drawCube(context, toCanvas);
-    else {
-      const [low, high] = [toPlace(MARGIN, height - MARGIN), toPlace(width - MARGIN, MARGIN)];
-      const ends = [0, 1].map((axis) => [low[axis], high[axis]].map((end) => end.toPrecision(2)));
-      drawFrame(context, axes, isJittered ? [ends[0], ["", ""]] : ends, width, height);
-      context.save();
-      context.beginPath();
-      context.rect(MARGIN - 8, MARGIN - 8, width - 2 * MARGIN + 16, height - 2 * MARGIN + 16);
-      context.clip();
-      if (!isJittered && !isPlane) drawGrid(context, gridCells(width, height), GRID_CELL);
-    }
+    else if (!isJittered && !isPlane) drawGrid(context, gridCells());
     drawPoints(context, canvasPoints, labels, marks.highlighted);
-    if (!is3d) context.restore();
-    if (labels) drawLabels(context, canvasPoints, labels, marks.highlighted, width, height);
+    if (labels) drawLabels(context, canvasPoints, labels, marks.highlighted, view);
     if (is3d) nameEdges(context, axes, toCanvas);
   };
-  const gridCells = (/** @type {number} */ width, /** @type {number} */ height) => {
-    const [columns, rows] = [width, height].map((side) => Math.floor((side - 2 * MARGIN + 16) / GRID_CELL));
+  const gridCells = () => {
     const cells = [];
-    for (let row = 0; row < rows; row++) {
-      for (let column = 0; column < columns; column++) {
-        const [x, y] = [column - (columns - 1) / 2, row - (rows - 1) / 2].map((steps) => steps * GRID_CELL);
-        const place = { x: width / 2 + x, y: height / 2 + y };
-        cells.push({ image: handlers.decode(projection.toLatents(toPlace(place.x, place.y))), ...place });
+    for (let y = MARGIN + GRID_CELL / 2; y < view.height - MARGIN; y += GRID_CELL) {
+      for (let x = MARGIN + GRID_CELL / 2; x < view.width - MARGIN; x += GRID_CELL) {
+        cells.push({ image: handlers.decode(projection.toLatents(toPlace(x, y))), x, y });
       }
     }
     return cells;

@@ -1,10 +1,11 @@
 /** What the map draws, on a canvas in CSS pixels. */
-import { MARGIN, MARK, MAX_NAMED, SIDE } from "./constants.js";
+import { GRID_CELL, MARK, MAX_NAMED, SIDE } from "./constants.js";
 import { clamp, context2d, cssColor, drawSegment } from "./drawing.js";
 
 /**
  * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
  * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
+ * @typedef {import("./map_geometry.js").View} View
  * @typedef {{names: string[], colors: string[], indices: number[]}} Labels
  *   names and colours of the distinct labels, and for each point the index of its label
  */
@@ -40,8 +41,8 @@ export function drawPoints(context, points, labels, highlighted) {
   context.globalAlpha = 1;
 }
 
-/** Write each label at the median of its points, beside labels that are there already. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels, highlighted: number | null, width: number, height: number) => void} */
-export function drawLabels(context, points, labels, highlighted, width, height) {
+/** Write each label at the median of its points, beside labels that are there already. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels, highlighted: number | null, view: View) => void} */
+export function drawLabels(context, points, labels, highlighted, { width, height }) {
   if (labels.names.length > MAX_NAMED) return;
   context.font = "700 20px system-ui, sans-serif";
   const boxes = labels.names.flatMap((name, index) => {
@@ -70,50 +71,19 @@ function separate(a, b) {
   b[axis] -= shift;
 }
 
-/** The frame of a map of two dimensions with the `ends` of its axes. @type {(context: CanvasRenderingContext2D, axes: string[], ends: string[][], width: number, height: number) => void} */
-export function drawFrame(context, axes, ends, width, height) {
-  const margin = MARGIN - 8;
-  context.strokeStyle = cssColor("--line");
-  context.strokeRect(margin, margin, width - 2 * margin, height - 2 * margin);
-  context.font = "12px system-ui, sans-serif";
-  context.fillStyle = cssColor("--muted");
-  context.textBaseline = "middle";
-  writeAxis(context, axes[0], ends[0], margin, width - margin, height - margin / 2);
-  context.save();
-  context.rotate(-Math.PI / 2);
-  writeAxis(context, axes[1], ends[1], margin - height, -margin, margin / 2);
-  context.restore();
-}
-
-/** @type {(context: CanvasRenderingContext2D, name: string, ends: string[], ...position: number[]) => void} */
-function writeAxis(context, name, [low, high], left, right, y) {
-  context.textAlign = "left";
-  context.fillText(low, left, y);
-  context.textAlign = "right";
-  context.fillText(high, right, y);
-  context.textAlign = "center";
-  const isShort = context.measureText(name).width + 80 > right - left;
-  context.fillText(isShort ? name.replace("principal component", "PC") : name, (left + right) / 2, y);
-}
-
-/** Images behind the points, each in a cell round its place: bright pixels as faint ink. @type {(context: CanvasRenderingContext2D, cells: {image: Float32Array, x: number, y: number}[], size: number) => void} */
-export function drawGrid(context, cells, size) {
+/** Images behind the points, each in a cell round its place: bright pixels as faint ink. @type {(context: CanvasRenderingContext2D, cells: {image: Float32Array, x: number, y: number}[]) => void} */
+export function drawGrid(context, cells) {
   const canvas = document.createElement("canvas");
   canvas.width = SIDE;
   canvas.height = SIDE;
-  const ink = cssColor("--text");
+  const ink = (cssColor("--text").match(/\w\w/g) ?? []).map((digits) => Number.parseInt(digits, 16));
   for (const { image, x, y } of cells) {
     const data = new ImageData(SIDE, SIDE);
     image.forEach((pixel, i) => {
-      data.data.set([0, 0, 0, 90 * pixel], 4 * i);
+      data.data.set([...ink, 90 * pixel], 4 * i);
     });
-    const own = context2d(canvas);
-    own.putImageData(data, 0, 0);
-    own.globalCompositeOperation = "source-in";
-    own.fillStyle = ink;
-    own.fillRect(0, 0, SIDE, SIDE);
-    own.globalCompositeOperation = "source-over";
-    context.drawImage(canvas, x - size / 2, y - size / 2, size, size);
+    context2d(canvas).putImageData(data, 0, 0);
+    context.drawImage(canvas, x - GRID_CELL / 2, y - GRID_CELL / 2, GRID_CELL, GRID_CELL);
   }
 }
 

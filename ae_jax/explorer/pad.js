@@ -6,8 +6,8 @@
  * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null) => void}} Pad
  *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`
  */
-import { PAD, SIDE, STROKE } from "./constants.js";
-import { clamp, context2d, oncePerFrame, toImageData } from "./drawing.js";
+import { PAD, STROKE } from "./constants.js";
+import { clamp, context2d, imageCanvas, oncePerFrame } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
 
 const POINTS_PER_ARC = 30;
@@ -99,7 +99,7 @@ function render(canvas, content, width) {
   context.fillStyle = "black";
   context.fillRect(0, 0, PAD, PAD);
   if (Array.isArray(content)) for (const stroke of content) drawStroke(context, stroke, width);
-  else if (content) drawEnlarged(context, content);
+  else if (content) context.drawImage(imageCanvas(content), 0, 0, PAD, PAD);
 }
 
 /** @type {(context: CanvasRenderingContext2D, stroke: Stroke, width: number) => void} */
@@ -123,13 +123,4 @@ function strokeWidth(strokes) {
   });
   const extent = points.length ? (Math.max(...extents) * PAD) / 255 : PAD;
   return clamp(STROKE.perExtent * extent, STROKE.min, STROKE.max);
-}
-
-/** @type {(context: CanvasRenderingContext2D, image: Float32Array) => void} */
-function drawEnlarged(context, image) {
-  const small = document.createElement("canvas");
-  small.width = SIDE;
-  small.height = SIDE;
-  context2d(small).putImageData(toImageData(image), 0, 0);
-  context.drawImage(small, 0, 0, PAD, PAD);
 }

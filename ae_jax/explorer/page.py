@@ -104,6 +104,7 @@ def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], ms
         "skip": "hidden" if dim <= _FEW else "",
         "eachBar": "The bar is the number, from its mean." if dim == 1 else "Each bar is one number, from its mean.",
         "marks": f"Each {mark} is the code of one of {shown:,} test images.",
+        "axes": "" if len(plot["axes"]) == 3 else f"Across: {plot['axes'][0]}; up: {plot['axes'][1]}. ",
         "turning": "Drag to turn it. " * (len(plot["axes"]) == 3),
         "shadow": shadow,
         "training": (

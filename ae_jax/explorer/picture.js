@@ -1,58 +1,42 @@
 /** One PNG of input, code and output, to keep. */
-import { cssColor, drawImages } from "./drawing.js";
+import { clamp, context2d, cssColor, imageCanvas } from "./drawing.js";
 
 const SIZE = 280;
 const GAP = 40;
-const FONT = "system-ui, sans-serif";
 
-/** @type {(image: Float32Array | null, latents: Float32Array | null, ranges: import("./code_bars.js").Ranges, recon: Float32Array | null, caption: string) => void} */
-export function savePicture(image, latents, ranges, recon, caption) {
+/** @type {(image: Float32Array | null, latents: Float32Array | null, ranges: import("./code_bars.js").Ranges, recon: Float32Array | null, lines: string[]) => void} */
+export function savePicture(image, latents, { mean, min, max }, recon, lines) {
   const canvas = document.createElement("canvas");
   canvas.width = 3 * SIZE + 4 * GAP;
-  canvas.height = SIZE + 3 * GAP;
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  canvas.height = SIZE + 4 * GAP;
+  const context = context2d(canvas);
+  const write = (/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y) => {
+    context.fillStyle = cssColor("--text");
+    context.font = "16px system-ui, sans-serif";
+    context.fillText(text, x, y, canvas.width - x - GAP);
+  };
+  context.imageSmoothingEnabled = false;
   context.fillStyle = cssColor("--card");
   context.fillRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = false;
-  const titles = ["input: 784 pixels", `latent code: ${ranges.mean.length} numbers`, "output: 784 pixels"];
+  const titles = ["input: 784 pixels", `latent code: ${mean.length}`, "output: 784 pixels"];
   for (const [i, title] of titles.entries()) {
     const left = GAP + i * (SIZE + GAP);
-    context.fillStyle = cssColor("--text");
-    context.font = `600 17px ${FONT}`;
-    context.fillText(title, left, GAP - 12);
-    if (i === 1) drawBars(context, latents, ranges, left, GAP);
-    else drawImage(context, i ? recon : image, left, GAP);
+    write(title, left, GAP - 12);
+    if (i === 1) continue;
+    const content = i ? recon : image;
+    context.fillStyle = "black";
+    context.fillRect(left, GAP, SIZE, SIZE);
+    if (content) context.drawImage(imageCanvas(content), left, GAP, SIZE, SIZE);
   }
-  context.fillStyle = cssColor("--muted");
-  context.font = `15px ${FONT}`;
-  context.fillText(caption, GAP, SIZE + 2 * GAP, canvas.width - 2 * GAP);
-  context.fillText(document.title, GAP, SIZE + 2 * GAP + 24, canvas.width - 2 * GAP);
+  context.fillStyle = cssColor("--accent");
+  latents?.forEach((value, i) => {
+    const height = (SIZE / 2) * clamp((2 * (value - mean[i])) / (max[i] - min[i]), -1, 1);
+    const pitch = SIZE / mean.length;
+    context.fillRect(2 * GAP + SIZE + i * pitch, GAP + SIZE / 2, pitch * 0.8, -height);
+  });
+  for (const [i, line] of lines.entries()) write(line, GAP, SIZE + (2 + 0.7 * i) * GAP);
   const link = document.createElement("a");
   link.download = "autoencoder.png";
   link.href = canvas.toDataURL("image/png");
   link.click();
-}
-
-/** @type {(context: CanvasRenderingContext2D, image: Float32Array | null, left: number, top: number) => void} */
-function drawImage(context, image, left, top) {
-  const small = document.createElement("canvas");
-  drawImages(small, ...(image ? [image] : []));
-  context.fillStyle = "black";
-  context.fillRect(left, top, SIZE, SIZE);
-  context.drawImage(small, left, top, SIZE, SIZE);
-}
-
-/** @type {(context: CanvasRenderingContext2D, latents: Float32Array | null, ranges: import("./code_bars.js").Ranges, left: number, top: number) => void} */
-function drawBars(context, latents, { mean, min, max }, left, top) {
-  context.fillStyle = cssColor("--accent");
-  const pitch = SIZE / mean.length;
-  latents?.forEach((value, i) => {
-    const share = Math.max(-1, Math.min(1, (2 * (value - mean[i])) / (max[i] - min[i])));
-    context.fillRect(
-      left + i * pitch,
-      top + (SIZE / 2) * (1 - Math.max(share, 0)),
-      pitch * 0.8,
-      (SIZE / 2) * Math.abs(share),
-    );
-  });
 }
