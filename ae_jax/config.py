@@ -20,7 +20,7 @@ Optimizer: TypeAlias = Literal["adam", "muon"]
 WeightDecayMode: TypeAlias = Literal["decoupled", "l2"]
 
 GROUPS = ("everyday", "optimizer", "machine and data", "output")  # of `--help`
-MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
+_MAX_STEPS = 2**31 - 1  # steps are counted in 32 bits on the device
 MAX_SEED = 2**32 - 1
 _MAX_MEMBERS = 10_000  # of a sweep
 MAX_FLOAT = 3.4e38  # float32, the dtype on the device, ends just above
@@ -64,9 +64,11 @@ class SharedConfig:
     loss: Loss = everyday("mse", "squared error, or binary cross-entropy per pixel; test errors are MSEs in any case")
     noise: float = everyday(0.0, "std of Gaussian noise added to training inputs (denoising)", least=0, most=10)
     dataset: str = everyday("auto", "auto, mnist, fashion_mnist, kmnist, emnist/letters, glyphs, or .npy/.npz/.csv")
-    epochs: int = everyday(10, "passes over the training images", least=1, most=MAX_STEPS)
-    steps_per_epoch: int | None = everyday(None, "maximum steps per epoch (default: one pass)", least=1, most=MAX_STEPS)
-    batch_size: int = everyday(64, "images per optimizer step", least=1, most=MAX_STEPS)
+    epochs: int = everyday(10, "passes over the training images", least=1, most=_MAX_STEPS)
+    steps_per_epoch: int | None = everyday(
+        None, "maximum steps per epoch (default: one pass)", least=1, most=_MAX_STEPS
+    )
+    batch_size: int = everyday(64, "images per optimizer step", least=1, most=_MAX_STEPS)
     seed: int = everyday(0, "seed of the initialisation and the shuffling", least=0, most=MAX_SEED)
     optimizer: Optimizer = training("adam", "adam, or muon: orthogonal updates for kernels")
     schedule: Literal["constant", "cosine", "linear"] = training(

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import Dataset, dataset_title, is_array_file, is_prepared, load_dataset
 from ae_jax.data.glyphs import draw_glyphs
-from ae_jax.errors import InputError
 from ae_jax.figures import BASELINE_COLOR, DPI, MODEL_COLOR, PALETTE, default_style, figure_bytes
 from ae_jax.metrics.pca import Pca, fit_pca
 from ae_jax.metrics.quality import auroc, image_quality, linear_probe, nearest_neighbours, squared_error
@@ -96,8 +95,6 @@ def evaluate_run(
     """
     check_output(json, "json")
     check_output(figure, "figure", FIGURE_SUFFIXES)
-    if json and json == figure:
-        raise InputError("`json` and `figure` name the same file; give two.")
     trained = load_model(run)
     path = Path(figure) if figure else trained.figure_path("evaluation")
     evaluation = evaluate_model(trained, dataset, **folders)

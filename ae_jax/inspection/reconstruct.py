@@ -30,8 +30,6 @@ def reconstruct_images(run: str, images: str, out: str | None = None, codes: str
         raise InputError("nothing to write; give `out`, `codes` or both.")
     check_output(out, "out", (*_ARRAYS, *FIGURE_SUFFIXES))
     check_output(codes, "codes", _ARRAYS)
-    if out == codes:
-        raise InputError("`out` and `codes` name the same file; give two.")
     trained = load_model(run)
     if codes and Path(codes).suffix == ".npy" and trained.config.arch == "conv-pool":
         raise InputError(f"codes of conv-pool include pooling positions; give `codes` a .npz file, not {codes}.")

@@ -34,7 +34,6 @@ class Pca(NamedTuple):
 
 def fit_pca(train: Pixels, num_components: int) -> Pca:
     """Fit the first `num_components` (at most 784) principal components of `u8[n, 28, 28, 1]`, scaled to [0, 1]."""
-    check_pixel_type(train.dtype)
     total = np.asarray(train).reshape(-1, 784).sum(0, dtype=np.int64)
     mean = (total / len(train) / 255).astype(np.float32)
     covariance = sum(chunk.T @ chunk for chunk in _centred(train, mean))

@@ -9,7 +9,7 @@ import optax
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
-from ae_jax.config import MAX_STEPS, Arch, Output, SharedConfig, TrainConfig
+from ae_jax.config import Arch, Output, SharedConfig, TrainConfig
 from ae_jax.data.batching import batch_sizes
 from ae_jax.data.datasets import Dataset, dataset_digest, hold_out, load_splits
 from ae_jax.errors import InputError
@@ -90,8 +90,6 @@ def _keys(config: TrainConfig) -> jax.Array:
 def initial_state(config: TrainConfig, images: Pixels, params: Params | None = None) -> TrainState:
     """The initial state of a run on `images u8[n, …]`, with fresh parameters unless `params` are given."""
     num_steps = config.epochs * len(batch_sizes(len(images), config.batch_size)[: config.steps_per_epoch])
-    if num_steps > MAX_STEPS:
-        raise InputError(f"`epochs` {config.epochs} would take {num_steps:,} steps; the limit is {MAX_STEPS:,}.")
     model, key, is_fresh = run_model(config), _keys(config)[0], params is None
     if is_fresh and config.init == "torch":
         params = _torch_init(model, key)

@@ -48,12 +48,7 @@ def step(
     names = inspect.signature(update).parameters
     if not any(each.kind is each.VAR_KEYWORD for each in names.values()):
         offered = {name: each for name, each in offered.items() if name in names}
-    try:
-        updates, opt_state = update(grads, state.opt_state, state.params, **offered)
-    except TypeError as error:
-        if "required keyword-only argument" not in str(error):
-            raise
-        raise ValueError(f"tx needs more than value, grad and value_fn, which a step passes: {error}") from error
+    updates, opt_state = update(grads, state.opt_state, state.params, **offered)
     params = optax.apply_updates(state.params, updates)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state), metrics
 

@@ -171,8 +171,7 @@ def _init_params(model: nn.Module, key: RandomKey, inputs: Any) -> Params:
 
 def _check_params(params: Params, model: nn.Module, inputs: Any) -> None:
     """Raise `ValueError` unless `params` have the names and shapes of the model's parameters."""
-    leaves, structure = jax.tree.flatten(inputs)
-    own = _own_shapes(model, structure, tuple((jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves))
+    own = _named_shapes(_traced_init.eval_shape(model, jax.random.key(0), inputs))
     given = _named_shapes(params)
     for name in sorted(given.keys() | own.keys()):
         if given.get(name) != own.get(name):
@@ -188,12 +187,6 @@ def _with_strong_types(tree: Any) -> Any:
 
 def _named_shapes(params: Params) -> dict[str, str]:
     return {jax.tree_util.keystr(path): str(jnp.shape(leaf)) for path, leaf in jax.tree.leaves_with_path(params)}
-
-
-@functools.lru_cache
-def _own_shapes(model: nn.Module, structure: Any, leaves: tuple[tuple[tuple[int, ...], Any], ...]) -> dict[str, str]:
-    inputs = jax.tree.unflatten(structure, [jax.ShapeDtypeStruct(*leaf) for leaf in leaves])
-    return _named_shapes(jax.eval_shape(functools.partial(_init_params, model), jax.random.key(0), inputs))
 
 
 # Runs once, so compile at level 1: half the time, same bits. JAX takes compiler options of the outermost jax.jit alone.

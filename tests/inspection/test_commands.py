@@ -228,8 +228,6 @@ def test_outputs_that_exist_or_cannot_be_written_are_refused_before_the_work(
         (reconstruct_images, {"out": f"{there}/out.npy"}, "is not a writable directory"),
         (reconstruct_images, {"out": there}, "already exists, and nothing is overwritten"),
         (reconstruct_images, {"codes": "a.npy"}, r"codes of conv-pool include pooling positions; give `codes` a \.npz"),
-        (evaluate_run, {"json": "same.png", "figure": "same.png"}, "`json` and `figure` name the same file"),
-        (reconstruct_images, {"out": "a.npy", "codes": "a.npy"}, "`out` and `codes` name the same file"),
         (evaluate_run, {"json": there}, "already exists, and nothing is overwritten; choose another `json`"),
         (evaluate_run, {"figure": there}, "already exists, and nothing is overwritten; choose another `figure`"),
         (evaluate_run, {"figure": "figure.txt"}, r"`figure` must end in \.png"),
