@@ -163,23 +163,19 @@ def _load_cached(name: str, split: str, data_dir: Path, manual_dir: Path | None)
             return tensors["images"], tensors["labels"]
         except CorruptFileError as error:
             _log.warning("%s It is regenerated.", error)
-    images, labels = _make(name, split, data_dir, manual_dir)
+    if name == "glyphs":
+        seed, n = _GLYPHS[split]
+        images, labels = map(np.asarray, draw_glyphs(jax.random.key(seed), n))
+    else:
+        from ae_jax.data import mnist  # here: it imports tensorflow_datasets
+
+        images, labels = mnist.read(name, split, data_dir, manual_dir)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, tensor_bytes({"images": images, "labels": labels}, {}))
     except OSError as error:
         _log.warning("%s cannot be written (%s): %s is prepared anew each time.", path.parent, reason(error), name)
     return images, labels
-
-
-def _make(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    if name == "glyphs":
-        seed, n = _GLYPHS[split]
-        images, labels = draw_glyphs(jax.random.key(seed), n)
-        return np.asarray(images), np.asarray(labels)
-    from ae_jax.data import mnist  # here: it imports tensorflow_datasets
-
-    return mnist.read(name, split, data_dir, manual_dir)
 
 
 def _cache_file(data_dir: Path, name: str, split: str) -> Path:

@@ -97,10 +97,15 @@ def read(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tupl
                 f"directory with {', '.join(official_files(name))} as `manual_dir`, or choose glyphs as `dataset`."
             )
         _log.info("Preparing %s in %s", name, data_dir)
-        if not _has_array_record():
-            return _read_official(name, split, data_dir, manual_dir)
-        _prepare(name, data_dir, manual_dir)
-    return _read_prepared(name, split, data_dir)
+        if _has_array_record():
+            _prepare(name, data_dir, manual_dir)
+    if _has_array_record():
+        images, labels = _read_prepared(name, split, data_dir)
+    else:
+        images, labels = _read_official(name, split, data_dir, manual_dir)
+    if name.startswith("emnist/"):  # transposed in its files and in TFDS
+        images = images.swapaxes(1, 2)
+    return np.ascontiguousarray(images[..., None]), labels.astype(np.int32)
 
 
 def _prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
@@ -114,22 +119,18 @@ def _prepare(name: str, data_dir: Path, manual_dir: Path | None) -> None:
             raise
 
 
-def _read_prepared(name: str, split: str, data_dir: Path) -> tuple[HostImages, HostLabels]:
+def _read_prepared(name: str, split: str, data_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     """Read a prepared dataset; ArrayRecord chunks and PNG images contain checksums."""
     with reading(data_dir / name, "Delete it to prepare it again."):
         builder = _make_builder(name, data_dir)
         source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        images = np.empty((len(source), 28, 28, 1), np.uint8)
-        labels = np.empty(len(source), np.int32)
-        progress = tqdm(range(0, len(source), 1000), f"Reading {name} {split}", disable=None, leave=False)
-        for rows in (slice(start, start + 1000) for start in progress):
-            records = source.__getitems__(range(len(source))[rows])
-            images[rows, :, :, 0] = [np.asarray(Image.open(io.BytesIO(record["image"]))) for record in records]
-            labels[rows] = [record["label"] for record in records]
-    return _upright(name, images), labels
+        records = tqdm(source.__getitems__(range(len(source))), f"Reading {name} {split}", disable=None, leave=False)
+        examples = [(np.asarray(Image.open(io.BytesIO(record["image"]))), record["label"]) for record in records]
+        images, labels = map(np.stack, zip(*examples, strict=True))
+    return images, labels
 
 
-def _read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[HostImages, HostLabels]:
+def _read_official(name: str, split: str, data_dir: Path, manual_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
     """Read the files in `manual_dir` or a download, as `_prepare` and `_read_prepared` would."""
     builder = _make_builder(name, data_dir)
     with _preparing(name, data_dir):
@@ -142,12 +143,7 @@ def _read_official(name: str, split: str, data_dir: Path, manual_dir: Path | Non
         )
         images, labels = _read_files(builder, manager, split, manual_dir)
     order = sorted(range(len(images)), key=Hasher(split).hash_key)  # of the files that TFDS writes
-    return _upright(name, images[order][..., None]), labels[order].astype(np.int32)
-
-
-def _upright(name: str, images: HostImages) -> HostImages:
-    """EMNIST's images are transposed in its files and in TFDS."""
-    return np.ascontiguousarray(images.transpose(0, 2, 1, 3)) if name.startswith("emnist/") else images
+    return images[order], labels[order]
 
 
 def _make_builder(name: str, data_dir: Path, manual_dir: Path | None = None) -> Any:
