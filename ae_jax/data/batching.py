@@ -4,25 +4,15 @@ A batch is any pytree of arrays with one leading axis: that of the examples.
 """
 
 import functools
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
-from flax import struct
-from jax import lax
 from jax import numpy as jnp
-from jaxtyping import Array, Int32
+from jaxtyping import Int32
 
 from ae_jax.types import Batch, Images, Order, PerExample, Pixels, RandomKey, Step
-
-
-class Packed(struct.PyTreeNode):
-    """Pixels `u8[n, …]` with four of them viewed as one number: on CPUs, XLA gathers a batch number by number."""
-
-    words: Any  # u32[n, h, words]
-    shape: tuple[int, ...] = struct.field(pytree_node=False)  # of an example
 
 
 def batches(data: Batch, key: RandomKey | None = None, batch_size: int = 64) -> Iterator[Batch]:
@@ -88,26 +78,14 @@ def batch_sizes(n: int, batch_size: int) -> Int32[np.ndarray, "steps"]:
     return np.minimum(n - starts, size)
 
 
-def pack(data: Batch) -> Batch:
-    """Replace the leaves of host data that are `u8[n, …]`, with a multiple of four bytes per row, by `Packed`."""
-
-    def pack_leaf(leaf: np.ndarray) -> Packed | np.ndarray:
-        if leaf.dtype != np.uint8 or leaf.ndim < 3 or math.prod(leaf.shape[2:]) % 4:
-            return leaf
-        rows = np.ascontiguousarray(leaf).reshape(*leaf.shape[:2], -1)  # one flat row would be 2 % of a step slower
-        return Packed(rows.view(np.uint32), leaf.shape[1:])
-
-    return jax.tree.map(pack_leaf, data)
-
-
 def take_batch(
     data: Batch, order: Order, i: int | Step, batch_size: int, shard: int | Step = 0, num_shards: int = 1
 ) -> tuple[Batch, PerExample]:
     """Batch `i` of an epoch, or one of its `num_shards` equal shards, padded to the full size.
 
-    `data` is on the device, possibly from `pack`; the epoch visits its `n` examples in the order i32[n]. The results
-    are the `ceil(batch_size / num_shards)` examples, as from `as_floats`, and the weight of each in the mean over the
-    whole batch: 1 / (examples in the batch), or 0 for padding.
+    The epoch visits the `n` examples of `data` in the order i32[n]. The results are the `ceil(batch_size / num_shards)`
+    examples, as from `as_floats`, and the weight of each in the mean over the whole batch: 1 / (examples in the batch),
+    or 0 for padding.
     """
     size, n = -(-batch_size // num_shards), len(order)
     rows = shard * size + jnp.arange(size, dtype=jnp.int32)
@@ -115,7 +93,7 @@ def take_batch(
     is_example = (rows < batch_size) & (positions < n)
     weights = is_example.astype(jnp.float32) / jnp.minimum(batch_size, n - i * batch_size)
     indices = order.at[positions].get(mode="clip")
-    return jax.tree.map(lambda leaf: _take(leaf, indices), data, is_leaf=lambda x: isinstance(x, Packed)), weights
+    return as_floats(jax.tree.map(lambda leaf: jnp.asarray(leaf)[indices], data)), weights
 
 
 def check_key(key: RandomKey) -> None:
@@ -157,10 +135,3 @@ def _length(name: str, leaf: Any) -> int:
     if not getattr(leaf, "shape", ()):
         raise ValueError(f"{name} must be an array with one entry per example, not a {type(leaf).__name__}")
     return leaf.shape[0]
-
-
-def _take(leaf: Any, indices: Int32[Array, "batch"]) -> Array:
-    if isinstance(leaf, Packed):
-        pixels = lax.bitcast_convert_type(jnp.asarray(leaf.words)[indices], jnp.uint8)
-        return to_float(pixels.reshape(-1, *leaf.shape))
-    return as_floats(jnp.asarray(leaf)[indices])

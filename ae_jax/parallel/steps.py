@@ -12,7 +12,7 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ae_jax.data.batching import batch_sizes, epoch_order, num_examples, pack
+from ae_jax.data.batching import batch_sizes, epoch_order, num_examples
 from ae_jax.parallel.hosts import max_over_processes
 from ae_jax.parallel.mesh import AXIS, compiler_options
 from ae_jax.training.loop import mean_metrics, noise_key, run_steps, zero_metrics
@@ -29,7 +29,7 @@ class Program:
     """The compiled steps of a run and its data, on its devices."""
 
     mesh: Mesh
-    data: Batch  # from `pack`, replicated
+    data: Batch  # replicated
     sizes: np.ndarray  # i32[steps], examples in each batch of an epoch
     names: tuple[str, ...]  # of the metrics of a step
     run_steps: Callable[..., tuple[TrainState, StepMetrics]]  # of `training.loop`; donates the first two arguments
@@ -75,10 +75,10 @@ def compile_program(
         donate_argnums=(0, 1),
         compiler_options=compiler_options(mesh.devices.flat),
     )
-    packed, order, key = replicate(mesh, (pack(data), np.zeros(n, np.int32), jax.random.key(0)))
+    placed, order, key = replicate(mesh, (data, np.zeros(n, np.int32), jax.random.key(0)))
     metrics = replicate(mesh, zero_metrics(local_copy(state), data, key, num_steps=len(sizes), **settings))
-    compiled = program.lower(state, metrics, packed, order, 0, 0, key).compile()
-    return Program(mesh, packed, sizes, tuple(metrics), compiled)
+    compiled = program.lower(state, metrics, placed, order, 0, 0, key).compile()
+    return Program(mesh, placed, sizes, tuple(metrics), compiled)
 
 
 def compile_evaluate(
@@ -86,10 +86,10 @@ def compile_evaluate(
 ) -> Callable[[TrainState], dict[str, float]]:
     """Compile `evaluate` on host data without a key, as a function of a state such as `like` on the devices."""
     mean = functools.partial(mean_metrics, key=None, batch_size=64, loss_fn=loss_fn, axis_name=_axis_name(mesh))
-    packed = replicate(mesh, pack(data))
+    placed = replicate(mesh, data)
     sharded = jax.shard_map(mean, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
-    program = jax.jit(sharded, compiler_options=compiler_options(mesh.devices.flat)).lower(like, packed).compile()
-    return lambda state: {name: float(mean) for name, mean in program(state, packed).items()}
+    program = jax.jit(sharded, compiler_options=compiler_options(mesh.devices.flat)).lower(like, placed).compile()
+    return lambda state: {name: float(mean) for name, mean in program(state, placed).items()}
 
 
 def replicate(mesh: Mesh, tree: Any) -> Any:

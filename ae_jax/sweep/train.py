@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.config import SweepConfig, TrainConfig
-from ae_jax.data.batching import batch_sizes, pack
+from ae_jax.data.batching import batch_sizes
 from ae_jax.parallel.mesh import AXIS, compiler_options, make_mesh
 from ae_jax.parallel.steps import replicate
 from ae_jax.runs.metadata import new_metadata
@@ -80,7 +80,7 @@ def compile_members(
     if members_per_device is None:
         members_per_device = 1 if mesh.devices.flat[0].platform == "cpu" else math.ceil(num_members / mesh.size)
     sets = {"train": data.train, "test": data.test, "validation": data.validation}
-    images = {name: replicate(mesh, pack(each.images)) for name, each in sets.items() if each}
+    images = {name: replicate(mesh, each.images) for name, each in sets.items() if each}
 
     def keys(epoch: int) -> Any:
         return _place(mesh, jnp.stack([epoch_key(member, epoch) for member in members]))

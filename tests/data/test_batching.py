@@ -6,7 +6,7 @@ import pytest
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.data.batching import pack, take_batch
+from ae_jax.data.batching import take_batch
 
 
 def indexed_images(n: int) -> np.ndarray:
@@ -57,11 +57,11 @@ def test_batches_of_a_memory_map_are_those_of_the_array(own_images: Path, digits
 
 
 @pytest.mark.parametrize("num_shards", [1, 3])
-def test_shards_of_packed_images_are_the_batches_and_their_weights_a_mean(num_shards: int) -> None:
+def test_shards_are_the_batches_and_their_weights_a_mean(num_shards: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
     order = jax.random.permutation(jax.random.key(0), 50)
     for i, rows in enumerate(np.split(np.asarray(order), [32])):
-        shards = [take_batch(pack(images), order, i, 32, shard, num_shards) for shard in range(num_shards)]
+        shards = [take_batch(images, order, i, 32, shard, num_shards) for shard in range(num_shards)]
         batch, weights = (np.concatenate(each) for each in zip(*shards, strict=True))
         np.testing.assert_array_equal(batch[weights > 0], images[rows] / np.float32(255))
         np.testing.assert_array_equal(weights[weights > 0], np.float32(1) / np.float32(len(rows)))
