@@ -65,19 +65,9 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "1 28 28 1"]:
 def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
     """Bring a greyscale picture u8[h, w] of a digit, dark on light or light on dark, to MNIST's form u8[28, 28, 1].
 
-    1. Reduce a picture of more than 256 pixels per side by averaging square blocks.
-    2. Fill dark lines that run from side to side, as those of ruled or squared paper, by morphological closings.
-    3. Even out the lighting: subtract the plane through the medians of the four sides.
-    4. Separate ink from background by Otsu's threshold (1979, "A threshold selection method from gray-level
-       histograms"). If the border's median is in the lighter class, invert. A picture of 28×28 pixels that is light on
-       dark has MNIST's form and is returned as it is. Of a light sheet on a dark desk, take the inside, and begin anew.
-    5. Stretch the contrast: the background's median becomes 0, the upper quartile of the ink 255, less than 1/6 of that
-       also 0, so that noise is exactly 0.
-    6. Choose the largest of the shapes: 8-connected components, after a dilation that bridges gaps up to 1/5 of a
-       digit's size, as that of a 5's detached bar. Components below 1/20 of its pixels are dust and do not count.
-    7. Crop to its bounding box, resize to a longer side of 20 pixels with the aspect ratio preserved, by exact area
-       averaging, and stretch to a maximum of 255.
-    8. Move by whole pixels, so that the centre of mass is in pixel (14, 14) of 28×28, as far as the box stays inside.
+    The steps are those of the functions below. If the border's median is in the lighter class, the picture is inverted.
+    One of 28×28 pixels that is light on dark has MNIST's form and is returned as it is. Of a light sheet on a dark desk
+    the inside is taken, as another picture.
 
     Raises:
       InputError: nothing stands out from the background.
@@ -87,7 +77,8 @@ def digit_from_picture(picture: UInt8[np.ndarray, "h w"]) -> Digit:
         raise ValueError(f"picture must be uint8[h, w], got {picture.dtype}{list(picture.shape)}")
     if not picture.size:
         raise InputError(_NO_DIGIT)
-    grey = _reduce(picture)
+    factor = -(-max(picture.shape) // _MAX_SIDE)
+    grey = np.asarray(Image.fromarray(picture.astype(np.float32)).reduce(factor), np.float64)
     if np.median(grey) > _otsu_threshold(grey):  # on a dark ground, margins would be filled as lines
         grey = _without_lines(grey)
     grey = _even_lighting(grey)
@@ -117,11 +108,6 @@ def _greyscale(image: Image.Image) -> Picture:
     return np.asarray(Image.composite(grey, Image.new("L", image.size, 255 if is_dark else 0), alpha))
 
 
-def _reduce(picture: Picture) -> Levels:
-    side = -(-max(picture.shape) // _MAX_SIDE)
-    return np.asarray(Image.fromarray(picture.astype(np.float32)).reduce(side), np.float64)
-
-
 def _even_lighting(grey: Levels) -> Levels:
     """Subtract the plane through the medians of the four sides, which leaves the value in the centre."""
     top, bottom, left, right = map(np.median, (grey[0], grey[-1], grey[:, 0], grey[:, -1]))
@@ -138,7 +124,10 @@ def _border(grey: Levels) -> Float[np.ndarray, "_"]:
 
 
 def _otsu_threshold(grey: Levels) -> float:
-    """The threshold that maximises the variance between classes, of equally good ones the middle."""
+    """The threshold that maximises the variance between classes, of equally good ones the middle.
+
+    Otsu 1979, "A threshold selection method from gray-level histograms".
+    """
     histogram = np.bincount(np.rint(grey).astype(int).ravel(), minlength=256) / grey.size
     weights, sums = np.cumsum(histogram), np.cumsum(histogram * np.arange(256))
     variances = (sums - sums[-1] * weights) ** 2 / np.maximum(weights * (1 - weights), 1e-9)
@@ -147,7 +136,10 @@ def _otsu_threshold(grey: Levels) -> float:
 
 
 def _stretch(grey: Levels, threshold: float) -> Levels:
-    """Ink from 0 to 1 of a picture that is light on dark; raises `InputError` if there is too little contrast."""
+    """Ink of a picture that is light on dark: from 0, the background's median, to 1, the upper quartile of the ink.
+
+    Noise becomes exactly 0; raises `InputError` if there is too little contrast.
+    """
     is_ink = grey > threshold
     if is_ink.all() or not is_ink.any():
         raise InputError(_NO_DIGIT)
@@ -182,7 +174,10 @@ def _without_lines(grey: Levels) -> Levels:
 
 
 def _largest_shape(ink: Levels) -> tuple[Levels, int]:
-    """The shape with most pixels, cropped to its bounding box, and the number of shapes."""
+    """The shape with most pixels, cropped to its bounding box, and the number of shapes.
+
+    A shape is an 8-connected component after a dilation, which bridges gaps as that of a 5's detached bar.
+    """
     labels, areas = _components(ink > 0, ink)
     side = max(ink[ndimage.find_objects(labels)[areas.argmax()]].shape)
     dilated = ndimage.maximum_filter(ink > 0, 2 * _round(_GAP * side) + 1, mode="constant")
@@ -199,6 +194,7 @@ def _components(mask: Bool[np.ndarray, "_ _"], ink: Levels) -> tuple[Int[np.ndar
 
 
 def _fit_box(shape: Levels) -> Picture:
+    """Resize to a longer side of 20 pixels, and stretch to a maximum of 255."""
     height, width = (max(1, _round(_BOX * side / max(shape.shape))) for side in shape.shape)
     resized = _area_means(_area_means(shape, height).T, width).T
     return np.rint(255 * resized / resized.max()).astype(np.uint8)
@@ -210,6 +206,7 @@ def _area_means(grey: Levels, n: int) -> Levels:
 
 
 def _centre(digit: Picture) -> Picture:
+    """Move by whole pixels, so that the centre of mass is in pixel (14, 14), as far as the box stays inside."""
     image = np.zeros((_SIZE, _SIZE), np.uint8)
     offsets = _CENTRE - np.array(ndimage.center_of_mass(digit))
     top, left = (min(max(_round(offset), 0), _SIZE - side) for offset, side in zip(offsets, digit.shape, strict=True))

@@ -112,15 +112,18 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
     ood_sets = _ood_sets(test_set, folders)
     codecs = trained, fit_pca(train_set.images, trained.model.latent_dim)
     model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in codecs)
-    num_images = len(train_set.images) + len(test_set.images)
-    return Evaluation(trained, test_set, model, pca, num_images, _denoising_mse(trained, test_set.images))
+    num_images, denoising_mse = len(train_set.images) + len(test_set.images), None
+    if trained.config.noise:
+        recons = trained.reconstruct(with_fixed_noise(test_set.images, trained.config.noise))
+        denoising_mse = float(squared_error(np.asarray(to_float(test_set.images)), recons).mean())
+    return Evaluation(trained, test_set, model, pca, num_images, denoising_mse)
 
 
 def _measure(
     codec: TrainedModel | Pca, train_set: Dataset, test_set: Dataset, ood_sets: Mapping[str, HostImages]
 ) -> Measurements:
     codes = codec.encode(test_set.images)
-    values = image_quality(np.asarray(to_float(test_set.images)), codec.decode(codes))._asdict()
+    values = image_quality(np.asarray(to_float(test_set.images)), codec.decode(codes))
     if train_set.labels is not None and test_set.labels is not None:
         n = len(train_set.images)
         rows = np.linspace(0, n - 1, min(n, _MAX_PROBED)).astype(int)
@@ -140,13 +143,6 @@ def _ood_sets(test_set: Dataset, folders: Mapping[str, PathLike | None]) -> dict
     if test_set.name != "fashion_mnist" and is_prepared("fashion_mnist", data_dir=folders.get("data_dir")):
         ood_sets["fashion_mnist"] = load_dataset("fashion_mnist", "test", **folders).images
     return ood_sets
-
-
-def _denoising_mse(trained: TrainedModel, images: HostImages) -> float | None:
-    if not trained.config.noise:
-        return None
-    recons = trained.reconstruct(with_fixed_noise(images, trained.config.noise))
-    return float(squared_error(np.asarray(to_float(images)), recons).mean())
 
 
 def evaluation_table(summary: Mapping[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -37,7 +36,9 @@ def reconstruct_images(run: str, images: str, out: str | None = None, codes: str
     pixels = (read_picture if is_picture else read_images)(Path(images))
     code = trained.encode(pixels)
     if codes:
-        write_output(codes, _code_bytes(code, Path(codes).suffix))
+        latents, *positions = jax.tree.leaves(code)
+        arrays = {"latents": latents, **{f"positions_{i}": x for i, x in enumerate(positions)}}
+        write_output(codes, _array_bytes(arrays, Path(codes).suffix))
         print(f"{len(pixels):,} {trained.model.latent_dim}-dimensional latent codes: {codes}")
     if out:
         recons = trained.decode(code)
@@ -52,11 +53,6 @@ def _recons_bytes(trained: TrainedModel, images: HostImages, recons: HostImages,
     note = f": first {_MAX_DRAWN} of {len(images):,} images" if len(images) > _MAX_DRAWN else ""
     originals = np.asarray(to_float(images[:_MAX_DRAWN]))
     return figure_bytes(reconstruction_figure(originals, recons[:_MAX_DRAWN], trained.title + note), suffix)
-
-
-def _code_bytes(code: Any, suffix: str) -> bytes:
-    latents, *positions = jax.tree.leaves(code)
-    return _array_bytes({"latents": latents, **{f"positions_{i}": x for i, x in enumerate(positions)}}, suffix)
 
 
 def _array_bytes(arrays: dict[str, np.ndarray], suffix: str) -> bytes:

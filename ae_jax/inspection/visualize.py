@@ -143,8 +143,8 @@ def _latent_grid(encoded: _EncodedSet) -> Figure | None:
     axes.tick_params(labelsize="small")
     axes.xaxis.set_major_formatter("{x:.3g}")
     axes.yaxis.set_major_formatter("{x:.3g}")
-    axes.set(xlabel="principal component 1", ylabel="principal component 2")
-    axes.set_title(encoded.title("latent grid", "one image"))
+    title = encoded.title("latent grid", "one image")
+    axes.set(title=title, xlabel="principal component 1", ylabel="principal component 2")
     return figure
 
 

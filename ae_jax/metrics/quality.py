@@ -1,7 +1,7 @@
 """Quality of reconstructions per image (MSE, PSNR, SSIM), AUROC, and latent codes: label probes, principal axes."""
 
 import warnings
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,24 +18,17 @@ _MIN_MSE = 1e-10  # caps the PSNR of equal images at 100 dB
 _NEIGHBOURS = 5
 
 
-class Quality(NamedTuple):
-    """Quality metrics, one value per image."""
+def image_quality(images: HostImages, recons: HostImages) -> dict[str, Float[np.ndarray, "n"]]:
+    """Compare each of `images` with its reconstruction, both `f32[n, 28, 28, 1]` in [0, 1]: "mse", "psnr" and "ssim".
 
-    mse: Float[np.ndarray, "n"]  # squared error, mean over pixels
-    psnr: Float[np.ndarray, "n"]  # peak signal-to-noise ratio in dB: -10 log10(mse), at most 100
-    ssim: Float[np.ndarray, "n"]  # structural similarity, 1 for equal images
-
-
-def image_quality(images: HostImages, recons: HostImages) -> Quality:
-    """Compare `images` with `recons`, both `f32[n, 28, 28, 1]` in [0, 1].
-
-    SSIM follows Wang, Bovik, Sheikh & Simoncelli 2004: an 11×11 Gaussian window of standard deviation 1.5,
-    K = (0.01, 0.03), averaged over all positions of the window inside the image.
+    PSNR, the peak signal-to-noise ratio, is in dB: -10 log10(mse), at most 100. SSIM, 1 for equal images, follows Wang,
+    Bovik, Sheikh & Simoncelli 2004: an 11×11 Gaussian window of standard deviation 1.5, K = (0.01, 0.03), averaged over
+    all positions of the window inside the image.
     """
     mse = squared_error(images, recons)
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(images), _CHUNK)]
     ssim = np.concatenate([_ssim(images[chunk, ..., 0], recons[chunk, ..., 0]) for chunk in chunks])
-    return Quality(mse, -10 * np.log10(np.maximum(mse, _MIN_MSE)), ssim)
+    return {"mse": mse, "psnr": -10 * np.log10(np.maximum(mse, _MIN_MSE)), "ssim": ssim}
 
 
 def squared_error(images: HostImages, recons: HostImages) -> Float[np.ndarray, "n"]:

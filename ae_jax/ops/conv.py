@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from jaxtyping import Array, Float
 
 from ae_jax.ops import conv_im2col
-from ae_jax.ops.primitives import Factor, LinearPrimitive
+from ae_jax.ops.primitives import LinearPrimitive
 from ae_jax.ops.windows import Image, Kernel, Pair, Response, Setting, Windows, as_pair
 
 
@@ -139,21 +139,21 @@ _convolve = LinearPrimitive(
     lambda x, kernel, windows: (x[0], *windows.counts, kernel[3]),
     _convolve_by_xla,
     on_cpu=_convolve_on_cpu,
-    factors=(Factor(-4, -4), Factor(-1, -1)),
+    factors=((-4, -4), (-1, -1)),
 )
 _convolve_transposed = LinearPrimitive(
     "convolve_transposed",
     lambda y, kernel, windows: (y[0], *windows.image, kernel[2]),
     _convolve_transposed_by_xla,
     on_cpu=_convolve_transposed_on_cpu,
-    factors=(Factor(-4, -4), Factor(-2, -1)),
+    factors=((-4, -4), (-2, -1)),
 )
 _kernel_gradient = LinearPrimitive(
     "kernel_gradient",
     lambda x, y, windows: (*windows.kernel, x[3], y[3]),
     _kernel_gradient_by_xla,
     on_cpu=conv_im2col.kernel_gradient,
-    factors=(Factor(-1, -2), Factor(-1, -1)),
+    factors=((-1, -2), (-1, -1)),
 )
 _convolve.define_adjoints(
     (_convolve_transposed, lambda y, kernel: (y, kernel)), (_kernel_gradient, lambda y, x: (x, y))

@@ -7,7 +7,7 @@ slow: 1.6 times the step of conv-pool, for pooling alone.
 import functools
 import itertools
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 from jax import lax
@@ -20,14 +20,8 @@ from jax.sharding import PartitionSpec as P
 _RANK = 4  # of operands and result; leading dimensions are members, which `jax.vmap` over both operands makes
 Shape: TypeAlias = tuple[int, ...]
 Implementation: TypeAlias = Callable[[jax.Array, jax.Array, Any], jax.Array]  # the last one: settings
+Factor: TypeAlias = tuple[int, int]  # a batch axis of an operand, and the same one of the result, counted from the end
 Adjoint: TypeAlias = tuple["LinearPrimitive", Callable[[Any, Any], tuple[Any, Any]]]
-
-
-class Factor(NamedTuple):
-    """A batch axis of one operand: slice `i` of the operand gives slice `i` of the result. Counted from the end."""
-
-    axis: int
-    result_axis: int
 
 
 class LinearPrimitive:
@@ -36,8 +30,9 @@ class LinearPrimitive:
     Args:
       name: its name in a jaxpr.
       result_shape: the shape of the result, from those of the operands and the settings.
-      factors: a batch axis of each operand. Where their axes of the result differ, `jax.vmap` over one operand is the
-        same function on a longer axis; by default, the first axes are one batch axis of both operands and the result.
+      factors: a batch axis of each operand: its slice `i` gives slice `i` of the result. Where their axes of the result
+        differ, `jax.vmap` over one operand is the same function on a longer axis; by default, the first axes are one
+        batch axis of both operands and the result.
       implementation: `(a, b, settings) → result`.
       on_cpu: another implementation, for CPUs.
     """
@@ -49,12 +44,12 @@ class LinearPrimitive:
         implementation: Implementation,
         *,
         on_cpu: Implementation | None = None,
-        factors: tuple[Factor, Factor] = (Factor(-_RANK, -_RANK), Factor(-_RANK, -_RANK)),
+        factors: tuple[Factor, Factor] = ((-_RANK, -_RANK), (-_RANK, -_RANK)),
     ) -> None:
         self._primitive, self._result_shape, self._factors = Primitive(name), result_shape, factors
         self._primitive.def_impl(functools.partial(xla.apply_primitive, self._primitive))
         self._primitive.def_abstract_eval(self._abstract_eval)
-        is_shared = factors[0].result_axis == factors[1].result_axis
+        is_shared = factors[0][1] == factors[1][1]
         batching.primitive_batchers[self._primitive] = self._batch_both if is_shared else self._batch
         for platform, function in ((None, implementation), ("cpu", on_cpu or implementation)):
             lowering = mlir.lower_fun(_apply(function), multiple_results=False)
@@ -108,9 +103,9 @@ class LinearPrimitive:
             members = [jnp.moveaxis(operand, axis, 0) for operand, axis in zip(operands, axes, strict=True)]
             return self._primitive.bind(*members, **settings), 0
         mapped = axes.index(None) ^ 1
-        factor, arguments = self._factors[mapped], list(operands)
-        arguments[mapped], sizes = _merge(operands[mapped], axes[mapped], factor.axis)
-        return _split(self._primitive.bind(*arguments, **settings), sizes, factor.result_axis)
+        (axis, result_axis), arguments = self._factors[mapped], list(operands)
+        arguments[mapped], sizes = _merge(operands[mapped], axes[mapped], axis)
+        return _split(self._primitive.bind(*arguments, **settings), sizes, result_axis)
 
     def _batch_both(self, operands: Any, axes: Any, **settings: Any) -> tuple[jax.Array, int]:
         (size,) = {operand.shape[axis] for operand, axis in zip(operands, axes, strict=True) if axis is not None}

@@ -27,8 +27,6 @@ _NUM_THREADS = 2  # on one core and on two, more are slower: XLA splits each loo
 def make_mesh(num_devices: Devices, *, batch_size: int, images_per_core: int | None) -> Mesh:
     """Return the mesh to train on, over all hosts: GPUs or TPU cores where JAX has them, otherwise CPU cores.
 
-    JAX takes a CPU for one device unless it is configured before its first use; this function configures it.
-
     Args:
       num_devices: devices per host; auto: as many as make training fastest. With 1, if this is JAX's first use, XLA
         has the same number of threads, by which it splits sums, on every machine, so that all compute the same bits.

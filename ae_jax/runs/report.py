@@ -57,7 +57,9 @@ def reporter(run: Run, test_set: Dataset, history: History) -> Iterator[Callable
 
         def report(state: TrainState, history: History) -> None:
             last, every = history[-1], run.config.figure_every
-            _print_epoch(last)
+            losses = "   ".join(f"{name} {loss:.5f}" for name, loss in _losses(last).items())
+            speed = f"{last.seconds:.1f} s   {last.images_per_second:,.0f} images/s"
+            tqdm.write(f"epoch {last.epoch:3d}   {losses}   {speed}")
             run.write_metrics(history)
             is_due = last.epoch == run.config.epochs or (every and last.epoch % every == 0)
             figure = save_reconstructions(run, test_set, state, history) if is_due else None
@@ -99,12 +101,6 @@ def save_reconstructions(run: Run, test_set: Dataset, state: TrainState, history
     png = figure_bytes(figure, ".png")
     run.write(f"figures/reconstructions_epoch_{len(history):04d}.png", png)
     return png
-
-
-def _print_epoch(metrics: EpochMetrics) -> None:
-    losses = "   ".join(f"{name} {loss:.5f}" for name, loss in _losses(metrics).items())
-    speed = f"{metrics.seconds:.1f} s   {metrics.images_per_second:,.0f} images/s"
-    tqdm.write(f"epoch {metrics.epoch:3d}   {losses}   {speed}")
 
 
 def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> None:

@@ -57,15 +57,12 @@ def train(config: TrainConfig, start: Checkpoint | None = None) -> Path:
 
 
 def resume(run_dir: PathLike | None = None, **settings: Any) -> Path:
-    """Resume a run from its newest valid checkpoint and return its directory.
-
-    On a CPU it continues bit for bit as if it had never stopped.
+    """Resume a run from its newest valid checkpoint, bit for bit on a CPU, and return its directory.
 
     Args:
       run_dir: the run directory, or None for the only run of the model in `runs`.
-      settings: fields of `TrainConfig`. More `epochs` extend the run; `devices`, `distributed` and the path of the
-        user's own `dataset` may change. The data folders are the given ones or the environment's, not those that the
-        run was started with.
+      settings: fields of `TrainConfig` that `resumed_config` allows. The data folders are the given ones or the
+        environment's, not those that the run was started with.
 
     Raises:
       InputError: there is no run or no valid checkpoint, another process holds the directory, the images differ from

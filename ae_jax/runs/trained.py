@@ -141,7 +141,7 @@ def load_pretrained(name: str) -> TrainedModel:
     """
     if name not in PRETRAINED:
         raise InputError(f"there is no pretrained model {name!r}; choose {', '.join(PRETRAINED)}.")
-    return _load_weights(_PRETRAINED_DIR / f"{name}.safetensors")
+    return _load_file(_PRETRAINED_DIR / f"{name}.safetensors")
 
 
 def load_model(path: PathLike) -> TrainedModel:
@@ -160,10 +160,9 @@ def load_model(path: PathLike) -> TrainedModel:
     if not path.exists():
         raise InputError(f"{path} does not exist; give {_SOURCES}.")
     if not path.is_dir():
-        is_weights = read_tensors(path)[1].get("format") == WEIGHTS_FORMAT
-        return _load_weights(path) if is_weights else _load_checkpoint(read_checkpoint(path))
+        return _load_file(path)
     if (path / _WEIGHTS).exists():
-        return _load_weights(path / _WEIGHTS)
+        return _load_file(path / _WEIGHTS)
     if (checkpoint := read_latest_checkpoint(path)) is None:
         raise InputError(f"{path} holds no checkpoint; give {_SOURCES}.")
     return _load_checkpoint(checkpoint)
@@ -182,10 +181,10 @@ def with_latents(code: Any, new: Any) -> Any:
     return code._replace(latents=new, positions=positions)
 
 
-def _load_weights(path: Path) -> TrainedModel:
+def _load_file(path: Path) -> TrainedModel:
     tensors, info = read_tensors(path)
     if info.get("format") != WEIGHTS_FORMAT:
-        raise InputError(f"{path} is no weights file of this version of ae_jax; give another one.")
+        return _load_checkpoint(read_checkpoint(path))
     config = config_from_metadata(info["run"])
     find_devices()  # making parameters is the first use of JAX
     model = run_model(config)

@@ -94,14 +94,13 @@ def compile_members(
     program = epoch.lower(states, images["train"], keys(1)).compile()
     loss_fn = evaluation_loss(first)
     test = _map_members(lambda state, images, _: evaluate(state, images, loss_fn=loss_fn), mesh)
-    tests = {name: test.lower(states, each, None).compile() for name, each in images.items() if name != "train"}
 
     def train_members(states: TrainState, number: int) -> tuple[TrainState, _Losses]:
         states, metrics = _wait(program(states, images["train"], keys(number)))
         return states, np.asarray(metrics["loss"])[:num_members]
 
     def measure(states: TrainState) -> dict[str, _Losses]:
-        metrics = {name: _wait(test(states, images[name], None)) for name, test in tests.items()}
+        metrics = {name: _wait(test(states, each, None)) for name, each in images.items() if name != "train"}
         kinds = {f"{name}_{kind}": x for name, each in metrics.items() for kind, x in each.items()}
         return {name: np.asarray(each)[:num_members] for name, each in kinds.items()}
 

@@ -68,12 +68,11 @@ def run_steps(
 ) -> tuple[TrainState, StepMetrics]:
     """Run the steps `first <= i < last` of an epoch as one compiled loop.
 
-    The bounds may be traced: segments of any length share one compilation and give the same result.
-
-    The `n` examples of `data` are visited in `order`, `i32[n]`; `last` is at most
-    `ceil(n / batch_size)`, and `batch_size` at most `n`. Under `jax.shard_map`, each device of the mesh axis
-    `axis_name` takes its shard of every batch. `key` and `loss_fn` are as for `make_train_step`. The results are the
-    new state, and `step_metrics` (see `zero_metrics`) with the metrics of these steps; equal on all devices.
+    The bounds may be traced: segments of any length share one compilation and give the same result. The `n` examples of
+    `data` are visited in `order`, `i32[n]`; `last` is at most `ceil(n / batch_size)`, and `batch_size` at most `n`.
+    Under `jax.shard_map`, each device of the mesh axis `axis_name` takes its shard of every batch. `key` and `loss_fn`
+    are as for `make_train_step`. The results are the new state, and `step_metrics` (see `zero_metrics`) with the
+    metrics of these steps; equal on all devices.
     """
 
     def body(i: Step, carry: tuple[TrainState, StepMetrics]) -> tuple[TrainState, StepMetrics]:
