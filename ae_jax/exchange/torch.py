@@ -62,9 +62,8 @@ def from_torch(source: str, target: str, output: Output = "sigmoid", activation:
     try:
         config = TrainConfig(arch=arch, run_dir=target, **settings)
     except InputError as error:
-        raise InputError(
-            f"{source} has widths {(*model.hidden, model.latent_dim)}, which are not supported."
-        ) from error
+        cause = str(error).replace("`", "").rstrip(".")  # it names a setting, which is no flag of this command
+        raise InputError(f"{source} cannot be converted: {cause}; give the weights of a smaller model.") from error
     run = Run(new_dir(target, arch), config, imported_metadata(config, source))
     run.begin(create_train_state(model, jax.random.key(config.seed), params=params), ())
     num_params = sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -125,6 +125,8 @@ def test_import_error_lists_wrong_names_shapes_and_non_finite_weights(
     del arrays["encoder.0.bias"]
     arrays["decoder.9.weight"] = np.zeros(3, np.float32)
     arrays["decoder.2.weight"] = np.zeros((32, 16, 5, 5), np.float32)
+    wide = ae_jax.LinearAutoencoder(latent_dim=785)
+    wide_params = ae_jax.create_train_state(wide, jax.random.key(0)).params
     cases = {
         "wrong": (arrays, r"nearest is conv: .*missing encoder\.0\.bias \(16,\)"),
         "unexpected": (arrays, r"unexpected decoder\.9\.weight \(3,\)"),
@@ -134,6 +136,10 @@ def test_import_error_lists_wrong_names_shapes_and_non_finite_weights(
             r"fits none of the models; the nearest is .*missing .*; and \d+ more differences",
         ),
         "not finite": ({**good, "encoder.0.bias": np.full(16, np.nan, np.float32)}, r"encoder\.0\.bias .* not finite"),
+        "wide": (
+            ae_jax.params_to_torch(wide, wide_params),
+            r"wide\.safetensors cannot be converted: latent_dim must be at most 784, not 785; give the weights of a ",
+        ),
         "integers": ({**good, "encoder.0.bias": np.arange(16)}, r"encoder\.0\.bias .* is int64; give weights that are"),
     }
     for name, (tensors, message) in cases.items():
