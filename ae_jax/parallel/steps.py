@@ -13,8 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from ae_jax.data.batching import batch_sizes, epoch_order, num_examples
-from ae_jax.parallel.hosts import max_over_processes
-from ae_jax.parallel.mesh import AXIS, compiler_options
+from ae_jax.parallel.mesh import AXIS, compiler_options, max_over_processes
 from ae_jax.training.loop import mean_metrics, noise_key, run_steps, zero_metrics
 from ae_jax.training.losses import LossFn, reconstruction_loss
 from ae_jax.training.state import TrainState

@@ -15,7 +15,7 @@ from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import Dataset
 from ae_jax.errors import InputError
 from ae_jax.metrics.pca import pca_mse
-from ae_jax.parallel.hosts import is_process_0
+from ae_jax.parallel.mesh import is_process_0
 from ae_jax.parallel.steps import Program, local_copy
 from ae_jax.runs.run_dir import EpochMetrics, History, Run
 from ae_jax.runs.setup import Splits, run_model

@@ -26,7 +26,7 @@ from jax.sharding import Mesh
 from ae_jax.config import TrainConfig
 from ae_jax.data.datasets import dataset_title
 from ae_jax.errors import DivergedError, InputError, RunError, reason
-from ae_jax.parallel.hosts import is_process_0
+from ae_jax.parallel.mesh import is_process_0
 from ae_jax.runs.metadata import Metadata, new_metadata, resumed_metadata
 from ae_jax.runs.setup import Splits
 from ae_jax.system import hint_on_exit, remove_temporaries, write_atomic

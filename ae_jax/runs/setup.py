@@ -14,8 +14,7 @@ from ae_jax.data.batching import batch_sizes
 from ae_jax.data.datasets import Dataset, dataset_digest, hold_out, load_splits
 from ae_jax.errors import InputError
 from ae_jax.models.autoencoders import Autoencoder, make_model, torch_init
-from ae_jax.parallel.hosts import max_over_processes, process_0_first
-from ae_jax.parallel.mesh import make_mesh
+from ae_jax.parallel.mesh import is_process_0, make_mesh, max_over_processes
 from ae_jax.training.losses import LossFn, all_losses, cross_entropy_loss, denoising_loss, reconstruction_loss
 from ae_jax.training.state import TrainState, create_train_state
 from ae_jax.types import Params, Pixels, RandomKey, Scalar
@@ -48,8 +47,11 @@ def load_data(config: SharedConfig, num_validation: int | None) -> Splits:
 
     The last ones are held out for validation: if `num_validation` is None 5,000, or a tenth of fewer than 50,000.
     """
-    with process_0_first():
-        train_set, test_set = load_splits(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    if not is_process_0():
+        max_over_processes(0)  # waits for process 0, which downloads and prepares what the others read
+    train_set, test_set = load_splits(config.dataset, data_dir=config.data_dir, manual_dir=config.manual_dir)
+    if is_process_0():
+        max_over_processes(0)
     digest = dataset_digest(train_set, test_set)
     if max_over_processes(prefix := int(digest[:7], 16)) != prefix:  # 28 bits, as integers have 32
         raise InputError(f"{train_set.name} differs between the processes; give all of them the same files.")

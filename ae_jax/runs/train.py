@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from ae_jax.config import TrainConfig
 from ae_jax.errors import DivergedError, InputError
-from ae_jax.parallel.hosts import join_processes, only_process_0_prints
+from ae_jax.parallel.mesh import join_processes, only_process_0_prints
 from ae_jax.parallel.steps import Program, compile_evaluate, compile_program, replicate
 from ae_jax.runs.metadata import environment_changes, resumed_config, run_metadata
 from ae_jax.runs.report import check_tensorboard, conclude, progress_bar, reporter
