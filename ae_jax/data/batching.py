@@ -46,8 +46,12 @@ def batches(data: Batch, key: RandomKey | None = None, batch_size: int = 64) -> 
 
 def num_examples(data: Batch) -> int:
     """The length of the leading axis of every leaf; `ValueError` names a leaf that has none, or another one."""
-    leaves = jax.tree.leaves_with_path(data)
-    sizes = {(name := f"batch{jax.tree_util.keystr(path)}"): _length(name, leaf) for path, leaf in leaves}
+    sizes = {}
+    for path, leaf in jax.tree.leaves_with_path(data):
+        name = f"batch{jax.tree_util.keystr(path)}"
+        if not getattr(leaf, "shape", ()):
+            raise ValueError(f"{name} must be an array with one entry per example, not a {type(leaf).__name__}")
+        sizes[name] = leaf.shape[0]
     (first, n), *others = sizes.items() or [("", 0)]
     if n == 0:
         raise ValueError("the batch is empty")
@@ -129,9 +133,3 @@ def to_float(images: Pixels) -> Images:
     low = np.float32(1 / 255 - float(high))
     pixels = jnp.asarray(images, jnp.float32)
     return pixels * high + pixels * low
-
-
-def _length(name: str, leaf: Any) -> int:
-    if not getattr(leaf, "shape", ()):
-        raise ValueError(f"{name} must be an array with one entry per example, not a {type(leaf).__name__}")
-    return leaf.shape[0]

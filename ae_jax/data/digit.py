@@ -136,10 +136,7 @@ def _otsu_threshold(grey: Levels) -> float:
 
 
 def _stretch(grey: Levels, threshold: float) -> Levels:
-    """Ink of a picture that is light on dark: from 0, the background's median, to 1, the upper quartile of the ink.
-
-    Noise becomes exactly 0; raises `InputError` if there is too little contrast.
-    """
+    """Ink from 0, the background's median, to 1, the ink's upper quartile; `InputError` for too little contrast."""
     is_ink = grey > threshold
     if is_ink.all() or not is_ink.any():
         raise InputError(_NO_DIGIT)

@@ -64,7 +64,7 @@ class Evaluation(NamedTuple):
 
     def summary(self) -> dict[str, Any]:
         """All metrics as JSON types."""
-        trained, test_set, model, pca, num_images, denoising_mse = self
+        trained, test_set, model, pca, *_ = self
         labels = test_set.labels
         selected = {} if labels is None else {str(label): labels == label for label in np.unique(labels)}
         return {
@@ -74,11 +74,11 @@ class Evaluation(NamedTuple):
             "latent_dim": trained.model.latent_dim,
             "dataset": test_set.name,
             "images": len(test_set.images),
-            "images_of_dataset": num_images,
+            "images_of_dataset": self.num_images,
             "model": model.means() | {"auroc": model.aurocs()},
             "pca": pca.means() | {"auroc": pca.aurocs()},
             "noise": trained.config.noise,
-            "denoising_mse": denoising_mse,
+            "denoising_mse": self.denoising_mse,
             "labels": {
                 label: {"images": int(rows.sum()), "model": model.means(rows), "pca": pca.means(rows)}
                 for label, rows in selected.items()

@@ -16,7 +16,7 @@ from ae_jax.figures import DPI, default_style, figure_bytes, show_grid
 from ae_jax.inspection.figures import code_images_figure, scatter_figure
 from ae_jax.metrics.quality import principal_axes, squared_error
 from ae_jax.models.autoencoders import PooledCode
-from ae_jax.runs.trained import TrainedModel, latents, load_model, with_latents
+from ae_jax.runs.trained import TrainedModel, latents, load_model
 from ae_jax.system import check_output, write_output
 from ae_jax.types import HostCodes, PathLike
 
@@ -54,8 +54,11 @@ class _EncodedSet(NamedTuple):
 
     def decode(self, new: HostCodes, image: int) -> Float[np.ndarray, "n 28 28"]:
         """Decode latent codes `new`; a model with pooling uses the positions of the test image with this index."""
-        code = jax.tree.map(lambda array: array[image : image + 1], self.code)
-        return self.trained.decode(with_latents(code, new.astype(np.float32)))[..., 0]
+        code: Any = new.astype(np.float32)
+        if isinstance(self.code, PooledCode):
+            rows = np.full(len(new), image)
+            code = PooledCode(code, jax.tree.map(lambda array: array[rows], self.code.positions))
+        return self.trained.decode(code)[..., 0]
 
     def title(self, text: str, positions_from: str = "") -> str:
         """The run, the text, the dataset if it is not the run's own, and the source of pooling positions."""

@@ -31,8 +31,16 @@ class _Autoencoder(nn.Module):
     hidden: tuple[int, ...] = (16, 32)
     activation: Activation = "relu"
 
-    encode: ClassVar[Callable[..., Any]]
+    _encode: ClassVar[Callable[..., Any]]  # of images in the range of the output activation
     _decode: ClassVar[Callable[..., jax.Array]]  # without the output activation
+
+    def encode(self, images: Images) -> Any:
+        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`, with pooling `PooledCode`.
+
+        `ValueError` for other shapes/dtypes.
+        """
+        _check("images", images, (28, 28, 1))
+        return self._encode(to_output_range(images, self.output))
 
     def decode(self, code: Any) -> Images:
         """Decode the result of `encode` → `f32[batch, 28, 28, 1]` in [0, 1]; `ValueError` for other shapes/dtypes."""
@@ -60,11 +68,8 @@ class LinearAutoencoder(_Autoencoder):
         self.encoder = [dense(size) for size in (*self.hidden, self.latent_dim)]
         self.decoder = [dense(size) for size in (*reversed(self.hidden), 784)]
 
-    def encode(self, images: Images) -> Latents:
-        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
-        _check("images", images, (28, 28, 1))
-        pixels = to_output_range(images, self.output).reshape(-1, 784)
-        return _apply(self.encoder, pixels, self.activation).astype(jnp.float32)
+    def _encode(self, images: jax.Array) -> Latents:
+        return _apply(self.encoder, images.reshape(-1, 784), self.activation).astype(jnp.float32)
 
     def _decode(self, latents: Latents) -> jax.Array:
         _check("latents", latents, (self.latent_dim,))
@@ -80,10 +85,8 @@ class ConvAutoencoder(_Autoencoder):
     def setup(self) -> None:
         self.encoder, self.decoder = _conv_layers(self.hidden, self.latent_dim, self.precision, stride=2)
 
-    def encode(self, images: Images) -> Latents:
-        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → `f32[batch, latent_dim]`; `ValueError` for other shapes/dtypes."""
-        _check("images", images, (28, 28, 1))
-        latents = _apply(self.encoder, to_output_range(images, self.output), self.activation).astype(jnp.float32)
+    def _encode(self, images: jax.Array) -> Latents:
+        latents = _apply(self.encoder, images, self.activation).astype(jnp.float32)
         return latents.reshape(-1, self.latent_dim)
 
     def _decode(self, latents: Latents) -> jax.Array:
@@ -107,11 +110,9 @@ class ConvPoolAutoencoder(_Autoencoder):
     def setup(self) -> None:
         self.encoder, self.decoder = _conv_layers(self.hidden, self.latent_dim, self.precision, stride=1)
 
-    def encode(self, images: Images) -> PooledCode:
-        """Encode `f32[batch, 28, 28, 1]` in [0, 1] → latents and positions; `ValueError` for other shapes/dtypes."""
-        _check("images", images, (28, 28, 1))
+    def _encode(self, images: jax.Array) -> PooledCode:
         (first, second, last), act = self.encoder, nonlinearity(self.activation)
-        x, outer = max_pool2d(act(first(to_output_range(images, self.output))))
+        x, outer = max_pool2d(act(first(images)))
         x, inner = max_pool2d(act(second(x)))
         return PooledCode(last(x).astype(jnp.float32).reshape(-1, self.latent_dim), (outer, inner))
 

@@ -159,10 +159,9 @@ def load_model(path: PathLike) -> TrainedModel:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist; give {_SOURCES}.")
-    if not path.is_dir():
-        return _load_file(path)
-    if (path / _WEIGHTS).exists():
-        return _load_file(path / _WEIGHTS)
+    file = path / _WEIGHTS if path.is_dir() else path
+    if file.exists():
+        return _load_file(file)
     if (checkpoint := read_latest_checkpoint(path)) is None:
         raise InputError(f"{path} holds no checkpoint; give {_SOURCES}.")
     return _load_checkpoint(checkpoint)
@@ -171,14 +170,6 @@ def load_model(path: PathLike) -> TrainedModel:
 def latents(code: Any) -> Any:
     """The latent codes `f32[n, d]`, without the positions that a model with pooling adds."""
     return code.latents if isinstance(code, PooledCode) else code
-
-
-def with_latents(code: Any, new: Any) -> Any:
-    """Codes with the latents `new`, `f32[m, d]`, and any pooling positions of the single image in `code`."""
-    if not isinstance(code, PooledCode):
-        return new
-    positions = jax.tree.map(lambda x: np.broadcast_to(x[:1], (len(new), *x.shape[1:])), code.positions)
-    return code._replace(latents=new, positions=positions)
 
 
 def _load_file(path: Path) -> TrainedModel:

@@ -19,10 +19,9 @@ def scale_by_adam(beta1: float | Scalar, beta2: float | Scalar, eps: float = 1e-
 
     Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1) divides its moments by `1 - beta**t`. In float32 that
     difference cancels: `1 - 0.999**1` is off by 1.3e-5 of its value, which is enough to move ReLUs that are close to 0
-    to the other side. After 20 steps of the convolutional model, `optax.adamw`'s parameters are up to 1.5e-3 away from
-    those of a float64 run, PyTorch's 1.8e-7, and these 9e-8 (docs/pytorch.md has the table):
-    `-expm1(t · log1p(beta - 1))`, where `beta - 1` is exact for betas of 0.5 and more, is off by 1e-7 of its value. An
-    `optax.scale_by_adam` that computes its corrections so would make this function unnecessary.
+    to the other side (docs/pytorch.md has the distances to a float64 run). `-expm1(t · log1p(beta - 1))`, where
+    `beta - 1` is exact for betas of 0.5 and more, is off by 1e-7. An `optax.scale_by_adam` that computes its
+    corrections so would make this function unnecessary.
 
     The decay rates of the two moments, `0 <= beta < 1`, may be traced.
     """
