@@ -10,6 +10,7 @@ from matplotlib import colormaps, style
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from ae_jax.types import HostImages
@@ -37,6 +38,9 @@ def label_colors(num_labels: int) -> list[str]:
 @default_style
 def figure_bytes(figure: Figure, suffix: str) -> bytes:
     """Encode a figure in the file format of `suffix`, such as `.png`."""
+    for text in figure.findobj(Text):  # a dollar sign in the name of a dataset's file starts no formula
+        if "$" in text.get_text() and "mathdefault" not in text.get_text():  # as in matplotlib's own tick labels
+            text.set_parse_math(False)
     content = io.BytesIO()
     figure.savefig(content, format=suffix.removeprefix("."))
     return content.getvalue()

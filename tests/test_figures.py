@@ -26,6 +26,12 @@ def test_reconstruction_figure_shows_originals_above_reconstructions(digits: np.
     assert texts(figure).split() == ["conv", "on", "glyphs", "original", "reconstruction"]
 
 
+def test_dollar_signs_in_a_title_start_no_formula(digits: np.ndarray) -> None:
+    images = (digits[:1] / 255).astype(np.float32)
+    figure = reconstruction_figure(images, images, r"$\no_such$")
+    assert figure_bytes(figure, ".png").startswith(b"\x89PNG")
+
+
 def test_reconstruction_figure_wraps_many_images_and_accepts_a_single_one(digits: np.ndarray) -> None:
     images = (digits[:12] / 255).astype(np.float32)
     np.testing.assert_array_equal(

@@ -8,6 +8,8 @@ import numpy as np
 from ae_jax.errors import InputError, reading
 from ae_jax.types import HostImages, HostLabels
 
+_INT32 = np.iinfo(np.int32)
+
 
 def read_split(path: Path, split: str) -> tuple[HostImages, HostLabels | None]:
     """The training or test images of a `.npy`, `.npz` or `.csv` file, and their labels if it has any.
@@ -85,4 +87,6 @@ def _int32(path: Path, labels: np.ndarray, n: int) -> HostLabels:
         found = f"{labels.dtype}{list(labels.shape)}"
         advice = ": save labels.argmax(1)" if labels.ndim == 2 else ": save labels.astype('int32')"
         raise InputError(f"{path} has labels {found}; for {n} images they must be int[{n}]{advice}.")
+    if labels.min() < _INT32.min or labels.max() > _INT32.max:
+        raise InputError(f"{path} has labels from {labels.min()} to {labels.max()}; they must fit into 32 bits.")
     return labels.astype(np.int32)

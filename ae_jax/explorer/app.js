@@ -226,7 +226,8 @@ function keep(choice) {
 /** As an end of the interpolation; more of a drawing replaces it. @type {(current: Current) => void} */
 function remember(current) {
   const last = ends[ends.length - 1];
-  const isSame = last && last.name === current.name && current.choice.source !== "place";
+  const isPlace = current.choice.source === "place";
+  const isSame = last && (isPlace ? last.latents === current.latents : last.name === current.name);
   ends = [...(isSame ? ends.slice(0, -1) : ends), current].slice(-2);
 }
 

@@ -17,9 +17,12 @@ export function makeInterpolation(onMove, onLeave) {
   let ends = [];
   let playing = {}; // its identity: another one stops it
 
-  const show = (/** @type {number} */ t) => {
+  const setSlider = (/** @type {number} */ t) => {
     slider.value = String(t);
     slider.setAttribute("aria-valuetext", `${Math.round(100 * t)} % of the way`);
+  };
+  const show = (/** @type {number} */ t) => {
+    setSlider(t);
     onMove(interpolate(ends, t), wordsFor(ends, t));
   };
   const stop = () => {
@@ -68,7 +71,7 @@ export function makeInterpolation(onMove, onLeave) {
       findHtml("#interpolation-title").textContent = `From ${ends[0].name} to ${ends[1].name}`;
       const fractions = Array.from({ length: NUM_FRAMES }, (_, i) => i / (NUM_FRAMES - 1));
       drawImages(strip, ...fractions.map((t) => decode(interpolate(ends, t))));
-      slider.value = "1";
+      setSlider(1);
     },
   };
 }

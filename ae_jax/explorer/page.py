@@ -77,50 +77,41 @@ def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
 
 def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], mse: float) -> dict[str, str]:
     """What the page says of this model and these images: the values of the placeholders in `page.html`."""
-    dim, digits = trained.model.latent_dim, _are_digits(test_set)
-    numbers = "1 number" if dim == 1 else f"{dim} numbers"
+    dim, num_axes = trained.model.latent_dim, len(plot["axes"])
     others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
-    shown = min(_NUM_IMAGES, num_examples(test_set))
-    mark = "number" if digits else "mark"
-    shadow = f"Here the map is the code itself: {'its number' if dim == 1 else 'its numbers'} are the coordinates."
-    if plot["plane"]:
-        shadow = (
-            f"It is the flat shadow of {dim} dimensions and shows {plot['share']:.0%} of their variance: neighbours on "
-            f"the map need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
-        )
-    pools = isinstance(trained.model, ConvPoolAutoencoder)
+    labels = "The labels that colour the map were never shown to it: that like comes to lie by like is its own doing."
+    shadow = (
+        f"It is the flat shadow of {dim} dimensions and shows {plot['share']:.0%} of their variance: neighbours here "
+        f"need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
+    )
+    positions = (
+        "This network also passes on where each maximum of its pooling was: a code that comes from no image borrows "
+        "these positions from the nearest test image."
+    )
     credit = image_credit(test_set.name)
     return {
         "title": f"{trained.config.arch} autoencoder of {trained.dataset}: test MSE {mse:.5f}{others}",
-        "subtitle": f"{dim}-dimensional latent code, {trained.step:,} training steps",
         "credit": f"Test images: {credit}. " * bool(credit),
-        "invitation": "Draw a digit." if digits else "Choose an image, or draw one.",
-        "noun": "digit" if digits else "image",
-        "numbers": numbers,
+        "invitation": "Draw a digit." if _are_digits(test_set) else "Choose an image, or draw one.",
+        "dim": str(dim),
+        "numbers": "1 number" if dim == 1 else f"{dim} numbers",
         "them": "it" if dim == 1 else "them",
-        "only": f"only {numbers}",
-        "bars": "the bar" if dim == 1 else "a bar",
-        "latentDim": str(dim),
         "skip": "hidden" if dim <= _FEW else "",
-        "eachBar": "The bar is the number, from its mean." if dim == 1 else "Each bar is one number, from its mean.",
-        "marks": f"Each {mark} is the code of one of {shown:,} test images.",
-        "axes": "" if len(plot["axes"]) == 3 else f"Across: {plot['axes'][0]}; up: {plot['axes'][1]}. ",
-        "turning": "Drag to turn it. " * (len(plot["axes"]) == 3),
-        "shadow": shadow,
-        "training": (
-            f"In each of {trained.step:,} steps the network reconstructed {trained.config.batch_size} images of "
-            f"{trained.dataset} and changed its weights a little, so that the next error would be smaller. Test images, "
-            f"which it has never seen, come back with a squared error of {mse:.4f} per pixel."
-        ),
-        "pooling": "This network also passes on where each maximum of its pooling was; a code that comes from no image "
-        "borrows these positions from the nearest test image." * pools if pools else "",
+        "count": f"{min(_NUM_IMAGES, num_examples(test_set)):,}",
+        "axes": "Drag to turn it. " if num_axes == 3 else f"Across: {plot['axes'][0]}; up: {plot['axes'][1]}. ",
+        "shadow": shadow if plot["plane"] else "Here the map is the code itself: nothing is left out.",
+        "positions": positions if isinstance(trained.model, ConvPoolAutoencoder) else "",
+        "steps": f"{trained.step:,}",
+        "batchSize": str(trained.config.batch_size),
+        "dataset": trained.dataset,
+        "mse": f"{mse:.4f}",
+        "labels": "" if test_set.labels is None else labels,
     }
 
 
 def _are_digits(test_set: Dataset) -> bool:
-    return test_set.name.startswith(("mnist", "glyphs", "emnist/digits", "emnist/mnist")) and not is_array_file(
-        test_set.name
-    )
+    name = test_set.name
+    return name.startswith(("mnist", "glyphs", "emnist/digits", "emnist/mnist")) and not is_array_file(name)
 
 
 def bundle(entry: str, read: Callable[[str], str]) -> str:

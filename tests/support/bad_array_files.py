@@ -35,6 +35,7 @@ def bad_array_files(folder: Path) -> dict[str, tuple[Path, str]]:
             r"labels int64\[3\]; for 20 images they must be int",
         ),
         "float labels.npz": ({"images": good, "labels": labels / 2}, r"labels float64\[20\]; for 20 images"),
+        "large labels.npz": ({"images": good, "labels": labels + 2**31}, "must fit into 32 bits"),
     }
     for name, (content, _) in contents.items():
         np.savez(folder / name, **content) if isinstance(content, dict) else np.save(folder / name, content)
