@@ -139,6 +139,10 @@ function connectButtons() {
   onClick("#code-mean", () => keep({ origin: null, latents: ranges.mean, source: "mean" }));
   onClick("#code-random", () => keep({ origin: null, latents: randomCode(images, ranges.mean), source: "random" }));
   onClick("#code-back", () => drawing && keep(drawing));
+  findHtml(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address is the state's
+    findHtml("#after-code").focus();
+  });
   onClick("#zoom-in", () => map.zoom(ZOOM.step));
   onClick("#zoom-out", () => map.zoom(1 / ZOOM.step));
   onClick("#save-picture", () =>
@@ -265,7 +269,7 @@ function preview(target, at) {
 function show() {
   const { choice, image, code, latents, decoded } = shown;
   const { origin } = choice;
-  pad.show(origin && "strokes" in origin ? origin.strokes : image);
+  pad.show(origin && "strokes" in origin ? origin.strokes : image, !origin?.isExample);
   findHtml("#hint").hidden = origin !== null;
   findHtml("#hint").classList.toggle("elsewhere", latents !== null);
   drawImages(findCanvas("#input"), ...(image ? [image] : []));
@@ -286,14 +290,14 @@ function show() {
     decode,
   );
   if (find("#layers", HTMLDetailsElement).open) drawLayers({ encoded: code?.layers ?? [], decoded });
-  find("#code-back", HTMLButtonElement).hidden = !drawing || choice === drawing;
+  find("#code-back", HTMLButtonElement).hidden = !drawing || kept.choice === drawing;
 }
 
 /** @type {() => string} */
 function status() {
   const { choice, name, image, decoded } = shown;
   if (isNothing(choice))
-    return areDigits ? "Draw a digit, or choose one below." : "Choose an image below, or draw one.";
+    return areDigits ? "Draw a digit, or choose one on the map." : "Choose an image on the map, or draw one.";
   const sentence = `${name[0].toUpperCase()}${name.slice(1)}`;
   if (!image || !decoded) return `${sentence}. No original to compare with.`;
   const error = squaredDistance(image, decoded.image) / NUM_PIXELS;
@@ -303,7 +307,7 @@ function status() {
 
 /** @type {() => void} */
 function showNeighbours() {
-  const isReady = shown.latents && images.latents.length === content.numImages;
+  const isReady = shown.latents && images.pixels.length && images.latents.length === content.numImages;
   const nearest = isReady ? nearestImages(images, /** @type {Float32Array} */ (shown.latents), NUM_NEIGHBOURS) : [];
   for (const [i, { button, canvas, caption }] of neighbours.entries()) {
     const index = nearest[i];

@@ -73,6 +73,7 @@ function arrange(container, count) {
 /** Call `pull` with the index of the bar at the pointer and the height, 0 to 1, at which it is. @type {(container: HTMLElement, inputs: HTMLInputElement[], pull: (index: number, height: number) => void) => void} */
 function listenToBars(container, inputs, pull) {
   let row = 0; // the top of the bars that were pressed, in which a stroke across stays
+  let last = 0; // the bar that was pulled last
   const at = (/** @type {import("./pointer.js").Point} */ { x, y }, /** @type {boolean} */ isPress) => {
     const corner = container.getBoundingClientRect();
     const boxes = inputs.map((input) => input.getBoundingClientRect());
@@ -81,7 +82,10 @@ function listenToBars(container, inputs, pull) {
     const across = boxes.map((box) => Math.abs(corner.left + x - box.left - box.width / 2));
     const index = nearest(across.map((distance, i) => (boxes[i].top === row ? distance : Infinity)));
     if (isPress) inputs[index].focus({ preventScroll: true });
-    pull(index, clamp((boxes[index].bottom - corner.top - y) / boxes[index].height, 0, 1));
+    const height = clamp((boxes[index].bottom - corner.top - y) / boxes[index].height, 0, 1);
+    for (let i = isPress ? index : last; i !== index; i += Math.sign(index - i)) pull(i, height); // skipped by a quick stroke
+    pull(index, height);
+    last = index;
   };
   listenToPointer(container, { press: (point) => at(point, true), drag: (point) => at(point, false) });
 }

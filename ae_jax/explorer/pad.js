@@ -3,8 +3,9 @@
  *
  * @typedef {number[]} Stroke x, y, x, y, … from 0 to 255 across the pad
  * @typedef {import("./pointer.js").Point} Point
- * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null) => void}} Pad
- *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`
+ * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null, isOwn: boolean) => void}} Pad
+ *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`;
+ *   strokes that are the user's own can be added to
  */
 import { PAD, STROKE } from "./constants.js";
 import { clamp, context2d, imageCanvas, oncePerFrame } from "./drawing.js";
@@ -21,17 +22,14 @@ export function makePad(canvas, onDraw) {
   let shown = null;
   const changed = oncePerFrame(() => onDraw(shown === strokes ? strokes : []));
   const replace = (/** @type {Stroke[]} */ others) => {
-    strokes = others;
-    show(strokes);
+    show(others, true);
     changed();
   };
-  const show = (/** @type {Stroke[] | Float32Array | null} */ content) => {
-    if (content === shown && content === strokes) return; // strokes are drawn as they come
+  const show = (/** @type {Stroke[] | Float32Array | null} */ content, /** @type {boolean} */ isOwn) => {
+    if (content === shown) return; // strokes are drawn as they come
     shown = content;
-    if (Array.isArray(content)) {
-      strokes = content;
-      width = strokeWidth(content);
-    }
+    strokes = isOwn && Array.isArray(content) ? content : [];
+    if (Array.isArray(content)) width = strokeWidth(content);
     render(canvas, content, width);
   };
   const append = (/** @type {Point} */ { x, y }) => {
@@ -53,6 +51,7 @@ export function makePad(canvas, onDraw) {
       strokes = [...strokes, []];
       shown = strokes;
       append(point);
+      onDraw(strokes); // at once, which ends the example
     },
     drag: append,
     release: () => replace([...strokes]), // with strokes as wide as suits the size of the drawing
@@ -110,7 +109,7 @@ function drawStroke(context, stroke, width) {
   context.lineJoin = "round";
   context.beginPath();
   for (let i = 0; i < stroke.length; i += 2) context.lineTo((stroke[i] * PAD) / 255, (stroke[i + 1] * PAD) / 255);
-  if (stroke.length === 2) context.closePath(); // a dot
+  if (stroke.length === 2) context.lineTo((stroke[0] * PAD) / 255 + 0.01, (stroke[1] * PAD) / 255); // a dot
   context.stroke();
 }
 

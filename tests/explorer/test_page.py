@@ -1,11 +1,14 @@
 import dataclasses
+import itertools
 import json
 import os
 import re
 import sys
+import webbrowser
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -29,7 +32,7 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-def content(page: str) -> dict[str, object]:
+def content(page: str) -> dict[str, Any]:
     match = re.search(r'<script id="content" type="application/json">(.*?)</script>', page)
     assert match
     return json.loads(match[1])
@@ -66,23 +69,47 @@ def test_names_of_files_are_text(write_page: Callable[..., Path], glyphs: ae_jax
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
 
 
-def test_title_says_model_dataset_and_test_error(write_page: Callable[..., Path], glyphs: ae_jax.Dataset) -> None:
+def test_the_page_says_model_dataset_and_test_error_and_what_pooling_passes_on(
+    write_page: Callable[..., Path], glyphs: ae_jax.Dataset
+) -> None:
     trained = ae_jax.load_pretrained("conv")
     errors = np.square(trained.reconstruct(glyphs.images) - glyphs.images / 255)
     title = f"conv autoencoder of mnist: test MSE {errors.mean():.5f} on synthetic digits (NOT MNIST)"
     page = write_page(trained).read_text()
     assert f"<title>{title}</title>" in page
-    assert f"<h1>{title}</h1>" in page
+    assert f"<footer>{title}, 64-dimensional latent code" in page
+    pooling = "borrows these positions from the nearest test image"
+    assert [pooling in text for text in (page, write_page(ae_jax.load_pretrained("conv-pool")).read_text())] == [0, 1]
 
 
-def test_command_writes_into_the_run_directory_or_to_a_new_file(
-    trained_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_ten_labels_stand_out_from_both_backgrounds(write_page: Callable[..., Path]) -> None:
+    def luminance(color: str) -> float:
+        levels = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+        linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    page = write_page(ae_jax.load_pretrained("linear")).read_text()
+    colors, cards = content(page)["labels"]["colors"], re.findall(r"--card: (#\w{6});", page)
+    assert (len(set(colors)), cards) == (10, ["#ffffff", "#1a2029"])
+    for pair in itertools.product(colors, cards):
+        low, high = sorted(map(luminance, pair))
+        assert (high + 0.05) / (low + 0.05) >= 3, pair
+
+
+def test_command_writes_into_the_run_directory_or_to_a_new_file_and_opens_it(
+    trained_run: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    run_dir = trained_run("linear")
+    run_dir, opened = trained_run("linear"), list[str]()
+    monkeypatch.setattr(webbrowser, "open", opened.append)
     capsys.readouterr()
-    for _ in range(2):
-        explore_run(str(run_dir))
-    assert capsys.readouterr().out.startswith(f"{run_dir / 'explorer.html'}: open it in a browser")
+    for i in range(2):
+        explore_run(str(run_dir), open=bool(i))
+    link = (run_dir / "explorer.html").as_uri()
+    assert capsys.readouterr().out.startswith(f"Page: {link} (")
+    assert opened == [link]
     explore_run(str(run_dir), out=str(tmp_path / "page.html"))
     assert (tmp_path / "page.html").read_bytes() == (run_dir / "explorer.html").read_bytes()
     for out, message in (("page.html", "already exists"), ("page.txt", r"`out` must end in \.html")):
@@ -94,7 +121,7 @@ def test_command_writes_into_the_run_directory_or_to_a_new_file(
 def test_names_of_files_that_are_no_text_are_escaped(own_images: Path, tmp_path: Path) -> None:
     own_images.rename(data := os.fsdecode(os.fsencode(tmp_path) + b"/own\xff.npy"))
     explore_run("pretrained:linear", out=str(tmp_path / "page.html"), dataset=data)
-    assert r"on own\udcff.npy</h1>" in (tmp_path / "page.html").read_text("utf-8")
+    assert r"on own\udcff.npy</title>" in (tmp_path / "page.html").read_text("utf-8")
 
 
 def test_modules_are_bundled_after_those_that_they_import_with_scopes_of_their_own() -> None:
