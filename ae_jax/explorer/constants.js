@@ -5,6 +5,8 @@ export const NUM_PIXELS = SIDE * SIDE;
 
 export const PAD = 280; // pixels of the pad
 export const STROKE = { perExtent: 0.11, min: 5, max: 22 }; // width: of the drawing's longer side, as in MNIST
+export const POINTS_PER_ARC = 30; // of the example
+export const PICTURE = { size: 280, gap: 40 }; // that is saved
 
 export const NAMED_BARS = 8; // at most so many bars have names and values
 export const BARS_PER_ROW = { wide: 64, narrow: 32 };
@@ -18,6 +20,8 @@ export const HASH_PAUSE = 400; // between two changes of the address: browsers a
 
 export const MARGIN = 34; // around the points of the map
 export const MARK = 10; // size of a digit on the map
+export const RADIUS = 2.6; // of a dot
+export const OUTLIERS = 0.005; // share of points beyond either end of an axis of the cube, in three dimensions
 export const MAX_NAMED = 30; // labels in the legend and on the map
 export const ON_MARK = 4; // a pointer so near to a test image points at it
 export const TAP = 14; // and a finger

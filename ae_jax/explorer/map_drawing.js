@@ -1,5 +1,5 @@
 /** What the map draws, on a canvas in CSS pixels. */
-import { GRID_CELL, MARK, MAX_NAMED, SIDE } from "./constants.js";
+import { GRID_CELL, MARK, MAX_NAMED, RADIUS, SIDE } from "./constants.js";
 import { clamp, context2d, cssColor, drawSegment } from "./drawing.js";
 
 /**
@@ -10,7 +10,6 @@ import { clamp, context2d, cssColor, drawSegment } from "./drawing.js";
  *   names and colours of the distinct labels, and for each point the index of its label
  */
 
-const RADIUS = 2.6;
 const CUBE = [-1, 1].flatMap((x) => [-1, 1].flatMap((y) => [-1, 1].map((z) => [x, y, z])));
 
 /** Draw the points, from back to front, as their labels if these are digits; `highlighted` is the index of a label. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels | null, highlighted: number | null) => void} */

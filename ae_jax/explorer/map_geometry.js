@@ -17,10 +17,9 @@
  *   toUnitPoint: (dataPoint: DataPoint) => UnitPoint, toDataPoint: (unitPoint: UnitPoint) => DataPoint,
  * }} Scale `low` and `high` are the ends of the axes
  */
-import { DEPTH_RADIUS, MARGIN } from "./constants.js";
+import { DEPTH_RADIUS, MARGIN, OUTLIERS } from "./constants.js";
 import { clamp, toFloats } from "./drawing.js";
 
-const OUTLIERS = 0.005; // share of points beyond either end of an axis of the cube, in three dimensions
 const DIAGONAL = Math.sqrt(3);
 
 /** @type {(content: MapContent, latentDim: number) => Projection} */

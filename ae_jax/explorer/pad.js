@@ -7,11 +7,9 @@
  *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`;
  *   strokes that are the user's own can be added to
  */
-import { PAD, STROKE } from "./constants.js";
+import { PAD, POINTS_PER_ARC, STROKE } from "./constants.js";
 import { clamp, context2d, imageCanvas, oncePerFrame } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
-
-const POINTS_PER_ARC = 30;
 
 /** Let the user draw on `canvas`; `onDraw` gets all strokes after each change. @type {(canvas: HTMLCanvasElement, onDraw: (strokes: Stroke[]) => void) => Pad} */
 export function makePad(canvas, onDraw) {

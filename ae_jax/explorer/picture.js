@@ -1,8 +1,8 @@
 /** One PNG of input, code and output, to keep. */
+import { PICTURE } from "./constants.js";
 import { clamp, context2d, cssColor, imageCanvas } from "./drawing.js";
 
-const SIZE = 280;
-const GAP = 40;
+const { size: SIZE, gap: GAP } = PICTURE;
 
 /** @type {(image: Float32Array | null, latents: Float32Array | null, ranges: import("./code_bars.js").Ranges, recon: Float32Array | null, lines: string[]) => void} */
 export function savePicture(image, latents, { mean, min, max }, recon, lines) {
