@@ -80,7 +80,8 @@ const interpolation = makeInterpolation(
   (latents, words) => keep({ origin: null, latents, source: "between", words }),
   () => {
     ends = ends.slice(1);
-    keep(ends[0].choice);
+    if (kept.choice.source === "between") keep(ends[0].choice);
+    else render();
   },
 );
 const drawLayers = makeLayers(findHtml("#maps"), findHtml("#pixel"), model);
@@ -116,6 +117,8 @@ async function start() {
 /** @type {() => void} */
 function openLink() {
   const linked = fromHash(location.hash.slice(1), latentDim, content.numImages);
+  const isDrawing = linked?.origin && "strokes" in linked.origin;
+  if (linked && isDrawing) drawing = { ...NOTHING, origin: linked.origin };
   if (linked) keep(linked);
 }
 
@@ -221,6 +224,7 @@ function keep(choice) {
   kept = compute(choice);
   shown = kept;
   const { origin, source } = choice;
+  if (source !== "between") interpolation.stop();
   if (origin && "strokes" in origin && !origin.isExample && !source) drawing = choice;
   if (kept.latents && !origin?.isExample && (!source || source === "place")) remember(kept);
   writeHash();
@@ -361,7 +365,7 @@ function writeHash() {
     return;
   }
   lastWritten = performance.now();
-  const isShared = !(kept.choice.origin && "strokes" in kept.choice.origin && kept.choice.origin.isExample);
+  const isShared = kept.choice.latents || !kept.choice.origin?.isExample;
   try {
     history.replaceState(null, "", `#${isShared ? toHash(kept.choice) : ""}`);
   } catch {

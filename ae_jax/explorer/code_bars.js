@@ -87,5 +87,6 @@ function listenToBars(container, inputs, pull) {
     pull(index, height);
     last = index;
   };
+  container.addEventListener("mousedown", (event) => event.preventDefault()); // which would move the focus away
   listenToPointer(container, { press: (point) => at(point, true), drag: (point) => at(point, false) });
 }

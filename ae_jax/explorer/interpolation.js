@@ -2,8 +2,8 @@
  * The way from one chosen code to another: frames, a slider, and playing them.
  *
  * @typedef {{latents: Float32Array, name: string}} End
- * @typedef {{set: (ends: End[], decode: (latents: Float32Array) => Float32Array) => void}} Interpolation
- *   `set` shows it for two ends and hides it for fewer
+ * @typedef {{set: (ends: End[], decode: (latents: Float32Array) => Float32Array) => void, stop: () => void}} Interpolation
+ *   `set` shows it for two ends and hides it for fewer; `stop` ends its playing
  */
 import { NUM_FRAMES, PLAY } from "./constants.js";
 import { clamp, drawImages, find, findCanvas, findHtml, onClick } from "./drawing.js";
@@ -61,6 +61,7 @@ export function makeInterpolation(onMove, onLeave) {
     if (event.key === "Escape" && !section.hidden) leave();
   });
   return {
+    stop,
     set: (others, decode) => {
       const isSame = others.length === ends.length && others.every(({ latents }, i) => latents === ends[i].latents);
       if (isSame) return;
