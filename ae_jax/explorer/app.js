@@ -15,7 +15,7 @@
  * }} Current a choice and all that the model makes of it; `image` and `code` of the original
  */
 import { makeBars } from "./code_bars.js";
-import { HASH_PAUSE, MAX_NAMED, NUM_NEIGHBOURS, NUM_PIXELS, PAD, ZOOM } from "./constants.js";
+import { HASH_PAUSE, MAX_NAMED, NAMED_BARS, NUM_NEIGHBOURS, NUM_PIXELS, PAD, ZOOM } from "./constants.js";
 import { digitFromPicture } from "./digit.js";
 import {
   clamp,
@@ -142,6 +142,7 @@ function connectButtons() {
   onClick("#code-mean", () => keep({ origin: null, latents: ranges.mean, source: "mean" }));
   onClick("#code-random", () => keep({ origin: null, latents: randomCode(images, ranges.mean), source: "random" }));
   onClick("#code-back", () => drawing && keep(drawing));
+  findHtml(".skip").hidden = latentDim <= NAMED_BARS;
   findHtml(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the address is the state's
     findHtml("#after-code").focus();
@@ -250,7 +251,7 @@ function keepTarget(target) {
   if (images.pixels.length) keep(choiceOf(target));
 }
 
-/** Show what is under the pointer; null: what was chosen. @type {(target: import("./map.js").Target | null, at: import("./map_geometry.js").CanvasPoint | null) => void} */
+/** Show what is under the pointer; null: what was chosen. @type {(target: import("./map.js").Target | null, at: import("./pointer.js").Point | null) => void} */
 function preview(target, at) {
   const isReady = target && images.pixels.length > 0; // the images come a little after the page
   shown = isReady ? compute(choiceOf(target)) : kept;
@@ -305,7 +306,7 @@ function status() {
   const sentence = `${name[0].toUpperCase()}${name.slice(1)}`;
   if (!image || !decoded) return `${sentence}. No original to compare with.`;
   const error = squaredDistance(image, decoded.image) / NUM_PIXELS;
-  const verdict = choice.latents ? " to the original" : `, ${judge(error, errors, areDigits)}`;
+  const verdict = choice.latents ? " from the original" : `, ${judge(error, errors, areDigits)}`;
   return `${sentence}. Squared error ${error.toFixed(4)} per pixel${verdict}.`;
 }
 

@@ -8,7 +8,7 @@
  * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
  * @typedef {{index: number} | {latents: Float32Array}} Target a test image, or the code of a place
  * @typedef {{
- *   onPoint: (target: Target | null, canvasPoint: CanvasPoint | null) => void, onChoose: (target: Target) => void,
+ *   onPoint: (target: Target | null, at: import("./pointer.js").Point | null) => void, onChoose: (target: Target) => void,
  *   decode: (latents: Float32Array) => Float32Array,
  * }} MapHandlers `decode` for the latent grid of a map of two dimensions
  * @typedef {{current: DataPoint | null, ends: DataPoint[], highlighted: number | null}} Marks
@@ -88,9 +88,9 @@ export function makeMap(canvas, projection, labels, handlers) {
     const index = nearestPoint(canvasPoints, x, y, radius);
     return index === null ? { latents: projection.toLatents(toPlace(x, y)) } : { index };
   };
-  const pointAt = (/** @type {Target | null} */ target, /** @type {{x: number, y: number} | null} */ place) => {
+  const pointAt = (/** @type {Target | null} */ target, /** @type {import("./pointer.js").Point | null} */ at) => {
     pointed = target && "index" in target ? target.index : null;
-    handlers.onPoint(target, place && { ...place, depth: 0 });
+    handlers.onPoint(target, at);
     draw();
   };
   const turn = (/** @type {number} */ yaw, /** @type {number} */ pitch) => {

@@ -31,7 +31,6 @@ from ae_jax.types import HostCodes, HostLabels, PathLike
 _NUM_IMAGES = 2000  # on the map
 _MAX_ERRORS = 10_000
 _SPRITE_COLUMNS = 50
-_FEW = 8  # bars that need no link past them
 _LAYER_TYPES: dict[type[nn.Module], str] = {nn.Dense: "linear", Conv: "conv", ConvTranspose: "convTranspose"}
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+\.js)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const) (\w+))", re.MULTILINE)
@@ -76,10 +75,10 @@ def explorer_page(trained: TrainedModel, test_set: Dataset) -> str:
 
 
 def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], mse: float) -> dict[str, str]:
-    """What the page says of this model and these images: the values of the placeholders in `page.html`."""
+    """Texts for the placeholders in `page.html`."""
     dim, num_axes = trained.model.latent_dim, len(plot["axes"])
     others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
-    labels = "The labels that colour the map were never shown to it: that like comes to lie by like is its own doing."
+    labels = "It was never shown the labels that colour the map, and yet images with the same label lie close together."
     shadow = (
         f"It is the flat shadow of {dim} dimensions and shows {plot['share']:.0%} of their variance: neighbours here "
         f"need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
@@ -96,7 +95,6 @@ def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], ms
         "dim": str(dim),
         "numbers": "1 number" if dim == 1 else f"{dim} numbers",
         "them": "it" if dim == 1 else "them",
-        "skip": "hidden" if dim <= _FEW else "",
         "count": f"{min(_NUM_IMAGES, num_examples(test_set)):,}",
         "axes": "Drag to turn it. " if num_axes == 3 else f"Across: {plot['axes'][0]}; up: {plot['axes'][1]}. ",
         "shadow": shadow if plot["plane"] else "Here the map is the code itself: nothing is left out.",

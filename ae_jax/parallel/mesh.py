@@ -1,4 +1,4 @@
-"""Where a run computes: the mesh of its devices, and the processes that JAX's distributed runtime connects.
+"""Device mesh and processes of a run.
 
 All processes run the same program with the same settings, on the same files. Process 0 prints and writes. With a single
 process the functions for several do nothing and cost nothing.

@@ -94,6 +94,7 @@ def states(browser: PageDriver) -> Iterator[str]:
     browser.drag("#pad", *SEVEN)
     yield "Your drawing. Squared error 0."
     browser.drag("#code", (0, 0), (0, -30))
+    assert browser.run("return document.activeElement.type") == "range"
     yield "Code changed by hand, from your drawing. Squared error 0."
     browser.click("#neighbours button:nth-child(2)")
     yield "Test image "
@@ -107,11 +108,17 @@ def states(browser: PageDriver) -> Iterator[str]:
     browser.click("#interpolation-strip")
     np.testing.assert_array_equal(browser.pixels("#interpolation-strip")[:, 112:140], browser.pixels("#output"))
     yield "Half way between your drawing and a place on the map. "
+    browser.click("#interpolation-play")
+    browser.click("#code-random")
+    yield "A random code."
     browser.press("#interpolation-position", HOME, UP)
     yield "1 % of the way between your drawing and a place on the map. "
     browser.press("#interpolation-position", ESCAPE)
     assert not browser.element("#interpolation").is_displayed()
     yield "A place on the map. "
+    browser.click("#neighbours button")
+    browser.press("#code label:last-child input", UP, ESCAPE)
+    yield "Code changed by hand, from test image "
 
 
 @pytest.mark.parametrize("name", ["linear", "conv"])
