@@ -45,7 +45,6 @@ def main() -> None:
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         browser.get(path.as_uri())
         browser.execute_async_script("aeJax.ready.then(arguments[0])")
-        browser.execute_script("document.querySelector('#pad-clear').click()")  # the example that the page draws
         frames = _record(browser)
     _save(frames)
     print(f"{_OUT}: {len(frames) * _MS_PER_FRAME / 1000:.1f} s, {_OUT.stat().st_size / 2**20:.2f} MiB")

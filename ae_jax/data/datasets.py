@@ -23,6 +23,12 @@ Split: TypeAlias = Literal["train", "test"]
 _EMNIST = tuple(f"emnist/{split}" for split in ("balanced", "byclass", "bymerge", "digits", "letters", "mnist"))
 TFDS_DATASETS = ("mnist", "fashion_mnist", "kmnist", *_EMNIST)
 _GLYPHS = {"train": (0, 60_000), "test": (1, 10_000)}  # seed and number of images
+_TITLES = {
+    "glyphs": "synthetic digits (NOT MNIST)",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
+    "kmnist": "KMNIST",
+}
 _CREDITS = {  # MNIST's as https://keras.io/api/datasets/mnist has it, KMNIST's as https://github.com/rois-codh/kmnist
     "mnist": "MNIST, by Yann LeCun and Corinna Cortes, CC BY-SA 3.0",
     "fashion_mnist": "Fashion-MNIST, by Zalando SE, MIT licence",
@@ -45,9 +51,7 @@ class Dataset(struct.PyTreeNode):
 
 def dataset_title(name: str) -> str:
     """The name of a dataset in figure titles."""
-    if name == "glyphs":
-        return "synthetic digits (NOT MNIST)"
-    return Path(name).name if is_array_file(name) else name
+    return Path(name).name if is_array_file(name) else _TITLES.get(name, name)
 
 
 def image_credit(name: str) -> str:

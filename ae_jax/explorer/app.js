@@ -5,27 +5,31 @@
  * @typedef {import("./sample_images.js").SampleImages} SampleImages
  * @typedef {{
  *   model: import("./model.js").ModelDescription, weights: string, areDigits: boolean,
- *   sprite: string, spriteColumns: number, numImages: number, labels: import("./map_drawing.js").Labels | null,
- *   latents: string | null, map: import("./map_geometry.js").MapContent,
+ *   id: string, sprite: string, spriteColumns: number, numImages: number, latents: string,
+ *   labels: import("./map_drawing.js").Labels | null, map: import("./map_geometry.js").MapContent,
  *   ranges: {mean: string, min: string, max: string}, errors: string,
- * }} Content arrays are in base64; `latents` of the test images only where decoding needs them at once
+ * }} Content arrays are in base64; `id` of this model with these images
  * @typedef {{
  *   choice: Choice, name: string, image: Float32Array | null, code: import("./model.js").Code | null,
  *   latents: Float32Array | null, decoded: import("./model.js").Decoded | null,
  * }} Current a choice and all that the model makes of it; `image` and `code` of the original
  */
 import { makeBars } from "./code_bars.js";
-import { HASH_PAUSE, MAX_NAMED, NAMED_BARS, NUM_NEIGHBOURS, NUM_PIXELS, PAD, ZOOM } from "./constants.js";
+import { HASH_PAUSE, MAX_NAMED, NAMED_BARS, NUM_NEIGHBOURS, NUM_PIXELS, PAD, SIDE, ZOOM } from "./constants.js";
 import { digitFromPicture } from "./digit.js";
 import {
   clamp,
-  drawDifference,
+  context2d,
   drawImages,
   find,
   findCanvas,
   findHtml,
+  imageCanvas,
+  make,
   onClick,
   oncePerFrame,
+  rows,
+  signedColor,
   toFloats,
 } from "./drawing.js";
 import { makeInterpolation } from "./interpolation.js";
@@ -33,22 +37,16 @@ import { makeLayers } from "./layers.js";
 import { makeMap } from "./map.js";
 import { makeProjection } from "./map_geometry.js";
 import { makeModel } from "./model.js";
-import { exampleStroke, makePad, strokePixels } from "./pad.js";
+import { makePad, strokePixels } from "./pad.js";
 import { savePicture } from "./picture.js";
-import {
-  describeImage,
-  encodeAll,
-  loadSampleImages,
-  nearestImages,
-  randomCode,
-  squaredDistance,
-} from "./sample_images.js";
+import { describeImage, loadSampleImages, nearestImages, randomCode, squaredDistance } from "./sample_images.js";
 import { describe, fromHash, isNothing, judge, NOTHING, toHash } from "./state.js";
 
 const content = /** @type {Content} */ (JSON.parse(find("#content", HTMLScriptElement).text));
 const model = makeModel(content.model, toFloats(content.weights));
 const { latentDim, pools } = content.model;
 const { areDigits } = content;
+const page = { ...content, latentDim };
 const ranges = {
   mean: toFloats(content.ranges.mean),
   min: toFloats(content.ranges.min),
@@ -57,7 +55,7 @@ const ranges = {
 const errors = toFloats(content.errors); // of test images, sorted
 const projection = makeProjection(content.map, latentDim);
 /** @type {SampleImages} */
-const images = { pixels: [], labels: content.labels, latents: splitLatents(content.latents), areDigits };
+const images = { pixels: [], labels: content.labels, latents: rows(toFloats(content.latents), latentDim), areDigits };
 
 let kept = compute(NOTHING); // what was chosen
 let shown = kept; // that, or what is under the pointer
@@ -65,6 +63,7 @@ let shown = kept; // that, or what is under the pointer
 let ends = []; // of the interpolation: the last two things that were chosen
 /** @type {Choice | null} */
 let drawing = null; // the last one by the user, to come back to
+let problem = ""; // of a link
 
 const pad = makePad(findCanvas("#pad"), (strokes) => {
   if (strokes.length) return keep({ ...NOTHING, origin: { strokes } });
@@ -101,37 +100,21 @@ async function start() {
   }
   new ResizeObserver(redraw).observe(document.body);
   find("#layers", HTMLDetailsElement).addEventListener("toggle", render);
-  const isLink = location.hash.length > 1;
-  const example = !isLink && areDigits ? playExample() : null;
+  addEventListener("hashchange", openLink);
   images.pixels = await loadSampleImages(content.sprite, content.spriteColumns, content.numImages);
   for (const button of document.querySelectorAll("button")) button.disabled = false;
-  if (!isLink && !areDigits && isNothing(kept.choice)) keepTarget({ index: 0 });
-  if (isLink && !pools) openLink();
-  await encodeAll(images, model);
-  if (isLink && pools) openLink(); // which may decode with the positions of the nearest image
-  addEventListener("hashchange", openLink);
-  await example;
+  if (location.hash.length > 1) openLink();
+  else if (!areDigits && isNothing(kept.choice)) keepTarget({ index: 0 });
   render();
 }
 
 /** @type {() => void} */
 function openLink() {
-  const linked = fromHash(location.hash.slice(1), latentDim, content.numImages);
-  const isDrawing = linked?.origin && "strokes" in linked.origin;
-  if (linked && isDrawing) drawing = { ...NOTHING, origin: linked.origin };
-  if (linked) keep(linked);
-}
-
-/** Draw an example point by point, or at once where motion is not wanted. @type {() => Promise<void>} */
-async function playExample() {
-  const stroke = exampleStroke();
-  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  let own = kept;
-  for (let end = isStill ? stroke.length : 2; end <= stroke.length && kept === own; end += 2) {
-    keep({ ...NOTHING, origin: { strokes: [stroke.slice(0, end)], isExample: true } });
-    own = kept;
-    if (!isStill) await new Promise((resolve) => requestAnimationFrame(resolve));
-  }
+  const linked = fromHash(location.hash.slice(1), page);
+  const origin = linked?.origin;
+  if (origin && "strokes" in origin) drawing = { ...NOTHING, origin };
+  keep(linked ?? NOTHING);
+  if (!linked) problem = "This link is incomplete, or of another model's page. ";
 }
 
 /** @type {() => void} */
@@ -153,7 +136,7 @@ function connectButtons() {
     savePicture(shown.image, shown.latents, ranges, shown.decoded?.image ?? null, [status(), document.title]),
   );
   const copy = onClick("#copy-link", async () => {
-    const link = `${location.href.split("#")[0]}#${toHash(kept.choice)}`;
+    const link = `${location.href.split("#")[0]}#${toHash(kept.choice, page)}`;
     const isCopied = await navigator.clipboard.writeText(link).then(
       () => true,
       () => false,
@@ -197,13 +180,6 @@ function positionsFor(latents) {
   return model.encode(nearest === undefined ? new Float32Array(NUM_PIXELS) : images.pixels[nearest]).positions;
 }
 
-/** @type {(latents: string | null) => Float32Array[]} */
-function splitLatents(latents) {
-  const numbers = toFloats(latents ?? "");
-  const count = numbers.length / latentDim;
-  return Array.from({ length: count }, (_, i) => numbers.subarray(i * latentDim, (i + 1) * latentDim));
-}
-
 /** @type {(choice: Choice) => Current} */
 function compute(choice) {
   const image = choice.origin && originalOf(choice.origin);
@@ -224,10 +200,11 @@ function originalOf(origin) {
 function keep(choice) {
   kept = compute(choice);
   shown = kept;
+  problem = "";
   const { origin, source } = choice;
   if (source !== "between") interpolation.stop();
-  if (origin && "strokes" in origin && !origin.isExample && !source) drawing = choice;
-  if (kept.latents && !origin?.isExample && (!source || source === "place")) remember(kept);
+  if (origin && "strokes" in origin && !source) drawing = choice;
+  if (kept.latents && (!source || source === "place")) remember(kept);
   writeHash();
   render();
 }
@@ -274,15 +251,18 @@ function preview(target, at) {
 function show() {
   const { choice, image, code, latents, decoded } = shown;
   const { origin } = choice;
-  pad.show(origin && "strokes" in origin ? origin.strokes : image, !origin?.isExample);
+  pad.show(origin && "strokes" in origin ? origin.strokes : image);
   findHtml("#hint").hidden = origin !== null;
   findHtml("#hint").classList.toggle("elsewhere", latents !== null);
   drawImages(findCanvas("#input"), ...(image ? [image] : []));
   showCode(latents, choice.latents && (code?.latents ?? null));
   drawImages(findCanvas("#output"), ...(decoded ? [decoded.image] : []));
   const difference = findCanvas("#difference");
-  if (decoded && image) drawDifference(difference, decoded.image, image);
-  else drawImages(difference);
+  drawImages(difference);
+  if (decoded && image) {
+    const excess = decoded.image.map((pixel, i) => pixel - image[i]);
+    context2d(difference).drawImage(imageCanvas(excess, SIDE, signedColor), 0, 0);
+  }
   const text = status();
   if (findHtml("#status").textContent !== text) findHtml("#status").textContent = text;
   showNeighbours();
@@ -302,7 +282,9 @@ function show() {
 function status() {
   const { choice, name, image, decoded } = shown;
   if (isNothing(choice))
-    return areDigits ? "Draw a digit, or choose one on the map." : "Choose an image on the map, or draw one.";
+    return (
+      problem + (areDigits ? "Draw a digit, or choose one on the map." : "Choose an image on the map, or draw one.")
+    );
   const sentence = `${name[0].toUpperCase()}${name.slice(1)}`;
   if (!image || !decoded) return `${sentence}. No original to compare with.`;
   const error = squaredDistance(image, decoded.image) / NUM_PIXELS;
@@ -312,7 +294,7 @@ function status() {
 
 /** @type {() => void} */
 function showNeighbours() {
-  const isReady = shown.latents && images.pixels.length && images.latents.length === content.numImages;
+  const isReady = shown.latents && images.pixels.length;
   const nearest = isReady ? nearestImages(images, /** @type {Float32Array} */ (shown.latents), NUM_NEIGHBOURS) : [];
   for (const [i, { button, canvas, caption }] of neighbours.entries()) {
     const index = nearest[i];
@@ -327,9 +309,8 @@ function showNeighbours() {
 
 /** @type {() => {button: HTMLButtonElement, canvas: HTMLCanvasElement, caption: HTMLElement}} */
 function makeNeighbour() {
-  const button = document.createElement("button");
-  const [canvas, caption] = [document.createElement("canvas"), document.createElement("span")];
-  button.append(canvas, caption);
+  const [canvas, caption] = [make("canvas"), make("span")];
+  const button = make("button", {}, canvas, caption);
   button.addEventListener("click", () => keepTarget({ index: Number(button.value) }));
   findHtml("#neighbours").append(button);
   return { button, canvas, caption };
@@ -339,16 +320,14 @@ function makeNeighbour() {
 function makeLegend() {
   const { names, colors } = content.labels ?? { names: [], colors: [] };
   const buttons = names.map((name, index) => {
-    const [button, swatch] = [document.createElement("button"), document.createElement("i")];
-    swatch.style.background = colors[index];
-    button.append(swatch, name);
+    const button = make("button", { ariaPressed: "false" }, name);
+    button.style.borderBottom = `4px solid ${colors[index]}`;
     button.addEventListener("click", () => {
       const isPressed = button.ariaPressed === "true";
       for (const other of buttons) other.ariaPressed = "false";
       button.ariaPressed = String(!isPressed);
       map.mark({ highlighted: isPressed ? null : index });
     });
-    button.ariaPressed = "false";
     return button;
   });
   return names.length > MAX_NAMED ? [] : buttons;
@@ -366,9 +345,8 @@ function writeHash() {
     return;
   }
   lastWritten = performance.now();
-  const isShared = kept.choice.latents || !kept.choice.origin?.isExample;
   try {
-    history.replaceState(null, "", `#${isShared ? toHash(kept.choice) : ""}`);
+    history.replaceState(null, "", `#${toHash(kept.choice, page)}`);
   } catch {
     // a page in a notebook's frame has no address of its own
   }

@@ -6,7 +6,7 @@
  *   a bar per dimension, and a line where the code of the original stands
  */
 import { BARS_PER_ROW, NAMED_BARS, NARROW } from "./constants.js";
-import { clamp } from "./drawing.js";
+import { clamp, make } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
 
 /** Add a slider per latent dimension to `container`; `onInput` gets the code that they are set to. @type {(container: HTMLElement, ranges: Ranges, onInput: (latents: Float32Array) => void) => ShowCode} */
@@ -37,7 +37,7 @@ export function makeBars(container, { mean, min, max }, onInput) {
     for (const [i, { input, number }] of bars.entries()) {
       const [value, centre] = [share(current[i], i), share(mean[i], i)];
       input.value = String(current[i]);
-      input.setAttribute("aria-valuetext", current[i].toFixed(2));
+      input.ariaValueText = current[i].toFixed(2);
       number.textContent = current[i].toFixed(2);
       input.style.setProperty("--from", `${Math.min(value, centre)}%`);
       input.style.setProperty("--to", `${Math.max(value, centre)}%`);
@@ -48,17 +48,12 @@ export function makeBars(container, { mean, min, max }, onInput) {
 
 /** @type {(container: HTMLElement, index: number, min: number, max: number, isNamed: boolean) => {input: HTMLInputElement, number: HTMLElement}} */
 function addBar(container, index, min, max, isNamed) {
-  const label = document.createElement("label");
-  const input = document.createElement("input");
-  const [name, number] = [document.createElement("span"), document.createElement("span")];
-  Object.assign(input, { type: "range", min: String(min), max: String(max), step: "any" });
-  input.setAttribute("aria-label", `latent dimension ${index + 1}`);
-  input.setAttribute("aria-orientation", "vertical");
-  input.title = `latent dimension ${index + 1}`;
-  name.textContent = `z${index + 1}`;
-  for (const each of [name, number]) each.setAttribute("aria-hidden", "true"); // the slider says it
-  label.append(...(isNamed ? [number, input, name] : [input]));
-  container.append(label);
+  const title = `latent dimension ${index + 1}`;
+  const range = { type: "range", min: String(min), max: String(max), step: "any" };
+  const input = make("input", { ...range, title, ariaLabel: title, ariaOrientation: "vertical" });
+  const number = make("span", { ariaHidden: "true" }); // the slider says it
+  const name = make("span", { ariaHidden: "true" }, `z${index + 1}`);
+  container.append(make("label", {}, ...(isNamed ? [number, input, name] : [input])));
   return { input, number };
 }
 

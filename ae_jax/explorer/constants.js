@@ -5,7 +5,6 @@ export const NUM_PIXELS = SIDE * SIDE;
 
 export const PAD = 280; // pixels of the pad
 export const STROKE = { perExtent: 0.11, min: 5, max: 22 }; // width: of the drawing's longer side, as in MNIST
-export const POINTS_PER_ARC = 30; // of the example
 export const PICTURE = { size: 280, gap: 40 }; // that is saved
 
 export const NAMED_BARS = 8; // at most so many bars have names and values
@@ -15,7 +14,6 @@ export const NARROW = 400; // width of the code below which its rows are narrow
 export const NUM_NEIGHBOURS = 5;
 export const NUM_FRAMES = 9; // of an interpolation
 export const PLAY = 2400; // from one end to the other
-export const SLICE = 12; // of work at a time, so that the page answers meanwhile
 export const HASH_PAUSE = 400; // between two changes of the address: browsers allow 200 in 30 s
 
 export const MARGIN = 34; // around the points of the map

@@ -1,6 +1,8 @@
 /** Elements, images on canvases and arrays from text. */
 import { SIDE } from "./constants.js";
 
+const probe = document.head.appendChild(document.createElement("i"));
+
 /**
  * The first element that `selector` matches.
  *
@@ -36,45 +38,40 @@ export function context2d(canvas) {
   return context;
 }
 
+/** A new element with properties and children. @type {<K extends keyof HTMLElementTagNameMap>(tag: K, properties?: Partial<HTMLElementTagNameMap[K]>, ...children: (Node | string)[]) => HTMLElementTagNameMap[K]} */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
 /** Draw images of 784 pixels in [0, 1] beside each other; without one, clear the canvas. @type {(canvas: HTMLCanvasElement, ...images: Float32Array[]) => void} */
 export function drawImages(canvas, ...images) {
   canvas.width = SIDE * Math.max(images.length, 1);
   canvas.height = SIDE;
-  const context = context2d(canvas);
   images.forEach((image, i) => {
-    context.putImageData(toImageData(image), SIDE * i, 0);
+    context2d(canvas).drawImage(imageCanvas(image, SIDE), SIDE * i, 0);
   });
 }
 
-/** A canvas of its own for images beside each other. @type {(...images: Float32Array[]) => HTMLCanvasElement} */
-export function imageCanvas(...images) {
-  const canvas = document.createElement("canvas");
-  drawImages(canvas, ...images);
+/** A canvas of its own for a square image, with the color of each pixel: red, green, blue and alpha. @type {(image: Float32Array, side: number, color?: (pixel: number) => number[]) => HTMLCanvasElement} */
+export function imageCanvas(image, side, color = greyColor) {
+  const data = new ImageData(side, side);
+  image.forEach((pixel, i) => {
+    data.data.set(color(pixel), 4 * i);
+  });
+  const canvas = make("canvas", { width: side, height: side });
+  context2d(canvas).putImageData(data, 0, 0);
   return canvas;
 }
 
-/** @type {(image: Float32Array) => ImageData} */
-function toImageData(image) {
-  const data = new ImageData(SIDE, SIDE);
-  image.forEach((pixel, i) => {
-    data.data.fill(Math.round(255 * pixel), 4 * i, 4 * i + 3);
-    data.data[4 * i + 3] = 255;
-  });
-  return data;
+/** @type {(value: number) => number[]} */
+export function greyColor(value) {
+  const grey = Math.round(255 * value);
+  return [grey, grey, grey, 255];
 }
 
-/** Where `image` is brighter than `original` in orange, where darker in blue. @type {(canvas: HTMLCanvasElement, image: Float32Array, original: Float32Array) => void} */
-export function drawDifference(canvas, image, original) {
-  const data = new ImageData(SIDE, SIDE);
-  image.forEach((pixel, i) => {
-    data.data.set(signedColor(pixel - original[i]), 4 * i);
-  });
-  canvas.width = SIDE;
-  canvas.height = SIDE;
-  context2d(canvas).putImageData(data, 0, 0);
-}
-
-/** Red, green, blue and alpha of a value between -1, blue, and 1, orange; 0 is black. @type {(value: number) => number[]} */
+/** The color of a value between -1, blue, and 1, orange; 0 is black. @type {(value: number) => number[]} */
 export function signedColor(value) {
   const strength = Math.sqrt(Math.min(Math.abs(value), 1));
   const color = value > 0 ? [255, 170, 60] : [90, 170, 255];
@@ -105,16 +102,20 @@ export function drawSegment(context, from, to) {
   context.stroke();
 }
 
-/** @type {(name: string) => string} */
+/** A colour of the style sheet, as `rgb(…)`. @type {(name: string) => string} */
 export function cssColor(name) {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  probe.style.color = `var(${name})`; // a property itself has both the light and the dark one
+  return getComputedStyle(probe).color;
 }
 
 /** Little-endian float32 numbers in base64. @type {(text: string) => Float32Array} */
 export function toFloats(text) {
-  const bytes = toBytes(text);
-  const view = new DataView(bytes.buffer);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
+  return new Float32Array(toBytes(text).buffer); // browsers run on little-endian machines only
+}
+
+/** @type {(numbers: Float32Array, length: number) => Float32Array[]} */
+export function rows(numbers, length) {
+  return Array.from({ length: numbers.length / length }, (_, i) => numbers.subarray(i * length, (i + 1) * length));
 }
 
 /** Base64 of files or of addresses. @type {(text: string) => Uint8Array<ArrayBuffer>} */

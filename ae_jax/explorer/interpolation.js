@@ -19,7 +19,7 @@ export function makeInterpolation(onMove, onLeave) {
 
   const setSlider = (/** @type {number} */ t) => {
     slider.value = String(t);
-    slider.setAttribute("aria-valuetext", `${Math.round(100 * t)} % of the way`);
+    slider.ariaValueText = `${Math.round(100 * t)} % of the way`;
   };
   const show = (/** @type {number} */ t) => {
     setSlider(t);
@@ -58,7 +58,9 @@ export function makeInterpolation(onMove, onLeave) {
   };
   onClick("#interpolation-leave", leave);
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !section.hidden) leave();
+    if (event.key !== "Escape" || section.hidden) return;
+    if (play.textContent === "Stop") stop();
+    else leave();
   });
   return {
     stop,

@@ -8,7 +8,7 @@
  *   the encoder's layers, none where a code comes from no image
  */
 import { SIDE, STRONGEST, TILE } from "./constants.js";
-import { clamp, context2d, prepare, signedColor } from "./drawing.js";
+import { clamp, context2d, greyColor, imageCanvas, make, prepare, signedColor } from "./drawing.js";
 
 /** Add a picture per layer to `container`, and give a function that draws them. @type {(container: HTMLElement, explanation: HTMLElement, model: Model) => (inside: Inside) => void} */
 export function makeLayers(container, explanation, model) {
@@ -46,9 +46,8 @@ export function makeLayers(container, explanation, model) {
     pixel = other;
     update();
   };
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", "Output: arrow keys choose the pixel that is explained");
+  const ariaLabel = "Output: arrow keys choose the pixel that is explained";
+  Object.assign(canvas, { tabIndex: 0, role: "application", ariaLabel });
   const at = (/** @type {PointerEvent} */ event) => {
     const [column, row] = [event.offsetX / canvas.clientWidth, event.offsetY / canvas.clientHeight].map((share) =>
       clamp(Math.floor(share * SIDE), 0, SIDE - 1),
@@ -72,14 +71,9 @@ export function makeLayers(container, explanation, model) {
 
 /** @type {(container: HTMLElement, caption: string) => {canvas: HTMLCanvasElement, shape: HTMLElement}} */
 function addPicture(container, caption) {
-  const figure = document.createElement("figure");
-  const canvas = document.createElement("canvas");
-  const [text, shape] = [document.createElement("figcaption"), document.createElement("span")];
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", caption);
-  text.append(`${caption} `, shape);
-  figure.append(canvas, text);
-  container.append(figure);
+  const canvas = make("canvas", { role: "img", ariaLabel: caption });
+  const shape = make("span");
+  container.append(make("figure", {}, canvas, make("figcaption", {}, `${caption} `, shape)));
   return { canvas, shape };
 }
 
@@ -105,21 +99,20 @@ function drawMaps({ canvas, shape }, x) {
     : "(no image)";
   if (!x) return;
   const { side, toCell } = layOut(x);
-  const sheet = document.createElement("canvas");
-  sheet.width = side;
-  sheet.height = side;
-  const data = new ImageData(side, side);
-  let most = 1e-9;
-  for (const value of x.data) most = Math.max(most, Math.abs(value));
-  for (let i = 0; i < x.data.length; i++) {
+  const most = x.data.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
+  const cells = new Float32Array(side * side).fill(Number.NaN);
+  x.data.forEach((value, i) => {
     const { row, column } = toCell(i);
-    const value = x.data[i] / most;
-    const grey = 255 * Math.sqrt(value);
-    data.data.set(value < 0 ? signedColor(value) : [grey, grey, grey, 255], 4 * (row * side + column));
-  }
-  context2d(sheet).putImageData(data, 0, 0);
+    cells[row * side + column] = value / most;
+  });
   context.imageSmoothingEnabled = false;
-  context.drawImage(sheet, 0, 0, width, width);
+  context.drawImage(imageCanvas(cells, side, mapColor), 0, 0, width, width);
+}
+
+/** Of gaps, which are not a number: transparent. @type {(value: number) => number[]} */
+function mapColor(value) {
+  if (Number.isNaN(value)) return [0, 0, 0, 0];
+  return value < 0 ? signedColor(value) : greyColor(Math.sqrt(value));
 }
 
 /** @type {(canvas: HTMLCanvasElement, x: Activations, indices: number[], color: (index: number) => string) => void} */

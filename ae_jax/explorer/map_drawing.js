@@ -1,6 +1,6 @@
 /** What the map draws, on a canvas in CSS pixels. */
 import { GRID_CELL, MARK, MAX_NAMED, RADIUS, SIDE } from "./constants.js";
-import { clamp, context2d, cssColor, drawSegment } from "./drawing.js";
+import { clamp, cssColor, drawSegment, imageCanvas } from "./drawing.js";
 
 /**
  * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
@@ -72,16 +72,9 @@ function separate(a, b) {
 
 /** Images behind the points, each in a cell round its place: bright pixels as faint ink. @type {(context: CanvasRenderingContext2D, cells: {image: Float32Array, x: number, y: number}[]) => void} */
 export function drawGrid(context, cells) {
-  const canvas = document.createElement("canvas");
-  canvas.width = SIDE;
-  canvas.height = SIDE;
-  const ink = (cssColor("--text").match(/\w\w/g) ?? []).map((digits) => Number.parseInt(digits, 16));
+  const ink = (cssColor("--text").match(/\d+/g) ?? []).map(Number);
   for (const { image, x, y } of cells) {
-    const data = new ImageData(SIDE, SIDE);
-    image.forEach((pixel, i) => {
-      data.data.set([...ink, 90 * pixel], 4 * i);
-    });
-    context2d(canvas).putImageData(data, 0, 0);
+    const canvas = imageCanvas(image, SIDE, (pixel) => [...ink, 90 * pixel]);
     context.drawImage(canvas, x - GRID_CELL / 2, y - GRID_CELL / 2, GRID_CELL, GRID_CELL);
   }
 }

@@ -12,23 +12,17 @@
  *   dataPoints: DataPoint[], axes: string[], is3d: boolean, isJittered: boolean, isPlane: boolean,
  *   toDataPoint: (latents: Float32Array) => DataPoint, toLatents: (dataPoint: DataPoint) => Float32Array,
  * }} Projection the second axis `isJittered` in one latent dimension; `isPlane` in more than three
- * @typedef {{
- *   low: DataPoint, high: DataPoint,
- *   toUnitPoint: (dataPoint: DataPoint) => UnitPoint, toDataPoint: (unitPoint: UnitPoint) => DataPoint,
- * }} Scale `low` and `high` are the ends of the axes
+ * @typedef {{toUnitPoint: (dataPoint: DataPoint) => UnitPoint, toDataPoint: (unitPoint: UnitPoint) => DataPoint}} Scale
  */
 import { DEPTH_RADIUS, MARGIN, OUTLIERS } from "./constants.js";
-import { clamp, toFloats } from "./drawing.js";
+import { clamp, rows, toFloats } from "./drawing.js";
 
 const DIAGONAL = Math.sqrt(3);
 
 /** @type {(content: MapContent, latentDim: number) => Projection} */
 export function makeProjection(content, latentDim) {
-  const numbers = toFloats(content.points);
   const dims = content.axes.length;
-  const dataPoints = Array.from({ length: numbers.length / dims }, (_, i) =>
-    Array.from(numbers.subarray(i * dims, (i + 1) * dims)),
-  );
+  const dataPoints = rows(toFloats(content.points), dims).map((row) => Array.from(row));
   const plane = content.plane && { mean: toFloats(content.plane.mean), axes: toFloats(content.plane.axes) };
   const middle = dataPoints.reduce((sum, point) => sum + point[1], 0) / dataPoints.length;
   return {
@@ -57,8 +51,6 @@ export function makeScale(dataPoints) {
   const high = sorted.map((values) => values[values.length - 1 - rank]);
   const half = low.map((value, axis) => Math.max((high[axis] - value) / 2, 1e-6));
   return {
-    low,
-    high,
     toUnitPoint: (dataPoint) => dataPoint.map((value, axis) => (value - low[axis]) / half[axis] - 1),
     toDataPoint: (unitPoint) => unitPoint.map((value, axis) => (value + 1) * half[axis] + low[axis]),
   };

@@ -3,12 +3,11 @@
  *
  * @typedef {number[]} Stroke x, y, x, y, … from 0 to 255 across the pad
  * @typedef {import("./pointer.js").Point} Point
- * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null, isOwn: boolean) => void}} Pad
- *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`;
- *   strokes that are the user's own can be added to
+ * @typedef {{clear: () => void, undo: () => void, show: (content: Stroke[] | Float32Array | null) => void}} Pad
+ *   `show` displays strokes, an image of 784 pixels, or nothing, without a call of `onDraw`
  */
-import { PAD, POINTS_PER_ARC, STROKE } from "./constants.js";
-import { clamp, context2d, imageCanvas, oncePerFrame } from "./drawing.js";
+import { PAD, SIDE, STROKE } from "./constants.js";
+import { clamp, context2d, imageCanvas, make, oncePerFrame } from "./drawing.js";
 import { listenToPointer } from "./pointer.js";
 
 /** Let the user draw on `canvas`; `onDraw` gets all strokes after each change. @type {(canvas: HTMLCanvasElement, onDraw: (strokes: Stroke[]) => void) => Pad} */
@@ -20,13 +19,13 @@ export function makePad(canvas, onDraw) {
   let shown = null;
   const changed = oncePerFrame(() => onDraw(shown === strokes ? strokes : []));
   const replace = (/** @type {Stroke[]} */ others) => {
-    show(others, true);
+    show(others);
     changed();
   };
-  const show = (/** @type {Stroke[] | Float32Array | null} */ content, /** @type {boolean} */ isOwn) => {
+  const show = (/** @type {Stroke[] | Float32Array | null} */ content) => {
     if (content === shown) return; // strokes are drawn as they come
     shown = content;
-    strokes = isOwn && Array.isArray(content) ? content : [];
+    strokes = Array.isArray(content) ? content : [];
     if (Array.isArray(content)) width = strokeWidth(content);
     render(canvas, content, width);
   };
@@ -49,7 +48,6 @@ export function makePad(canvas, onDraw) {
       strokes = [...strokes, []];
       shown = strokes;
       append(point);
-      onDraw(strokes); // at once, which ends the example
     },
     drag: append,
     release: () => replace([...strokes]), // with strokes as wide as suits the size of the drawing
@@ -66,25 +64,9 @@ export function makePad(canvas, onDraw) {
   return { clear, undo, show };
 }
 
-/** A 3, as two arcs of ellipses. @type {() => Stroke} */
-export function exampleStroke() {
-  const arcs = [
-    { x: 0.48, y: 0.35, radii: [0.19, 0.17], from: -2.6, to: Math.PI / 2 },
-    { x: 0.48, y: 0.68, radii: [0.23, 0.16], from: -Math.PI / 2, to: 2.6 },
-  ];
-  return arcs.flatMap(({ x, y, radii, from, to }) =>
-    Array.from({ length: POINTS_PER_ARC }, (_, i) => {
-      const angle = from + ((to - from) * i) / (POINTS_PER_ARC - 1);
-      return [x + radii[0] * Math.cos(angle), y + radii[1] * Math.sin(angle)].map((share) => Math.round(255 * share));
-    }).flat(),
-  );
-}
-
 /** The pixels of strokes as the pad shows them, row by row. @type {(strokes: Stroke[]) => Uint8Array} */
 export function strokePixels(strokes) {
-  const canvas = document.createElement("canvas");
-  canvas.width = PAD;
-  canvas.height = PAD;
+  const canvas = make("canvas", { width: PAD, height: PAD });
   render(canvas, strokes, strokeWidth(strokes));
   const { data } = context2d(canvas).getImageData(0, 0, PAD, PAD);
   return Uint8Array.from({ length: data.length / 4 }, (_, i) => data[4 * i]);
@@ -96,7 +78,7 @@ function render(canvas, content, width) {
   context.fillStyle = "black";
   context.fillRect(0, 0, PAD, PAD);
   if (Array.isArray(content)) for (const stroke of content) drawStroke(context, stroke, width);
-  else if (content) context.drawImage(imageCanvas(content), 0, 0, PAD, PAD);
+  else if (content) context.drawImage(imageCanvas(content, SIDE), 0, 0, PAD, PAD);
 }
 
 /** @type {(context: CanvasRenderingContext2D, stroke: Stroke, width: number) => void} */

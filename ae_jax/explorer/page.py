@@ -4,6 +4,7 @@ The page is one HTML file: markup, style, scripts and content. It needs no netwo
 """
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -80,7 +81,7 @@ def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], ms
     others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
     labels = "It was never shown the labels that colour the map, and yet images with the same label lie close together."
     shadow = (
-        f"It is the flat shadow of {dim} dimensions and shows {plot['share']:.0%} of their variance: neighbours here "
+        f"It is the flat shadow of {dim} dimensions and shows {100 * plot['share']:.0f} % of their variance: neighbours here "
         f"need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
     )
     positions = (
@@ -138,14 +139,16 @@ def _page_content(
 ) -> dict[str, Any]:
     """All that the page's script needs, as JSON types: `Content` in `app.js`; arrays are little-endian, in base64."""
     labels = None if test_set.labels is None else test_set.labels[:_NUM_IMAGES]
+    network, sprite = _describe_network(trained), _sprite(test_set.images[:_NUM_IMAGES, ..., 0])
     return {
-        **_describe_network(trained),
+        **network,
+        "id": hashlib.sha256((network["weights"] + sprite).encode()).hexdigest()[:8],
         "areDigits": _are_digits(test_set),
-        "sprite": _sprite(test_set.images[:_NUM_IMAGES, ..., 0]),
+        "sprite": sprite,
         "spriteColumns": _SPRITE_COLUMNS,
         "numImages": min(_NUM_IMAGES, len(codes)),
         "labels": None if labels is None else _describe_labels(labels),
-        "latents": _base64(codes[:_NUM_IMAGES]) if isinstance(trained.model, ConvPoolAutoencoder) else None,
+        "latents": _base64(codes[:_NUM_IMAGES]),
         "map": _map(codes, test_set.labels),
         "ranges": _ranges(codes),
         "errors": _base64(np.quantile(errors, np.linspace(0, 1, min(_MAX_ERRORS, len(errors))))),

@@ -1,14 +1,12 @@
 /** One PNG of input, code and output, to keep. */
-import { PICTURE } from "./constants.js";
-import { clamp, context2d, cssColor, imageCanvas } from "./drawing.js";
+import { PICTURE, SIDE } from "./constants.js";
+import { clamp, context2d, cssColor, imageCanvas, make } from "./drawing.js";
 
 const { size: SIZE, gap: GAP } = PICTURE;
 
 /** @type {(image: Float32Array | null, latents: Float32Array | null, ranges: import("./code_bars.js").Ranges, recon: Float32Array | null, lines: string[]) => void} */
 export function savePicture(image, latents, { mean, min, max }, recon, lines) {
-  const canvas = document.createElement("canvas");
-  canvas.width = 3 * SIZE + 4 * GAP;
-  canvas.height = SIZE + 4 * GAP;
+  const canvas = make("canvas", { width: 3 * SIZE + 4 * GAP, height: SIZE + 4 * GAP });
   const context = context2d(canvas);
   const write = (/** @type {string} */ text, /** @type {number} */ x, /** @type {number} */ y) => {
     context.fillStyle = cssColor("--text");
@@ -26,7 +24,7 @@ export function savePicture(image, latents, { mean, min, max }, recon, lines) {
     const content = i ? recon : image;
     context.fillStyle = "black";
     context.fillRect(left, GAP, SIZE, SIZE);
-    if (content) context.drawImage(imageCanvas(content), left, GAP, SIZE, SIZE);
+    if (content) context.drawImage(imageCanvas(content, SIDE), left, GAP, SIZE, SIZE);
   }
   context.fillStyle = cssColor("--accent");
   latents?.forEach((value, i) => {
@@ -35,8 +33,5 @@ export function savePicture(image, latents, { mean, min, max }, recon, lines) {
     context.fillRect(2 * GAP + SIZE + i * pitch, GAP + SIZE / 2, pitch * 0.8, -height);
   });
   for (const [i, line] of lines.entries()) write(line, GAP, SIZE + (2 + 0.7 * i) * GAP);
-  const link = document.createElement("a");
-  link.download = "autoencoder.png";
-  link.href = canvas.toDataURL("image/png");
-  link.click();
+  make("a", { download: "autoencoder.png", href: canvas.toDataURL("image/png") }).click();
 }

@@ -1,39 +1,23 @@
 /**
  * Test images and their latent codes.
  *
- * @typedef {import("./model.js").Model} Model
  * @typedef {import("./map_drawing.js").Labels} Labels
  * @typedef {{pixels: Float32Array[], labels: Labels | null, latents: Float32Array[], areDigits: boolean}} SampleImages
- *   `latents` has the codes of the first images; `encodeAll` adds the others.
  */
-import { NUM_PIXELS, SIDE, SLICE } from "./constants.js";
-import { context2d } from "./drawing.js";
+import { NUM_PIXELS, SIDE } from "./constants.js";
+import { context2d, make } from "./drawing.js";
 
 /** The first `count` images of a sprite sheet, a PNG in base64; pixels in [0, 1]. @type {(png: string, columns: number, count: number) => Promise<Float32Array[]>} */
 export async function loadSampleImages(png, columns, count) {
   const sheet = new Image();
   sheet.src = `data:image/png;base64,${png}`;
   await sheet.decode();
-  const canvas = document.createElement("canvas");
-  canvas.width = sheet.width;
-  canvas.height = sheet.height;
-  const context = context2d(canvas);
+  const context = context2d(make("canvas", { width: sheet.width, height: sheet.height }));
   context.drawImage(sheet, 0, 0);
   return Array.from({ length: count }, (_, i) => {
     const { data } = context.getImageData(SIDE * (i % columns), SIDE * Math.floor(i / columns), SIDE, SIDE);
     return Float32Array.from({ length: NUM_PIXELS }, (_, j) => data[4 * j] / 255);
   });
-}
-
-/** @type {(images: SampleImages, model: Model) => Promise<void>} */
-export async function encodeAll(images, model) {
-  while (images.latents.length < images.pixels.length) {
-    const end = performance.now() + SLICE;
-    while (performance.now() < end && images.latents.length < images.pixels.length) {
-      images.latents.push(model.encode(images.pixels[images.latents.length]).latents);
-    }
-    await new Promise((resolve) => setTimeout(resolve));
-  }
 }
 
 /** The indices of the `count` images with the nearest codes, nearest first. @type {(images: SampleImages, latents: Float32Array, count: number) => number[]} */

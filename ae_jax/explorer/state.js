@@ -3,10 +3,11 @@
  *
  * @typedef {import("./pad.js").Stroke} Stroke
  * @typedef {import("./sample_images.js").SampleImages} SampleImages
- * @typedef {{strokes: Stroke[], isExample?: boolean} | {index: number, isExample?: false}} Origin an original
+ * @typedef {{strokes: Stroke[]} | {index: number}} Origin an original
  * @typedef {keyof typeof SOURCES} Source of a code that is no original's own
  * @typedef {{origin: Origin | null, latents: Float32Array | null, source: Source | null, words?: string}} Choice
  *   `latents` only of a code that is not the origin's own; nothing is chosen if both are null
+ * @typedef {{id: string, latentDim: number, numImages: number}} Page what a link must be of
  */
 import { fromBytes, toBytes, toFloats } from "./drawing.js";
 import { describeImage } from "./sample_images.js";
@@ -36,43 +37,52 @@ export function describe({ origin, source, words }, images) {
 /** @type {(origin: Origin, images: SampleImages) => string} */
 function describeOrigin(origin, images) {
   if ("index" in origin) return describeImage(images, origin.index);
-  return origin.isExample ? "an example drawing" : "your drawing";
+  return "your drawing";
 }
 
-/** The part of the page's address after `#`. @type {(choice: Choice) => string} */
-export function toHash({ origin, latents, source }) {
-  const parts = [];
-  if (origin && "index" in origin) parts.push(`image=${origin.index + 1}`);
+/** The part of the page's address after `#`; a drawing alone is the same on every page. @type {(choice: Choice, page: Page) => string} */
+export function toHash({ origin, latents, source, words }, { id }) {
+  const parts = new URLSearchParams();
+  if (origin && "index" in origin) parts.set("image", String(origin.index + 1));
   if (origin && "strokes" in origin)
-    parts.push(`drawing=${origin.strokes.map((each) => fromBytes(Uint8Array.from(each))).join(".")}`);
-  if (latents) {
-    const view = new DataView(new ArrayBuffer(4 * latents.length));
-    latents.forEach((value, i) => {
-      view.setFloat32(4 * i, value, true);
-    });
-    parts.push(`code=${fromBytes(new Uint8Array(view.buffer))}`, `source=${source}`);
+    parts.set("drawing", origin.strokes.map((each) => fromBytes(Uint8Array.from(each))).join("."));
+  if (latents && source) {
+    parts.set("code", fromBytes(new Uint8Array(Float32Array.from(latents).buffer)));
+    parts.set("source", source);
   }
-  return parts.join("&");
+  if (words) parts.set("words", words);
+  if (latents || (origin && "index" in origin)) parts.set("page", id);
+  return parts.toString();
 }
 
-/** What such a part says; null if nothing, or if it is of another model's page. @type {(hash: string, latentDim: number, numImages: number) => Choice | null} */
-export function fromHash(hash, latentDim, numImages) {
+/** What such a part says; null if it is incomplete or of another page. @type {(hash: string, page: Page) => Choice | null} */
+export function fromHash(hash, { id, latentDim, numImages }) {
   const parts = new URLSearchParams(hash);
   try {
-    const index = Number(parts.get("image")) - 1;
-    const strokes = (parts.get("drawing") ?? "").split(".").map((text) => Array.from(toBytes(text)));
-    const latents = toFloats(parts.get("code") ?? "");
+    const index = Number(parts.get("image") ?? 1) - 1;
+    const strokes = parts
+      .get("drawing")
+      ?.split(".")
+      .map((text) => Array.from(toBytes(text)));
+    const code = parts.get("code");
+    const latents = code === null ? null : toFloats(code);
     const source = /** @type {Source} */ (parts.get("source"));
-    /** @type {Origin | null} */
-    let origin = null;
-    if (Number.isInteger(index) && index >= 0 && index < numImages) origin = { index };
-    else if (strokes[0].length) origin = { strokes };
-    const isCode = latents.length === latentDim && latents.every(Number.isFinite) && Object.hasOwn(SOURCES, source);
-    const choice = isCode ? { origin, latents, source } : { origin, latents: null, source: null };
-    return isNothing(choice) ? null : choice;
+    const isCode = latents?.length === latentDim && latents.every(Number.isFinite) && Object.hasOwn(SOURCES, source);
+    if (
+      Number.isInteger(index) &&
+      index >= 0 &&
+      index < numImages &&
+      (isCode || !latents) &&
+      (parts.get("page") ?? id) === id
+    ) {
+      const origin = strokes ? { strokes } : parts.has("image") ? { index } : null;
+      if (origin || latents)
+        return { origin, latents, source: latents && source, words: parts.get("words") ?? undefined };
+    }
   } catch {
-    return null; // no base64
+    // no base64
   }
+  return null;
 }
 
 /** What an error says beside those of the test images, which are sorted. @type {(error: number, errors: Float32Array, areDigits: boolean) => string} */

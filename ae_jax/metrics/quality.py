@@ -88,7 +88,7 @@ def plot_points(codes: HostCodes, labels: Int[np.ndarray, "n"] | None) -> tuple[
     if dims <= 3:
         return codes, names
     _, axes, ratios = principal_axes(codes)
-    names = [f"principal component {i + 1} ({ratios[i]:.0%} of variance)" for i in range(2)]
+    names = [f"principal component {i + 1} ({100 * ratios[i]:.0f} % of variance)" for i in range(2)]
     return (codes - codes.mean(0, dtype=np.float64)) @ axes[:, :2], names
 
 

@@ -74,7 +74,7 @@ def test_the_page_says_model_dataset_and_test_error_and_what_pooling_passes_on(
 ) -> None:
     trained = ae_jax.load_pretrained("conv")
     errors = np.square(trained.reconstruct(glyphs.images) - glyphs.images / 255)
-    title = f"conv autoencoder of mnist: test MSE {errors.mean():.5f} on synthetic digits (NOT MNIST)"
+    title = f"conv autoencoder of MNIST: test MSE {errors.mean():.5f} on synthetic digits (NOT MNIST)"
     page = write_page(trained).read_text()
     assert f"<title>{title}</title>" in page
     assert f"<footer>{title}, 64-dimensional latent code" in page
@@ -89,8 +89,8 @@ def test_ten_labels_stand_out_from_both_backgrounds(write_page: Callable[..., Pa
         return float(linear @ [0.2126, 0.7152, 0.0722])
 
     page = write_page(ae_jax.load_pretrained("linear")).read_text()
-    colors, cards = content(page)["labels"]["colors"], re.findall(r"--card: (#\w{6});", page)
-    assert (len(set(colors)), cards) == (10, ["#ffffff", "#1a2029"])
+    colors, cards = content(page)["labels"]["colors"], re.findall(r"--card: light-dark\((#\w{6}), (#\w{6})\)", page)[0]
+    assert (len(set(colors)), *cards) == (10, "#ffffff", "#1a2029")
     for pair in itertools.product(colors, cards):
         low, high = sorted(map(luminance, pair))
         assert (high + 0.05) / (low + 0.05) >= 3, pair

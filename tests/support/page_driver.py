@@ -22,22 +22,19 @@ class PageDriver:
     def __init__(self, browser: WebDriver) -> None:
         self.browser = browser
 
-    def open(
-        self, path: Path, *, link: str = "", width: int = 1440, height: int = 900, still: bool = True, wait: bool = True
-    ) -> None:
-        """Open a page with `link` after its address; unless told otherwise, wait until all images have their codes."""
+    def open(self, path: Path, *, link: str = "", width: int = 1440, height: int = 900, wait: bool = True) -> None:
+        """Open a page with `link` after its address; unless told otherwise, wait until it has its images."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        self.prefer("reduced-motion", "reduce" if still else "no-preference")
         self.browser.get("about:blank")  # if only what follows `#` were new, nothing would be loaded
         self.browser.get(path.as_uri() + link)
         if wait:
             self.browser.execute_async_script("aeJax.ready.then(arguments[0])")
             self.settle()
 
-    def prefer(self, setting: str, value: str) -> None:
-        """Set what the user prefers: `reduced-motion` or `color-scheme`."""
-        feature = {"name": f"prefers-{setting}", "value": value}
+    def prefer_scheme(self, value: str) -> None:
+        """Set the colour scheme that the user prefers: `light` or `dark`."""
+        feature = {"name": "prefers-color-scheme", "value": value}
         self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
     def wait_until(self, condition: str) -> None:
