@@ -15,15 +15,14 @@
  * }} Current a choice and all that the model makes of it; `image` and `code` of the original
  */
 import { makeBars } from "./code_bars.js";
-import { HASH_PAUSE, MAX_NAMED, NAMED_BARS, NUM_NEIGHBOURS, NUM_PIXELS, PAD, SIDE, ZOOM } from "./constants.js";
-import { digitFromPicture } from "./digit.js";
+import { HASH_PAUSE, MAX_NAMED, NAMED_BARS, NUM_NEIGHBOURS, NUM_PIXELS, SIDE, ZOOM } from "./constants.js";
+import { digitFromDrawing } from "./digit.js";
 import {
   clamp,
   context2d,
   drawImages,
   find,
   findCanvas,
-  findHtml,
   imageCanvas,
   make,
   onClick,
@@ -71,7 +70,7 @@ const pad = makePad(findCanvas("#pad"), (strokes) => {
   ends = [];
   keep(NOTHING);
 });
-const showCode = makeBars(findHtml("#code"), ranges, (latents) =>
+const showCode = makeBars(find("#code"), ranges, (latents) =>
   keep({ origin: kept.choice.origin, latents, source: "hand" }),
 );
 const map = makeMap(findCanvas("#map"), projection, content.labels, { onPoint: preview, onChoose: keepTarget, decode });
@@ -83,13 +82,13 @@ const interpolation = makeInterpolation(
     else render();
   },
 );
-const drawLayers = makeLayers(findHtml("#maps"), findHtml("#pixel"), model);
+const drawLayers = makeLayers(find("#maps"), find("#pixel"), model);
 const neighbours = Array.from({ length: NUM_NEIGHBOURS }, makeNeighbour);
 const render = oncePerFrame(show);
 
 /** @type {() => Promise<void>} */
 async function start() {
-  findHtml("#legend").replaceChildren(...makeLegend());
+  find("#legend").replaceChildren(...makeLegend());
   connectButtons();
   const redraw = () => {
     map.redraw();
@@ -125,10 +124,10 @@ function connectButtons() {
   onClick("#code-mean", () => keep({ origin: null, latents: ranges.mean, source: "mean" }));
   onClick("#code-random", () => keep({ origin: null, latents: randomCode(images, ranges.mean), source: "random" }));
   onClick("#code-back", () => drawing && keep(drawing));
-  findHtml(".skip").hidden = latentDim <= NAMED_BARS;
-  findHtml(".skip").addEventListener("click", (event) => {
+  find(".skip").hidden = latentDim <= NAMED_BARS;
+  find(".skip").addEventListener("click", (event) => {
     event.preventDefault(); // the address is the state's
-    findHtml("#after-code").focus();
+    find("#after-code").focus();
   });
   onClick("#zoom-in", () => map.zoom(ZOOM.step));
   onClick("#zoom-out", () => map.zoom(1 / ZOOM.step));
@@ -192,7 +191,7 @@ function compute(choice) {
 /** @type {(origin: import("./state.js").Origin) => Float32Array | null} */
 function originalOf(origin) {
   if ("index" in origin) return images.pixels[origin.index];
-  const digit = digitFromPicture(strokePixels(origin.strokes), PAD, PAD);
+  const digit = digitFromDrawing(strokePixels(origin.strokes));
   return digit && Float32Array.from(digit, (pixel) => pixel / 255);
 }
 
@@ -232,14 +231,14 @@ function keepTarget(target) {
 function preview(target, at) {
   const isReady = target && images.pixels.length > 0; // the images come a little after the page
   shown = isReady ? compute(choiceOf(target)) : kept;
-  const lens = findHtml("#lens");
+  const lens = find("#lens");
   lens.hidden = !isReady || !at;
   if (at && isReady) {
     drawImages(findCanvas("#lens-output"), /** @type {import("./model.js").Decoded} */ (shown.decoded).image);
     const original = findCanvas("#lens-original");
     original.hidden = !shown.image;
     if (shown.image) drawImages(original, shown.image);
-    findHtml("#lens span").textContent = shown.name;
+    find("#lens span").textContent = shown.name;
     lens.style.left = `${clamp(at.x, 100, findCanvas("#map").clientWidth - 100)}px`;
     lens.style.top = `${at.y}px`;
     lens.classList.toggle("below", at.y < 150);
@@ -252,8 +251,8 @@ function show() {
   const { choice, image, code, latents, decoded } = shown;
   const { origin } = choice;
   pad.show(origin && "strokes" in origin ? origin.strokes : image);
-  findHtml("#hint").hidden = origin !== null;
-  findHtml("#hint").classList.toggle("elsewhere", latents !== null);
+  find("#hint").hidden = origin !== null;
+  find("#hint").classList.toggle("elsewhere", latents !== null);
   drawImages(findCanvas("#input"), ...(image ? [image] : []));
   showCode(latents, choice.latents && (code?.latents ?? null));
   drawImages(findCanvas("#output"), ...(decoded ? [decoded.image] : []));
@@ -264,7 +263,7 @@ function show() {
     context2d(difference).drawImage(imageCanvas(excess, SIDE, signedColor), 0, 0);
   }
   const text = status();
-  if (findHtml("#status").textContent !== text) findHtml("#status").textContent = text;
+  if (find("#status").textContent !== text) find("#status").textContent = text;
   showNeighbours();
   map.mark({
     current: latents && projection.toDataPoint(latents),
@@ -312,7 +311,7 @@ function makeNeighbour() {
   const [canvas, caption] = [make("canvas"), make("span")];
   const button = make("button", {}, canvas, caption);
   button.addEventListener("click", () => keepTarget({ index: Number(button.value) }));
-  findHtml("#neighbours").append(button);
+  find("#neighbours").append(button);
   return { button, canvas, caption };
 }
 
@@ -333,25 +332,20 @@ function makeLegend() {
   return names.length > MAX_NAMED ? [] : buttons;
 }
 
-let lastWritten = -Infinity;
 let timer = 0;
 
-/** Put the state into the address, at most as often as browsers allow. @type {() => void} */
+/** Put the state into the address after a pause, since browsers limit how often. @type {() => void} */
 function writeHash() {
   clearTimeout(timer);
-  const wait = lastWritten + HASH_PAUSE - performance.now();
-  if (wait > 0) {
-    timer = setTimeout(writeHash, wait);
-    return;
-  }
-  lastWritten = performance.now();
-  try {
-    history.replaceState(null, "", `#${toHash(kept.choice, page)}`);
-  } catch {
-    // a page in a notebook's frame has no address of its own
-  }
+  timer = setTimeout(() => {
+    try {
+      history.replaceState(null, "", `#${toHash(kept.choice, page)}`);
+    } catch {
+      // a page in a notebook's frame has no address of its own
+    }
+  }, HASH_PAUSE);
 }
 
 const ready = start();
 const state = () => ({ code: shown.latents?.slice() ?? null, source: shown.name });
-/** @type {any} */ (window).aeJax = { encode, decode, reconstruct, digitFromPicture, state, ready };
+/** @type {any} */ (window).aeJax = { encode, decode, reconstruct, state, ready };

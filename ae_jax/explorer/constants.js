@@ -14,7 +14,7 @@ export const NARROW = 400; // width of the code below which its rows are narrow
 export const NUM_NEIGHBOURS = 5;
 export const NUM_FRAMES = 9; // of an interpolation
 export const PLAY = 2400; // from one end to the other
-export const HASH_PAUSE = 400; // between two changes of the address: browsers allow 200 in 30 s
+export const HASH_PAUSE = 300; // after the last change
 
 export const MARGIN = 34; // around the points of the map
 export const MARK = 10; // size of a digit on the map

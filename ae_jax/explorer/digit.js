@@ -3,44 +3,33 @@
  * the steps. Of these a drawing needs only the box, the area averages and the centre.
  */
 
+import { PAD, SIDE } from "./constants.js";
+
 /** @typedef {{values: Float64Array, height: number, width: number}} Grid pixels, row by row */
 
-const SIZE = 28;
 const BOX = 20;
 const CENTRE = 14;
 const FAINTEST = 255 / 6;
-const MAX_SIDE = 256;
 
 /**
  * Crop to the ink, resize to a longer side of 20 pixels, stretch to a maximum of 255, centre by the centre of mass.
  *
- * The picture is given row by row; the result has 28 × 28 pixels, or is null if there is no ink.
+ * The pixels of the pad are given row by row; the result has 28 × 28 pixels, or is null if there is no ink.
  *
- * @type {(picture: Uint8Array, height: number, width: number) => Uint8Array | null}
+ * @type {(pixels: Uint8Array) => Uint8Array | null}
  */
-export function digitFromPicture(picture, height, width) {
-  if (picture.length !== height * width) {
-    throw new RangeError(`picture must have ${height} × ${width} pixels, got ${picture.length}`);
-  }
-  const side = Math.ceil(Math.max(height, width) / MAX_SIDE);
-  const grey = { values: Float64Array.from(picture), height, width };
-  const reduced = resize(grey, Math.ceil(height / side), Math.ceil(width / side));
+export function digitFromDrawing(pixels) {
+  const reduced = resize({ values: Float64Array.from(pixels), height: PAD, width: PAD }, PAD / 2, PAD / 2); // 256 at most
   const ink = { ...reduced, values: reduced.values.map((value) => (value < FAINTEST ? 0 : value)) };
-  const shape = crop(ink);
-  return shape && centre(stretch(fitBox(shape)));
+  if (!ink.values.some(Boolean)) return null;
+  return centre(stretch(fitBox(transpose(cropRows(transpose(cropRows(ink)))))));
 }
 
-/** The ink's bounding box, if there is ink. @type {(ink: Grid) => Grid | null} */
-function crop({ values, height, width }) {
-  const isInk = (/** @type {number} */ value) => value > 0;
-  const row = (/** @type {number} */ y) => values.subarray(y * width, (y + 1) * width);
-  const rows = Array.from({ length: height }, (_, y) => y).filter((y) => row(y).some(isInk));
-  const columns = Array.from({ length: width }, (_, x) => x).filter((x) => rows.some((y) => row(y)[x] > 0));
-  if (!rows.length) return null;
-  const [left, right] = [columns[0], columns[columns.length - 1] + 1];
-  const lines = Array.from({ length: rows[rows.length - 1] + 1 - rows[0] }, (_, i) => row(rows[0] + i));
-  const cropped = Float64Array.from(lines.flatMap((line) => [...line.subarray(left, right)]));
-  return { values: cropped, height: lines.length, width: right - left };
+/** The rows from the first to the last with ink. @type {(ink: Grid) => Grid} */
+function cropRows({ values, height, width }) {
+  const hasInk = Array.from({ length: height }, (_, y) => values.subarray(y * width, (y + 1) * width).some(Boolean));
+  const [start, stop] = [hasInk.indexOf(true), hasInk.lastIndexOf(true) + 1];
+  return { values: values.subarray(start * width, stop * width), height: stop - start, width };
 }
 
 /** @type {(shape: Grid) => Grid} */
@@ -87,9 +76,9 @@ function stretch({ values, height, width }) {
 /** @type {(digit: Grid) => Uint8Array} */
 function centre(digit) {
   const { values, height, width } = digit;
-  const image = new Uint8Array(SIZE * SIZE);
-  const start = offset(digit) * SIZE + offset(transpose(digit));
-  for (let y = 0; y < height; y++) image.set(values.subarray(y * width, (y + 1) * width), start + y * SIZE);
+  const image = new Uint8Array(SIDE * SIDE);
+  const start = offset(digit) * SIDE + offset(transpose(digit));
+  for (let y = 0; y < height; y++) image.set(values.subarray(y * width, (y + 1) * width), start + y * SIDE);
   return image;
 }
 
@@ -97,5 +86,5 @@ function centre(digit) {
 function offset({ values, height, width }) {
   const total = values.reduce((sum, value) => sum + value, 0);
   const moment = values.reduce((sum, value, i) => sum + value * Math.floor(i / width), 0);
-  return Math.min(Math.max(Math.round(CENTRE - moment / total), 0), SIZE - height);
+  return Math.min(Math.max(Math.round(CENTRE - moment / total), 0), SIDE - height);
 }

@@ -3,20 +3,11 @@ import { SIDE } from "./constants.js";
 
 const probe = document.head.appendChild(document.createElement("i"));
 
-/**
- * The first element that `selector` matches.
- *
- * @type {<T extends Element>(selector: string, type: new () => T) => T}
- */
+/** The first element that `selector` matches. @type {<T extends Element = HTMLElement>(selector: string, type?: new () => T) => T} */
 export function find(selector, type) {
   const element = document.querySelector(selector);
-  if (!(element instanceof type)) throw new Error(`the page has no ${selector}`);
-  return element;
-}
-
-/** @type {(selector: string) => HTMLElement} */
-export function findHtml(selector) {
-  return find(selector, HTMLElement);
+  if (!(element instanceof (type ?? HTMLElement))) throw new Error(`the page has no ${selector}`);
+  return /** @type {any} */ (element);
 }
 
 /** @type {(selector: string) => HTMLCanvasElement} */

@@ -6,11 +6,11 @@
  *   `set` shows it for two ends and hides it for fewer; `stop` ends its playing
  */
 import { NUM_FRAMES, PLAY } from "./constants.js";
-import { clamp, drawImages, find, findCanvas, findHtml, onClick } from "./drawing.js";
+import { clamp, drawImages, find, findCanvas, onClick } from "./drawing.js";
 
 /** `onMove` gets the code at a fraction of the way, and where that is in words; `onLeave` is Escape. @type {(onMove: (latents: Float32Array, words: string) => void, onLeave: () => void) => Interpolation} */
 export function makeInterpolation(onMove, onLeave) {
-  const section = findHtml("#interpolation");
+  const section = find("#interpolation");
   const strip = findCanvas("#interpolation-strip");
   const slider = find("#interpolation-position", HTMLInputElement);
   /** @type {End[]} */
@@ -71,7 +71,7 @@ export function makeInterpolation(onMove, onLeave) {
       ends = others;
       section.hidden = ends.length < 2;
       if (section.hidden) return;
-      findHtml("#interpolation-title").textContent = `From ${ends[0].name} to ${ends[1].name}`;
+      find("#interpolation-title").textContent = `From ${ends[0].name} to ${ends[1].name}`;
       const fractions = Array.from({ length: NUM_FRAMES }, (_, i) => i / (NUM_FRAMES - 1));
       drawImages(strip, ...fractions.map((t) => decode(interpolate(ends, t))));
       setSlider(1);

@@ -80,9 +80,10 @@ def _words(trained: TrainedModel, test_set: Dataset, plot: Mapping[str, Any], ms
     dim, num_axes = trained.model.latent_dim, len(plot["axes"])
     others = "" if test_set.name == trained.metadata["dataset_used"] else f" on {dataset_title(test_set.name)}"
     labels = "It was never shown the labels that colour the map, and yet images with the same label lie close together."
+    share = round(100 * plot["share"])
     shadow = (
-        f"It is the flat shadow of {dim} dimensions and shows {100 * plot['share']:.0f} % of their variance: neighbours here "
-        f"need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
+        f"It is the flat shadow of {dim} dimensions and shows {share} % of their variance: neighbours "
+        f"here need not be neighbours in the code. The nearest codes above are neighbours in all {dim} dimensions."
     )
     positions = (
         "This network also passes on where each maximum of its pooling was: a code that comes from no image borrows "

@@ -29,15 +29,9 @@ export function isNothing({ origin, latents }) {
 
 /** What is chosen, in words; empty for nothing. @type {(choice: Choice, images: SampleImages) => string} */
 export function describe({ origin, source, words }, images) {
-  const original = origin ? describeOrigin(origin, images) : "";
-  if (!source) return original;
-  return words ?? SOURCES[source] + (origin ? `, from ${original}` : "");
-}
-
-/** @type {(origin: Origin, images: SampleImages) => string} */
-function describeOrigin(origin, images) {
-  if ("index" in origin) return describeImage(images, origin.index);
-  return "your drawing";
+  const original = origin && ("index" in origin ? describeImage(images, origin.index) : "your drawing");
+  if (!source) return original ?? "";
+  return words ?? SOURCES[source] + (original ? `, from ${original}` : "");
 }
 
 /** The part of the page's address after `#`; a drawing alone is the same on every page. @type {(choice: Choice, page: Page) => string} */

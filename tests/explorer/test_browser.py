@@ -309,7 +309,7 @@ def test_every_control_is_reached_by_keyboard_and_has_a_name_and_sliders_a_value
     browser.press(".skip", ENTER)
     assert browser.run("return document.activeElement.id") == "after-code"
     assert browser.state()[1].startswith("test image 7 ")
-    assert browser.run("return location.hash").startswith("#image=7&page=")
+    browser.wait_until("location.hash.startsWith('#image=7&page=')")
 
 
 @pytest.mark.parametrize("name", ["linear", "conv"])
@@ -406,7 +406,7 @@ def test_strokes_are_undone_cleared_thin_in_a_small_drawing_and_of_one_finger_at
     browser.press("#pad", DELETE)
     browser.touch("#pad", [[(-50, -50)], [(-50, 50)]])
     one_finger = browser.pixels("#pad")[..., 0]
-    assert one_finger[90:190, 90].all()
+    assert one_finger.any(1)[100:180].all()
     browser.click("#pad-clear")
     browser.touch("#pad", [[(-50, -50), (50, -50)], [(-50, 0), (50, 0)], [(-50, 50), (50, 50)]])
     np.testing.assert_array_equal(browser.pixels("#pad")[..., 0] > 0, one_finger > 0)
