@@ -87,6 +87,6 @@ function interpolate([from, to], t) {
 /** @type {(ends: End[], t: number) => string} */
 function wordsFor([from, to], t) {
   const fraction = Math.round(100 * t);
-  const share = fraction === 50 ? "half way between" : `${fraction} % of the way between`;
-  return `${share} ${from.name} and ${to.name}`;
+  if (fraction === 50) return `half way between ${from.name} and ${to.name}`;
+  return `${fraction} % of the way from ${from.name} to ${to.name}`;
 }

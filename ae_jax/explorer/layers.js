@@ -4,6 +4,7 @@
  * @typedef {import("./arithmetic.js").Activations} Activations
  * @typedef {import("./model.js").LayerDescription} LayerDescription
  * @typedef {import("./model.js").Model} Model
+ * @typedef {{figure: HTMLElement, canvas: HTMLCanvasElement, shape: HTMLElement}} Picture
  * @typedef {{encoded: Activations[], decoded: import("./model.js").Decoded | null}} Inside
  *   the encoder's layers, none where a code comes from no image
  */
@@ -56,7 +57,7 @@ export function makeLayers(container, explanation, model) {
   };
   canvas.addEventListener("pointermove", at);
   canvas.addEventListener("pointerdown", at);
-  canvas.addEventListener("pointerleave", () => select(null));
+  canvas.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && select(null)); // a finger is lifted to read
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -SIDE, ArrowDown: SIDE }[event.key];
     if (!step) return;
@@ -69,12 +70,13 @@ export function makeLayers(container, explanation, model) {
   };
 }
 
-/** @type {(container: HTMLElement, caption: string) => {canvas: HTMLCanvasElement, shape: HTMLElement}} */
+/** @type {(container: HTMLElement, caption: string) => Picture} */
 function addPicture(container, caption) {
   const canvas = make("canvas", { role: "img", ariaLabel: caption });
   const shape = make("span");
-  container.append(make("figure", {}, canvas, make("figcaption", {}, `${caption} `, shape)));
-  return { canvas, shape };
+  const figure = make("figure", {}, canvas, make("figcaption", {}, `${caption} `, shape));
+  container.append(figure);
+  return { figure, canvas, shape };
 }
 
 /** @type {(layer: LayerDescription, model: Model) => string} */
@@ -89,15 +91,12 @@ function nameLayer({ type, size, stride, outputs }, { description: { activation,
   return `${name}, ${activation === "relu" ? "ReLU" : "tanh"}${pools ? pooling : ""}`;
 }
 
-/** Draw the maps beside and below each other, bright where a number is large; blue are negative ones. @type {(picture: {canvas: HTMLCanvasElement, shape: HTMLElement}, x: Activations | undefined) => void} */
-function drawMaps({ canvas, shape }, x) {
-  const { context, width } = prepare(canvas);
-  shape.textContent = x
-    ? x.channels > 1 && x.height > 1
-      ? `(${x.channels} maps of ${x.height} × ${x.width})`
-      : ""
-    : "(no image)";
+/** Draw the maps beside and below each other, bright where a number is large; blue are negative ones. @type {(picture: Picture, x: Activations | undefined) => void} */
+function drawMaps({ figure, canvas, shape }, x) {
+  figure.hidden = !x;
   if (!x) return;
+  const { context, width } = prepare(canvas);
+  shape.textContent = x.channels > 1 && x.height > 1 ? `(${x.channels} maps of ${x.height} × ${x.width})` : "";
   const { side, toCell } = layOut(x);
   const most = x.data.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-9);
   const cells = new Float32Array(side * side).fill(Number.NaN);

@@ -68,7 +68,7 @@ export function makeMap(canvas, projection, labels, handlers) {
     if (is3d) drawCube(context, toCanvas);
     else if (!isJittered && !isPlane) drawGrid(context, gridCells());
     drawPoints(context, canvasPoints, labels, marks.highlighted);
-    if (labels) drawLabels(context, canvasPoints, labels, marks.highlighted, view);
+    if (labels) drawLabels(context, canvasPoints, labels, marks.highlighted);
     if (is3d) nameEdges(context, axes, toCanvas);
   };
   const gridCells = () => {

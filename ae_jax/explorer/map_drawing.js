@@ -1,11 +1,10 @@
 /** What the map draws, on a canvas in CSS pixels. */
 import { GRID_CELL, MARK, MAX_NAMED, RADIUS, SIDE } from "./constants.js";
-import { clamp, cssColor, drawSegment, imageCanvas } from "./drawing.js";
+import { cssColor, drawSegment, imageCanvas } from "./drawing.js";
 
 /**
  * @typedef {import("./map_geometry.js").CanvasPoint} CanvasPoint
  * @typedef {import("./map_geometry.js").UnitPoint} UnitPoint
- * @typedef {import("./map_geometry.js").View} View
  * @typedef {{names: string[], colors: string[], indices: number[]}} Labels
  *   names and colours of the distinct labels, and for each point the index of its label
  */
@@ -40,8 +39,8 @@ export function drawPoints(context, points, labels, highlighted) {
   context.globalAlpha = 1;
 }
 
-/** Write each label at the median of its points, beside labels that are there already. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels, highlighted: number | null, view: View) => void} */
-export function drawLabels(context, points, labels, highlighted, { width, height }) {
+/** Write each label at the median of its points, beside labels that are there already. @type {(context: CanvasRenderingContext2D, points: CanvasPoint[], labels: Labels, highlighted: number | null) => void} */
+export function drawLabels(context, points, labels, highlighted) {
   if (labels.names.length > MAX_NAMED) return;
   context.font = "700 20px system-ui, sans-serif";
   const boxes = labels.names.flatMap((name, index) => {
@@ -53,8 +52,8 @@ export function drawLabels(context, points, labels, highlighted, { width, height
   for (let round = 0; round < 100; round++) {
     for (const [i, box] of boxes.entries()) for (const other of boxes.slice(0, i)) separate(box, other);
   }
-  for (const { name, half, x, y } of boxes) {
-    drawText(context, "700 20px", name, clamp(x, half, width - half), clamp(y, 12, height - 12));
+  for (const { name, x, y } of boxes) {
+    drawText(context, "700 20px", name, x, y);
   }
 }
 

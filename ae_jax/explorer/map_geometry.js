@@ -107,7 +107,7 @@ export function nextPoint(points, from, [dx, dy]) {
 /** CSS pixels per unit, across and up. @type {(view: View, dims: number) => number[]} */
 function canvasScale({ width, height, zoom }, dims) {
   const halves = [width / 2 - MARGIN, height / 2 - MARGIN];
-  const size = (Math.min(width, height) / 2 - MARGIN / 4) / 1.42;
+  const size = (Math.min(width, height) / 2 - MARGIN / 4) / DIAGONAL;
   return (dims === 2 ? halves : [size, size]).map((scale) => scale * zoom);
 }
 

@@ -112,7 +112,7 @@ def states(browser: PageDriver) -> Iterator[str]:
     browser.click("#code-random")
     yield "A random code."
     browser.press("#interpolation-position", HOME, UP)
-    yield "1 % of the way between your drawing and a place on the map. "
+    yield "1 % of the way from your drawing to a place on the map. "
     browser.press("#interpolation-position", ESCAPE)
     assert not browser.element("#interpolation").is_displayed()
     yield "A place on the map. "
@@ -154,7 +154,7 @@ def test_every_state_has_its_words_its_output_and_its_link(name: str, browser: P
     for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000"):
         show(name, link=f"#{broken}")
         assert browser.state() == (None, "")
-        assert browser.text("#status").startswith("This link is incomplete, or of another model's page.")
+        assert browser.text("#status").startswith("This link does not work here: it is incomplete, or of another model's page.")
     browser.run("location.hash = 'image=300'")
     browser.wait_until("aeJax.state().source.startsWith('test image 300 ')")
 
@@ -213,7 +213,7 @@ def test_pointing_at_the_map_shows_a_place_or_an_image_and_a_click_keeps_it(
     names = [image_name(glyphs, row) for row in (first, second)]
     assert browser.text("#interpolation-title") == f"From {names[0]} to {names[1]}"
     browser.click("#interpolation-play")
-    browser.wait_until("aeJax.state().source.includes('way between')")
+    browser.wait_until("aeJax.state().source.includes('of the way')")
     browser.click("#interpolation-leave")
     assert browser.state()[1] == names[1]
 
