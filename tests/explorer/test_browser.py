@@ -154,7 +154,9 @@ def test_every_state_has_its_words_its_output_and_its_link(name: str, browser: P
     for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000"):
         show(name, link=f"#{broken}")
         assert browser.state() == (None, "")
-        assert browser.text("#status").startswith("This link does not work here: it is incomplete, or of another model's page.")
+        assert browser.text("#status").startswith(
+            "This link does not work here: it is incomplete, or of another model's page."
+        )
     browser.run("location.hash = 'image=300'")
     browser.wait_until("aeJax.state().source.startsWith('test image 300 ')")
 
