@@ -72,7 +72,7 @@ def measure(
     if part in ("quality", "exactness") and dataset != "mnist":
         raise InputError(f"--part {part} requires mnist, not {dataset}; pass --dataset mnist.")
     num_images = len(load_dataset(dataset, "train").images)
-    yield "machine", {"dataset": dataset, "images": num_images, **_machine()}
+    yield "machine", {"dataset": dataset, "images": num_images, **machine()}
     for arch in archs:
         if part in ("all", "steps"):
             yield STEPS.format(arch), measure_steps(arch, dataset, rounds)
@@ -231,7 +231,7 @@ def _describe(times: Mapping[str, list[float]]) -> Table:
     return {key: {"ms": min(ms), "median": statistics.median(ms)} for key, ms in times.items()}
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """The device, and the versions of Python and of the measured packages that are installed."""
     device = jax.devices()[0]
     name = f"a CPU with {num_cores()} cores" if device.platform == "cpu" else device.device_kind
