@@ -1,0 +1,1 @@
+"""Entries of the benchmark, one per file: `make_optimizer`, and the settings that were tried."""

@@ -1,0 +1,22 @@
+"""Schedule-free AdamW (Defazio et al. 2024, arXiv:2405.15682)."""
+
+from typing import Any
+
+import optax
+from optax import contrib
+
+from ae_jax.types import Params
+
+TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (2e-3, 4e-3, 8e-3) for y in (0.01, 0.1)]
+
+
+def make_optimizer(
+    num_steps: int, learning_rate: float = 4e-3, weight_decay: float = 0.01
+) -> optax.GradientTransformation:
+    """The warm-up takes 5 % of the steps; there is no decay."""
+    return contrib.schedule_free_adamw(learning_rate, warmup_steps=num_steps // 20, weight_decay=weight_decay)
+
+
+def eval_params(opt_state: Any, params: Params) -> Params:
+    """The averaged parameters; gradients are taken elsewhere."""
+    return contrib.schedule_free_eval_params(opt_state, params)

@@ -1,0 +1,87 @@
+"""The runs of the benchmark, and what is printed of them."""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ae_jax.config import Activation
+from ae_jax.metrics.pca import pca_mse
+from benchmarks.deep_autoencoder.definitions import DEFINITIONS
+from benchmarks.deep_autoencoder.report import compare, make_table
+from benchmarks.deep_autoencoder.task import (
+    LATENT_DIM,
+    NUM_PIXELS,
+    NUM_STEPS,
+    Run,
+    Split,
+    load_split,
+    make_network,
+    squared_error,
+    train,
+)
+from benchmarks.measure import machine
+from benchmarks.report import format_table
+
+RECORD = Path(__file__).with_name("results.json")  # of the committed entries
+_QUICK_STEPS = NUM_STEPS // 10
+
+
+def tune(entries: Mapping[str, ModuleType], activation: Activation) -> None:
+    """Print the validation error of each of the entries' `TRIALS`, with seed 0; test images are not looked at."""
+    split = load_split()
+    for name, entry in entries.items():
+        for settings in entry.TRIALS:
+            run = _train(entry, split, 0, NUM_STEPS, activation, settings)
+            print(f"{name} {settings}: {run.errors[-1]:.3f} after {run.seconds[-1]:.0f} s", flush=True)
+
+
+def run_all(
+    entries: Mapping[str, ModuleType], num_seeds: int, activation: Activation, definition: str | None, is_quick: bool
+) -> dict[str, Any]:
+    """Train each entry with several seeds; print their table and, of full runs, how they compare with the record."""
+    split = load_split()
+    pca = NUM_PIXELS * pca_mse(np.concatenate([split.train, split.validation]), np.asarray(split.test), LATENT_DIM)
+    print(f"PCA with {LATENT_DIM} components, squared error per test image: {pca:.3f}", flush=True)
+    if definition:
+        print(f"{definition}: {DEFINITIONS[definition].text}; {DEFINITIONS[definition].source}")
+    results = {}
+    for name, entry in entries.items():
+        runs = []
+        for seed in range(num_seeds):
+            runs.append(_train(entry, split, seed, _QUICK_STEPS if is_quick else NUM_STEPS, activation))
+            print(f"{name}, seed {seed}: {runs[-1].errors[-1]:.3f} after {runs[-1].seconds[-1]:.0f} s", flush=True)
+        results[name] = _result(runs, split, activation)
+        if definition:
+            numbers = DEFINITIONS[definition].numbers(make_network(activation), runs[0].params, split)
+            print(f"{name} as {definition}: {', '.join(f'{key} {value:.5g}' for key, value in numbers.items())}")
+    record = {} if is_quick or activation != "tanh" else json.loads(RECORD.read_text())["entries"]
+    print(f"\n{format_table('entry', make_table(record | results))}")
+    for name in results:
+        if line := compare(name, record | results):
+            print(line)
+    return {"machine": machine(), "entries": results}
+
+
+def _result(runs: list[Run], split: Split, activation: Activation) -> dict[str, Any]:
+    """The measurements of an entry by seed, as JSON types."""
+    error = functools.partial(squared_error, make_network(activation))
+    return {
+        "errors": [run.errors.round(4).tolist() for run in runs],
+        "seconds": [run.seconds.round(2).tolist() for run in runs],
+        "test": [round(error(run.params, split.test), 4) for run in runs],
+    }
+
+
+def _train(
+    entry: ModuleType, split: Split, seed: int, num_steps: int, activation: Activation, settings: Any = None
+) -> Run:
+    make_optimizer = functools.partial(entry.make_optimizer, **(settings or {}))
+    eval_params = getattr(entry, "eval_params", None)
+    return train(
+        make_optimizer, split, seed, eval_params=eval_params, num_steps=num_steps, network=make_network(activation)
+    )

@@ -1,0 +1,131 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax import numpy as jnp
+from scipy import special
+
+import ae_jax
+from benchmarks.deep_autoencoder.definitions import DEFINITIONS
+from benchmarks.deep_autoencoder.entries import gauss_newton
+from benchmarks.deep_autoencoder.report import compare, make_table, steps_to
+from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, Split, make_network, train
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    images, _ = ae_jax.draw_glyphs(jax.random.key(0), 3 * BATCH_SIZE)
+    return Split(*np.split(np.asarray(images), 3))
+
+
+def run_benchmark(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.deep_autoencoder", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT)
+
+
+def direct_logits(params: Any, x: np.ndarray) -> np.ndarray:
+    """The network of the benchmark in NumPy, float64: tanh units, but for the code and the logits."""
+    for half in ("encoder", "decoder"):
+        for i in range(4):
+            layer = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params[f"{half}_{i}"])
+            x = x @ layer["kernel"] + layer["bias"]
+            x = np.tanh(x) if i < 3 else x
+    return x
+
+
+def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -> None:
+    network = make_network()
+    params = network.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))["params"]
+    params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.01, params)
+    expected: dict[str, dict[str, float]] = {}
+    sums = {}
+    for name, images in (("train", np.concatenate([split.train, split.validation])), ("test", split.test)):
+        x = images.reshape(-1, 784) / 255.0
+        p = special.expit(direct_logits(params, x))
+        sums[name] = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum(1).mean(), np.square(p - x).sum(1).mean()
+        normalised = [(each - 0.1307) / 0.3081 for each in (p, x)]
+        expected.setdefault("eva", {})[name] = np.square(normalised[0] - normalised[1]).mean()
+    penalty = 0.5e-5 * sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(params))
+    expected["kbfgs"] = {name: cross_entropy + penalty for name, (cross_entropy, _) in sums.items()}
+    expected["sonew"] = {"train": sums["train"][0]}
+    expected["kfac"] = {"train loss": sums["train"][0] + penalty, "train error": sums["train"][1]}
+    expected["sutskever"] = {"train": sums["train"][1]}
+    assert {name: each.numbers(network, params, split) for name, each in DEFINITIONS.items()} == {
+        name: pytest.approx(numbers, rel=1e-5) for name, numbers in expected.items()
+    }
+
+
+def test_training_is_that_of_the_public_train_step_and_a_seed_repeats_it(split: Split) -> None:
+    def loss(model: Any, params: Any, images: jax.Array) -> jax.Array:
+        return 784 * ae_jax.cross_entropy_loss(model, params, images)
+
+    run = train(lambda num_steps: optax.sgd(1 / num_steps**2), split, 3, num_steps=MEASURE_EVERY)
+    state = ae_jax.create_train_state(make_network(), jax.random.key(3), tx=optax.sgd(1 / MEASURE_EVERY**2))
+    for _ in range(MEASURE_EVERY):  # each batch has all images, in some order
+        state, _ = ae_jax.make_train_step(loss)(state, split.train)
+    for ours, theirs in zip(jax.tree.leaves(run.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    error = np.square(np.asarray(ae_jax.reconstruct(state, split.validation)) - split.validation / 255).sum((1, 2, 3))
+    np.testing.assert_allclose(run.errors, [error.mean()], rtol=1e-4)
+    assert run.seconds.shape == (1,)
+
+
+def test_a_gauss_newton_step_solves_the_damped_normal_equations() -> None:
+    features, targets = jax.random.normal(jax.random.key(0), (20, 4)), jnp.arange(20) % 2.0
+
+    class Loss(NamedTuple):
+        def __call__(self, params: jax.Array) -> jax.Array:
+            return optax.sigmoid_binary_cross_entropy(self.logits(params), targets).mean()
+
+        def logits(self, params: jax.Array) -> jax.Array:
+            return features @ params
+
+    params, loss = jnp.array([0.3, -1, 0.5, 2]), Loss()
+    value, grad = jax.value_and_grad(loss)(params)
+    tx = gauss_newton.make_optimizer(1, damping=0.1, num_iterations=4)
+    updates, state = tx.update(grad, tx.init(params), params, value=value, value_fn=loss)  # type: ignore[call-arg]
+    matrix = jax.hessian(loss)(params) + 0.1 * jnp.eye(4)  # the model is linear: both matrices are the same
+    np.testing.assert_allclose(updates, -jnp.linalg.solve(matrix, grad), rtol=1e-4)
+    assert state.damping < 0.1  # the quadratic model is right, so that it is trusted more
+
+
+def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
+    slow, fast = np.array([[9, 6, 5, 4], [9, 7, 5, 4]]), np.array([[9, 5, 3, 3], [5, 4, 3, 3]])
+    assert steps_to(5, slow).tolist() == [33, 33]
+    assert steps_to(4.5, np.array([[9, 8, 7, 6]])).tolist() == [np.inf]
+    results = {
+        name: {"errors": errors.tolist(), "seconds": [[1, 2, 3, 4]] * 2, "test": [3.0, 3.1]}
+        for name, errors in (("slow", slow), ("fast", fast))
+    }
+    assert compare("fast", results) == (
+        "fast: steps to 5 against slow, the best of the others: z = 3.0, p = 0.0013"  # (33 - 16.5) / sqrt(5.5² · 2 / 2)
+    )
+    table = make_table(results)
+    assert list(table) == ["fast", "slow"]
+    assert table["fast"] == {
+        **{"steps to 6": "16 ± 8", "steps to 5": "16 ± 8", "steps to 4": "28 ± 8", "s to 5": "2 ± 1"},
+        **{"validation": "3.000 ± 0.000", "test": "3.050 ± 0.071", "s": "4"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--entry", "adan"], "there is no entry adan: "),
+        (["--entry", "own.py"], "own.py has no function make_optimizer(num_steps)"),
+        (["--seeds", "0"], "--seeds must be at least 1, not 0"),
+        (["--json", "own.py"], "own.py already exists"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def optimizer(num_steps): ...")
+    result = run_benchmark(*[str(tmp_path / each) if each == "own.py" else each for each in arguments])
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
