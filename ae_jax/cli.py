@@ -1,9 +1,11 @@
 """From a command line to a call: arguments, one-line errors, `--help`. It imports no JAX."""
 
 import argparse
-import functools
+import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any, Literal, NamedTuple, NoReturn, get_args, get_origin
 
@@ -46,8 +48,6 @@ class Call(NamedTuple):
 
 
 _CACHE = {"no_compilation_cache": Argument("compile anew (default: cache programs in ~/.cache/ae_jax)", False, bool)}
-# As wide as the terminal, with room for the longest flag.
-_formatter = functools.partial(argparse.RawDescriptionHelpFormatter, max_help_position=39)
 
 
 def arguments_of(config: Any) -> dict[str, Argument]:
@@ -63,10 +63,16 @@ def parse(args: Sequence[str], commands: Mapping[str, Command], prog: str = "ae-
 
     Raises:
       InputError: the command line cannot be read, or a setting is invalid.
-      SystemExit: after `--help` and `--version`.
+      SystemExit: after `--help`, which also no arguments ask for, and `--version`.
     """
-    words = vars(_make_parser(commands, prog).parse_args(args))
+    if args and not args[0].startswith("-") and args[0] not in commands:
+        raise InputError(f"there is no command {args[0]}{_nearest(args[0], commands)} Try --help.")
+    namespace, unknown = _make_parser(commands, prog).parse_known_args(args or ["--help"])
+    words = vars(namespace)
     command = commands[words.pop("command")]
+    if unknown:
+        flags = (f"--{name.replace('_', '-')}" for name in {**command.arguments, **_CACHE})
+        raise InputError(f"unrecognized argument {unknown[0]}{_nearest(unknown[0], flags)} Try --help.")
     compilation_cache = not words.pop("no_compilation_cache", False)
     given = {name: _read(name, word, command.arguments[name].hint) for name, word in words.items()}
     return Call(*_resolve(command, given), compilation_cache)
@@ -82,6 +88,22 @@ def with_flags(message: str, command: Command | None) -> str:
     return re.sub("`([a-z][a-z0-9_]*)`", spell, message)
 
 
+def _nearest(word: str, names: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word, names, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else "."
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """As wide as the terminal, and where there is room, with the longest flag beside its help."""
+
+    def __init__(self, prog: str) -> None:
+        width = shutil.get_terminal_size().columns
+        super().__init__(prog, max_help_position=39 if width >= 100 else 24, width=width)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are exceptions."""
 
@@ -95,19 +117,20 @@ def _make_parser(commands: Mapping[str, Command], prog: str) -> _Parser:
         prog=prog,
         description="MNIST autoencoders in JAX.",
         usage=f"{prog} COMMAND [OPTIONS]",
-        formatter_class=_formatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ae_jax {__version__}")
     parsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     for name, command in commands.items():
         examples = (f"{prog} {each}" for each in command.examples)
+        summary = textwrap.fill(command.summary, shutil.get_terminal_size().columns, break_on_hyphens=False)
         subparser = parsers.add_parser(
             name,
             usage=" ".join((prog, name, *map(str.upper, command.positionals), "[OPTIONS]")),
-            description="\n  ".join((f"{command.summary}\n\nexamples:", *examples)),
+            description="\n  ".join((f"{summary}\n\nexamples:", *examples)),
             help=command.summary,
-            formatter_class=_formatter,
+            formatter_class=_Formatter,
             allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
         )

@@ -34,9 +34,9 @@ COMMANDS = {
         "Train an MNIST autoencoder.",
         "ae_jax.runs.train:train",
         {
-            **arguments_of(TrainConfig),
             "recipe": Argument("preset for the settings you leave out", "tutorial", Literal[*_RECIPES], "everyday"),
             "resume": Argument(_RESUME, False, bool, "everyday"),
+            **arguments_of(TrainConfig),
         },
         ("train --arch linear --epochs 20", "train --recipe fast", "train --run-dir runs/conv --resume --epochs 20"),
         _RECIPES,
