@@ -28,6 +28,7 @@ class Command(NamedTuple):
 
     summary: str
     target: str
+    doing: str  # what a terminal shows while JAX starts, with arguments in braces
     arguments: Mapping[str, Argument]
     examples: Sequence[str]
     recipes: Mapping[str, Callable[..., Any]] = {}  # name -> settings, as the only argument `config`; first the default

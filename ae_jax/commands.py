@@ -33,6 +33,7 @@ COMMANDS = {
     "train": Command(
         "Train an MNIST autoencoder.",
         "ae_jax.runs.train:train",
+        "Starting JAX, and reading images …",
         {
             "recipe": Argument("preset for the settings you leave out", "tutorial", Literal[*_RECIPES], "everyday"),
             "resume": Argument(_RESUME, False, bool, "everyday"),
@@ -45,6 +46,7 @@ COMMANDS = {
     "sweep": Command(
         "Train seeds × learning rates × weight decays as one program.",
         "ae_jax.sweep.train:train",
+        "Starting JAX, and reading images …",
         arguments_of(SweepConfig),
         ("sweep --seeds 8 --learning-rate 1e-3 3e-3 1e-2",),
         {"sweep": SweepConfig},
@@ -52,6 +54,7 @@ COMMANDS = {
     "evaluate": Command(
         "Evaluate the reconstructions and latent codes of a model on all test images.",
         "ae_jax.inspection.evaluate:evaluate_run",
+        "Evaluating {run} …",
         {
             **_RUN,
             "json": Argument("JSON file for all metrics (default: none)"),
@@ -63,12 +66,14 @@ COMMANDS = {
     "visualize": Command(
         "Draw the latent space of a model: codes, interpolations, traversals and latent grid.",
         "ae_jax.inspection.visualize:visualize_run",
+        "Drawing the latent space of {run} …",
         {**_RUN, "out": Argument("directory for the figures (default: the run's figures/)"), **_DATA},
         ("visualize runs/linear",),
     ),
     "explore": Command(
         "Write an interactive page of a model: draw a digit, explore the latent space.",
         "ae_jax.explorer.page:explore_run",
+        "Writing a page of {run} …",
         {
             **_RUN,
             "out": Argument("file for the page, .html (default: explorer.html in the run directory)"),
@@ -80,6 +85,7 @@ COMMANDS = {
     "reconstruct": Command(
         "Encode and decode your own images with a trained model.",
         "ae_jax.inspection.reconstruct:reconstruct_images",
+        "Reconstructing {images} …",
         {
             **_RUN,
             "images": Argument(".npy, .npz or .csv file of images, or a PNG or JPEG picture of a digit", MISSING, str),
@@ -91,6 +97,7 @@ COMMANDS = {
     "convert": Command(
         "Convert a trained model to a PyTorch state dict, or a state dict to a run.",
         "ae_jax.exchange.torch:convert",
+        "Converting {source} …",
         {
             "direction": Argument("what to convert to what", MISSING, Literal["to-torch", "from-torch"]),
             "source": Argument(f"{_MODEL}; from-torch: state dict, .safetensors, .pt or .pth", MISSING, str),
@@ -103,12 +110,14 @@ COMMANDS = {
     "export": Command(
         "Export a trained model as ONNX graphs, which run without ae_jax.",
         "ae_jax.exchange.onnx:export_run",
+        "Exporting {run} …",
         {**_RUN, "out": Argument("new directory for encode.onnx, decode.onnx and reconstruct.onnx", MISSING, str)},
         ("export runs/conv exported",),
     ),
     "share": Command(
         "Make a folder to publish a model: model card, weights, ONNX graphs, figures and explorer.",
         "ae_jax.exchange.share:share_run",
+        "Evaluating {run}, to share it …",
         {
             **_RUN,
             "out": Argument("new directory for all of it", MISSING, str),
@@ -131,6 +140,8 @@ def main(args: Sequence[str] | None = None, commands: Mapping[str, Command] = CO
     code, message = 0, ""
     try:
         call = parse(args, commands, prog)
+        if sys.stderr.isatty():
+            print(commands[args[0]].doing.format_map(call.arguments), file=sys.stderr, flush=True)
         _prepare_libraries(call.compilation_cache)
         pkgutil.resolve_name(call.target)(**call.arguments)
     except (InputError, RunError) as error:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import os
 import pkgutil
 import re
 import shlex
@@ -107,6 +108,17 @@ def test_help_is_as_wide_as_the_terminal_and_breaks_no_word(
     assert texts[0].split() == texts[1].split()
 
 
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals of this kind")
+def test_a_terminal_is_told_at_once_what_a_command_does_and_a_pipe_is_not() -> None:
+    command = [sys.executable, "-m", "ae_jax", "evaluate", "no/run"]
+    terminal, end = os.openpty()
+    with subprocess.Popen(command, stderr=end, cwd=ROOT):
+        first = os.read(terminal, 100)
+    assert first.decode().strip() == "Evaluating no/run …"
+    piped = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert piped.stderr.startswith("error: no/run")
+
+
 def test_commands_are_known_without_jax_and_numpy() -> None:
     program = (
         "import sys\n"
@@ -189,7 +201,7 @@ def test_the_outcome_of_a_command_is_an_exit_code_and_one_line(body: str, code: 
         "from ae_jax.commands import main\n"
         "from ae_jax.errors import InputError, RunError\n"
         f"def act():\n    print('started'); {body}\n"
-        "main(['act'], {'act': Command('Act.', '__main__:act', {}, ())})"
+        "main(['act'], {'act': Command('Act.', '__main__:act', 'Acting', {}, ())})"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (code, "started\n", errors)

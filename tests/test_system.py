@@ -68,7 +68,7 @@ def run(body: str, redirections: str = "", **environment: str) -> tuple[int, str
         "from ae_jax.errors import InputError\n"
         "from ae_jax.system import hint_on_exit\n"
         f"def act():\n    {body}\n"
-        "main(['act'], {'act': Command('Act.', '__main__:act', {}, ())})"
+        "main(['act'], {'act': Command('Act.', '__main__:act', 'Acting', {}, ())})"
     )
     shell = ["sh", "-c", f'exec "$0" "$@" {redirections}'] if redirections else []
     command = [*shell, sys.executable, "-c", program]

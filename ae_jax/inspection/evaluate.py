@@ -12,6 +12,7 @@ import jax
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from tqdm import tqdm
 
 from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import Dataset, dataset_title, is_array_file, is_prepared, load_dataset
@@ -111,7 +112,8 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
     train_set, test_set = trained.load_splits(dataset, **folders)
     ood_sets = _ood_sets(test_set, folders)
     codecs = trained, fit_pca(train_set.images, trained.model.latent_dim)
-    model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in codecs)
+    bar = tqdm(codecs, "Model, then PCA", disable=None, leave=False)
+    model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in bar)
     num_images, denoising_mse = len(train_set.images) + len(test_set.images), None
     if trained.config.noise:
         recons = trained.reconstruct(with_fixed_noise(test_set.images, trained.config.noise))

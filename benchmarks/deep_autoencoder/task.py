@@ -8,7 +8,7 @@
 | loss | binary cross-entropy, summed over the pixels, mean over the batch |
 | data | MNIST, pixels in [0, 1]: 55,000 images to train, the last 5,000 training images to validate, 10,000 to test |
 | batch | 1,000 images, a new order in each epoch of 55 steps |
-| length | 1,100 steps (20 epochs) |
+| length | 550 steps (10 epochs) |
 | precision | float32 |
 | figure | squared error per image, summed over the pixels, mean over the images |
 """
@@ -33,7 +33,7 @@ from ae_jax.training.losses import cross_entropy_loss, reconstruction_loss
 from ae_jax.types import Params, Pixels, Scalar
 
 NUM_PIXELS, LATENT_DIM = 784, 30
-BATCH_SIZE, NUM_STEPS = 1000, 1100
+BATCH_SIZE, NUM_STEPS = 1000, 550
 NUM_VALIDATION = 5000
 MEASURE_EVERY = 11  # steps
 TARGETS = (6.0, 5.0, 4.0)  # squared error per validation image

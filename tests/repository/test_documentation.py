@@ -54,6 +54,13 @@ def test_readme_links_every_page_and_the_pages_show_every_figure() -> None:
     assert {path.name for path in DOCS.glob("*.png")} <= shown
 
 
+def test_numbers_of_the_readme_are_those_of_a_page() -> None:
+    pages = " ".join(text for name, text in PAGES.items() if name != "README.md")
+    numbers = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", README.replace("Python 3.11", ""))
+    assert len(numbers) > 12
+    assert [number for number in numbers if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", pages)] == []
+
+
 def run_block(source: str, dataset: Path, names: dict[str, Any]) -> int:
     """Run a block with another dataset, as 60,000 images would take minutes; return how many shapes it claims.
 
