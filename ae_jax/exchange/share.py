@@ -18,13 +18,18 @@ from ae_jax.exchange.onnx import onnx_programs
 from ae_jax.exchange.torch import portable_metadata, weights_bytes
 from ae_jax.explorer.page import explorer_page
 from ae_jax.figures import figure_bytes, reconstruction_figure
-from ae_jax.inspection.evaluate import Evaluation, evaluate_model, evaluation_figure, evaluation_table
+from ae_jax.inspection.evaluate import Evaluation, evaluate_model, evaluation_figure, evaluation_table, label_table
 from ae_jax.runs.trained import TrainedModel, load_model
 from ae_jax.system import check_output, write_folder
 from ae_jax.types import PathLike
 
 _NUM_DRAWN = 10
 _HUB_DATASETS = {"mnist": "ylecun/mnist", "fashion_mnist": "zalando-datasets/fashion_mnist"}
+_DENOISING = (
+    "It is made to remove noise: from images with Gaussian noise of standard deviation {:g} it reconstructs those "
+    "without, with a mean squared error of {:.5f} on the test images."
+)
+_LABELS = "\n<details><summary>By label</summary>\n\n{}\n\n</details>\n"
 _yaml = functools.partial(json.dumps, ensure_ascii=False)  # a JSON string is a YAML string, whatever it holds
 _OPERATIONAL = {"checkpoint_every", "keep", "figure_every", "tensorboard", "devices", "distributed"}  # not the model's
 
@@ -66,7 +71,7 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
         license=_yaml(licence),
         datasets=f"datasets: [{_HUB_DATASETS[trained_on]}]\n" if trained_on in _HUB_DATASETS else "",
         name=_yaml(title),
-        dataset_type=_yaml(_HUB_DATASETS.get(dataset, dataset)),
+        dataset_type=_yaml(_HUB_DATASETS.get(summary["dataset"], dataset)),
         dataset=_yaml(dataset),
         **{metric: summary["model"][metric] for metric in ("mse", "psnr", "ssim")},
         title=_markdown(title),
@@ -74,10 +79,13 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
         positions=", plus the positions of its pooling maxima" * (trained.config.arch == "conv-pool"),
         step=trained.step,
         data=_markdown(trained.dataset),
-        denoising=f", as a denoising model: from images with Gaussian noise of standard deviation {noise:g}"
-        * bool(noise),
+        seconds=f" in {seconds:,.0f} s" if (seconds := trained.metadata.get("training_seconds")) else "",
+        devices=f" on {', '.join(devices)}" if (devices := trained.metadata["devices_used"]) else "",
+        purpose=_DENOISING.format(noise, summary["denoising_mse"]) if noise else "It is made to reconstruct its input.",
         tanh=" The module ends in `Tanh`: its inputs and outputs are in [-1, 1]." * (trained.model.output == "tanh"),
-        table=evaluation_table({**summary, "dataset": _markdown(dataset)}),
+        table=evaluation_table({**summary, "dataset": _markdown(dataset), "labels": {}}),
+        labels=_LABELS.format(label_table(summary)) if summary["labels"] else "",
+        digest=trained.metadata["dataset_sha256"],
         training=_training_table(portable_metadata(trained.metadata)),
         credit=f" of {credit}" if credit else "",
     )
@@ -86,6 +94,7 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
 def _training_table(metadata: Mapping[str, Any]) -> str:
     """A Markdown table of the settings and versions."""
     settings = {name: value for name, value in metadata["config"].items() if name not in _OPERATIONAL}
+    settings["dataset"] = metadata["dataset_used"]
     settings["versions"] = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
     rows = [f"| {name} | {_markdown(str(value))} |" for name, value in settings.items() if value is not None]
     return "\n".join(("| setting | value |", "|---|---|", *rows))

@@ -32,8 +32,8 @@ _METRICS = {  # key in the summary -> title in the tables, format
     "mse": ("MSE", ".5f"),
     "psnr": ("PSNR (dB)", ".2f"),
     "ssim": ("SSIM", ".4f"),
-    "neighbours_accuracy": ("5-NN accuracy", ".2%"),
-    "linear_probe_accuracy": ("linear-probe accuracy", ".2%"),
+    "neighbours_accuracy": ("5-NN", ".2%"),
+    "linear_probe_accuracy": ("linear probe", ".2%"),
 }
 _OOD_COLORS = (PALETTE[1], PALETTE[2], PALETTE[4])
 
@@ -150,7 +150,12 @@ def _ood_sets(test_set: Dataset, folders: Mapping[str, PathLike | None]) -> dict
 def evaluation_table(summary: Mapping[str, Any]) -> str:
     """One table for the whole test set with OOD detection, and one with a row per label."""
     overall = _align(list(_overall_rows(summary)))
-    return f"{overall}\n\n{_align(list(_label_rows(summary)))}" if summary["labels"] else overall
+    return f"{overall}\n\n{label_table(summary)}" if summary["labels"] else overall
+
+
+def label_table(summary: Mapping[str, Any]) -> str:
+    """The table of the labels, of at most 80 columns."""
+    return _align(list(_label_rows(summary)))
 
 
 def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -162,6 +167,7 @@ def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
         yield f"denoising MSE (noise std {summary['noise']:g})", f"{summary['denoising_mse']:.5f}", ""
     for name, (title, spec) in _METRICS.items():
         if name in model:
+            title += " accuracy" * name.endswith("accuracy")
             yield title, f"{model[name]:{spec}}", f"{pca[name]:{spec}}"
     for name, value in model["auroc"].items():
         yield f"AUROC, {name} (OOD)", f"{value:.4f}", f"{pca['auroc'][name]:.4f}"

@@ -185,6 +185,8 @@ def _load_file(path: Path) -> TrainedModel:
 
 def _load_checkpoint(checkpoint: Checkpoint) -> TrainedModel:
     metadata, history = run_metadata(checkpoint), checkpoint.info["history"]
+    if history:
+        metadata = {**metadata, "training_seconds": sum(each["seconds"] for each in history)}
     config, test_mse = config_from_metadata(metadata), history[-1]["test_loss"] if history else None
     find_devices()
     model, path = run_model(config), checkpoint.path
