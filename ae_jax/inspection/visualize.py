@@ -23,10 +23,9 @@ from ae_jax.types import HostCodes, PathLike
 _NUM_POINTS = 4000  # in the scatter plot
 _MAX_LABELS, _IMAGES_PER_LABEL = 10, 5  # in the figure of codes as heat maps
 _NUM_INTERPOLATIONS, _INTERPOLATION_LENGTH = 8, 11
-_MAX_TRAVERSALS = 64  # latent dimensions
+_MAX_TRAVERSALS = 8
 _TRAVERSAL_STEPS = np.linspace(-3, 3, 7)  # standard deviations
 _GRID_SIZE, _GRID_DEVIATIONS = 20, 2.0
-_NUM_EXTREMES = 10
 
 
 def visualize_run(run: str, out: str | None = None, dataset: str | None = None, **folders: PathLike | None) -> None:
@@ -106,26 +105,26 @@ def _interpolations(encoded: _EncodedSet) -> Figure:
 
 
 def _traversals(encoded: _EncodedSet) -> Figure:
-    """One row per latent dimension, varied alone around the mean code."""
-    mean, deviations = encoded.latents.mean(0), encoded.latents.std(0)
-    dims = min(len(mean), _MAX_TRAVERSALS)
-    steps = _TRAVERSAL_STEPS[None, :, None] * np.eye(len(mean))[:dims, None] * deviations
-    varied = (mean + steps).reshape(-1, len(mean))
-    recons = encoded.decode(varied, _nearest_to_mean(encoded)).reshape(dims, -1, 28, 28)
-    blocks = min(4, -(-dims // 16))
-    rows = -(-dims // blocks)
-    side = 0.42 if blocks > 1 else 0.9  # inches per image
-    width, height = blocks * (side * len(_TRAVERSAL_STEPS) + 0.5), side * rows + 1
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    column_names = [f"{step:+g}" if step else "mean" for step in _TRAVERSAL_STEPS]
-    for start, axes in zip(range(0, dims, rows), figure.subplots(1, blocks, squeeze=False)[0], strict=True):
-        names = [str(i + 1) for i in range(start, min(start + rows, dims))]
-        show_grid(axes, recons[start : start + rows], names, column_names)
-        axes.tick_params(labelsize="small")
-    limit = "" if dims == len(mean) else f", first {dims} of {len(mean)} dimensions"
-    figure.suptitle(encoded.title(f"latent traversals{limit}", "one image"))
-    figure.supxlabel("standard deviations from the mean code", fontsize="medium")
-    figure.supylabel("latent dimension", fontsize="medium")
+    """Reconstructions around the code of a test image, one row per direction: the eight of largest effect.
+
+    Directions are the latent dimensions, or of more than eight their principal components.
+    """
+    image = _nearest_to_mean(encoded)
+    z = encoded.latents[image]
+    directions, name = np.diag(encoded.latents.std(0)), "latent dimension"
+    if len(z) > _MAX_TRAVERSALS:
+        deviations, components, _ = principal_axes(encoded.latents)
+        directions, name = (components * deviations).T, "principal component"
+    effects = np.square(encoded.decode(z + directions, image) - encoded.decode(z - directions, image)).sum((1, 2))
+    rows = np.sort(effects.argsort()[::-1][:_MAX_TRAVERSALS])
+    varied = z + _TRAVERSAL_STEPS[:, None] * directions[rows, None]
+    recons = encoded.decode(varied.reshape(-1, len(z)), image).reshape(len(rows), -1, 28, 28)
+    figure = Figure(figsize=(0.8 * len(_TRAVERSAL_STEPS) + 1, 0.8 * len(rows) + 1.2), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    column_names = [f"{step:+g}" if step else "0" for step in _TRAVERSAL_STEPS]
+    show_grid(axes, recons, [str(row + 1) for row in rows], column_names)
+    figure.suptitle(encoded.title("latent traversals", "this image"))
+    axes.set(xlabel=f"standard deviations from the code of test image {image + 1}", ylabel=name)
     return figure
 
 
@@ -152,15 +151,20 @@ def _latent_grid(encoded: _EncodedSet) -> Figure | None:
 
 
 def _extremes(encoded: _EncodedSet) -> Figure:
-    """The best and the worst reconstructions below their originals, with the error of each image."""
+    """The best and the worst reconstruction per label, or without labels of all, below their originals."""
     images, recons = np.asarray(to_float(encoded.test_set.images)), encoded.trained.decode(encoded.code)
-    errors = squared_error(images, recons)
-    order, n = np.argsort(errors, kind="stable"), min(_NUM_EXTREMES, len(errors))
-    figure = Figure(figsize=(0.8 * n + 1, 4.6), dpi=DPI, layout="constrained")
+    errors, labels = squared_error(images, recons), encoded.test_set.labels
+    order = np.argsort(errors, kind="stable")
+    n, names, best, worst = min(_MAX_LABELS, len(errors)), [""] * _MAX_LABELS, order, order[::-1]
+    if labels is not None:
+        classes = np.unique(labels)[:_MAX_LABELS]
+        n, names = len(classes), [f"{label}: " for label in classes]
+        best, worst = (np.array([rows[labels[rows] == label][0] for label in classes]) for rows in (best, worst))
+    figure = Figure(figsize=(0.95 * n + 1, 5), dpi=DPI, layout="constrained")
     figure.suptitle(encoded.title("best and worst reconstructions"))
-    for axes, name, rows in zip(figure.subplots(2), ("best", "worst"), (order[:n], order[::-1][:n]), strict=True):
+    for axes, name, rows in zip(figure.subplots(2), ("best", "worst"), (best[:n], worst[:n]), strict=True):
         pair = np.stack([images[rows], recons[rows]])[..., 0]
-        show_grid(axes, pair, ["original", name], [f"{error:.5f}" for error in errors[rows]])
+        show_grid(axes, pair, ["original", name], [f"{names[i]}{errors[row]:.4f}" for i, row in enumerate(rows)])
         axes.tick_params(labelsize="small")
         axes.set_xlabel("mean squared error per pixel", fontsize="small")
     return figure
