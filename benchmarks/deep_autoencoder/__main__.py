@@ -34,9 +34,9 @@ def main() -> None:
     names = sorted(path.stem for path in (FOLDER / "entries").glob("[!_]*.py"))
     parser.add_argument("--entry", nargs="+", default=names, metavar="ENTRY", help=f"{', '.join(names)}, or a file")
     parser.add_argument("--seeds", type=int, default=5, help="training runs per entry (default: 5)")
-    parser.add_argument("--quick", action="store_true", help="one seed and a tenth of the steps")
+    parser.add_argument("--steps", type=int, default=550, help="steps per run, a multiple of 11 (default: 550)")
+    parser.add_argument("--quick", action="store_true", help="--seeds 1 --steps 55")
     parser.add_argument("--tune", action="store_true", help="run each of an entry's TRIALS with seed 0 instead")
-    parser.add_argument("--activation", choices=("tanh", "relu"), default="tanh", help="hidden units (default: tanh)")
     parser.add_argument(
         "--as", dest="definition", choices=DEFINITIONS, help="report this paper's own number, too, of seed 0"
     )
@@ -45,6 +45,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 1:
         parser.error(f"--seeds must be at least 1, not {args.seeds}")
+    if args.steps < 11 or args.steps % 11:
+        parser.error(f"--steps must be a multiple of 11, not {args.steps}")
     try:
         _run(args)
     except InputError as error:
@@ -64,10 +66,10 @@ def _run(args: argparse.Namespace) -> None:
     from benchmarks.deep_autoencoder import measure  # here, so that --help and errors do not wait for JAX
 
     if args.tune:
-        measure.tune(entries, args.activation)
+        measure.tune(entries)
         return
-    seeds = 1 if args.quick else args.seeds
-    results = measure.run_all(entries, seeds, args.activation, args.definition, args.quick)
+    seeds, steps = (1, 55) if args.quick else (args.seeds, args.steps)
+    results = measure.run_all(entries, seeds, steps, args.definition)
     if args.json:
         write_output(args.json, (json.dumps(results, indent=1) + "\n").encode())
     if args.figure:

@@ -5,15 +5,14 @@ R is `1e-5 / 2` times the sum of the squares of all weights and biases. "Train" 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
 
-from ae_jax.training.losses import cross_entropy_loss
 from ae_jax.types import Params, Pixels
-from benchmarks.deep_autoencoder.task import NUM_PIXELS, Split, mean_per_image, squared_error
+from benchmarks.deep_autoencoder.task import NUM_PIXELS, Split, cross_entropy, squared_error
 
 _L2 = 1e-5
 _EVA_STD = 0.3081  # of MNIST's pixels, by which Eva's program divides inputs and targets
@@ -24,44 +23,44 @@ class Definition(NamedTuple):
 
     text: str
     source: str
-    numbers: Callable[[Any, Params, Split], dict[str, float]]  # of (network, params, images)
+    numbers: Callable[[Params, Split], dict[str, float]]
 
 
-def _kbfgs(network: Any, params: Params, split: Split) -> dict[str, float]:
+def _kbfgs(params: Params, split: Split) -> dict[str, float]:
     penalty = _penalty(params)
     return {
-        "train": _cross_entropy(network, params, _train_images(split)) + penalty,
-        "test": _cross_entropy(network, params, split.test) + penalty,
+        "train": cross_entropy(params, _train_images(split)) + penalty,
+        "test": cross_entropy(params, split.test) + penalty,
     }
 
 
-def _sonew(network: Any, params: Params, split: Split) -> dict[str, float]:
-    return {"train": _cross_entropy(network, params, _train_images(split))}
+def _sonew(params: Params, split: Split) -> dict[str, float]:
+    return {"train": cross_entropy(params, _train_images(split))}
 
 
-def _eva(network: Any, params: Params, split: Split) -> dict[str, float]:
+def _eva(params: Params, split: Split) -> dict[str, float]:
     scale = 1 / (NUM_PIXELS * _EVA_STD**2)
     return {
-        "train": scale * squared_error(network, params, _train_images(split)),
-        "test": scale * squared_error(network, params, split.test),
+        "train": scale * squared_error(params, _train_images(split)),
+        "test": scale * squared_error(params, split.test),
     }
 
 
-def _kfac(network: Any, params: Params, split: Split) -> dict[str, float]:
+def _kfac(params: Params, split: Split) -> dict[str, float]:
     images = _train_images(split)
     return {
-        "train loss": _cross_entropy(network, params, images) + _penalty(params),
-        "train error": squared_error(network, params, images),
+        "train loss": cross_entropy(params, images) + _penalty(params),
+        "train error": squared_error(params, images),
     }
 
 
-def _sutskever(network: Any, params: Params, split: Split) -> dict[str, float]:
-    return {"train": squared_error(network, params, _train_images(split))}
+def _sutskever(params: Params, split: Split) -> dict[str, float]:
+    return {"train": squared_error(params, _train_images(split))}
 
 
 DEFINITIONS = {
     "kbfgs": Definition(
-        "CE + R, train and test (Goldfarb, Ren & Bahamou 2020; its network has ReLUs)",
+        "CE + R, train and test (Goldfarb, Ren & Bahamou 2020)",
         "github.com/renyiryry/kbfgs_neurips2020_public @ be57dc3: functions_utils.py, lines 33 and 239",
         _kbfgs,
     ),
@@ -72,12 +71,12 @@ DEFINITIONS = {
     ),
     "eva": Definition(
         "mean squared error per pixel of images with mean 0 and variance 1, train and test: SE / 74.42 (Zhang, "
-        "Shi & Li 2023; its network has ReLUs and a linear output)",
+        "Shi & Li 2023; its output is linear)",
         "github.com/lzhangbv/eva @ 7794271: examples/pytorch_mnist_autoencoder.py, lines 167 and 260",
         _eva,
     ),
     "kfac": Definition(
-        "CE + R and SE, train (tensorflow/kfac, with tanh as here)",
+        "CE + R and SE, train (tensorflow/kfac; its network has tanh)",
         "github.com/tensorflow/kfac @ ddad637: kfac/examples/autoencoder_mnist.py, lines 258, 426 and 443",
         _kfac,
     ),
@@ -91,10 +90,6 @@ DEFINITIONS = {
 
 def _train_images(split: Split) -> Pixels:
     return np.concatenate([split.train, split.validation])
-
-
-def _cross_entropy(network: Any, params: Params, images: Pixels) -> float:
-    return NUM_PIXELS * mean_per_image(cross_entropy_loss, network, params, images)
 
 
 def _penalty(params: Params) -> float:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ae_jax.config import Activation
 from ae_jax.metrics.pca import pca_mse
 from benchmarks.deep_autoencoder.definitions import DEFINITIONS
 from benchmarks.deep_autoencoder.report import compare, make_table
@@ -20,7 +19,6 @@ from benchmarks.deep_autoencoder.task import (
     Run,
     Split,
     load_split,
-    make_network,
     squared_error,
     train,
 )
@@ -28,22 +26,21 @@ from benchmarks.measure import machine
 from benchmarks.report import format_table
 
 RECORD = Path(__file__).with_name("results.json")  # of the committed entries
-_QUICK_STEPS = NUM_STEPS // 10
 
 
-def tune(entries: Mapping[str, ModuleType], activation: Activation) -> None:
+def tune(entries: Mapping[str, ModuleType]) -> None:
     """Print the validation error of each of the entries' `TRIALS`, with seed 0; test images are not looked at."""
     split = load_split()
     for name, entry in entries.items():
         for settings in entry.TRIALS:
-            run = _train(entry, split, 0, NUM_STEPS, activation, settings)
+            run = _train(entry, split, 0, NUM_STEPS, settings)
             print(f"{name} {settings}: {run.errors[-1]:.3f} after {run.seconds[-1]:.0f} s", flush=True)
 
 
 def run_all(
-    entries: Mapping[str, ModuleType], num_seeds: int, activation: Activation, definition: str | None, is_quick: bool
+    entries: Mapping[str, ModuleType], num_seeds: int, num_steps: int, definition: str | None
 ) -> dict[str, Any]:
-    """Train each entry with several seeds; print their table and, of full runs, how they compare with the record."""
+    """Train each entry with several seeds; print their table, of runs of the task's length beside the record."""
     split = load_split()
     pca = NUM_PIXELS * pca_mse(np.concatenate([split.train, split.validation]), np.asarray(split.test), LATENT_DIM)
     print(f"PCA with {LATENT_DIM} components, squared error per test image: {pca:.3f}", flush=True)
@@ -53,13 +50,13 @@ def run_all(
     for name, entry in entries.items():
         runs = []
         for seed in range(num_seeds):
-            runs.append(_train(entry, split, seed, _QUICK_STEPS if is_quick else NUM_STEPS, activation))
+            runs.append(_train(entry, split, seed, num_steps))
             print(f"{name}, seed {seed}: {runs[-1].errors[-1]:.3f} after {runs[-1].seconds[-1]:.0f} s", flush=True)
-        results[name] = _result(runs, split, activation)
+        results[name] = _result(runs, split)
         if definition:
-            numbers = DEFINITIONS[definition].numbers(make_network(activation), runs[0].params, split)
+            numbers = DEFINITIONS[definition].numbers(runs[0].params, split)
             print(f"{name} as {definition}: {', '.join(f'{key} {value:.5g}' for key, value in numbers.items())}")
-    record = {} if is_quick or activation != "tanh" else json.loads(RECORD.read_text())["entries"]
+    record = json.loads(RECORD.read_text())["entries"] if num_steps == NUM_STEPS else {}
     print(f"\n{format_table('entry', make_table(record | results))}")
     for name in results:
         if line := compare(name, record | results):
@@ -67,21 +64,16 @@ def run_all(
     return {"machine": machine(), "entries": results}
 
 
-def _result(runs: list[Run], split: Split, activation: Activation) -> dict[str, Any]:
+def _result(runs: list[Run], split: Split) -> dict[str, Any]:
     """The measurements of an entry by seed, as JSON types."""
-    error = functools.partial(squared_error, make_network(activation))
     return {
         "errors": [run.errors.round(4).tolist() for run in runs],
         "seconds": [run.seconds.round(2).tolist() for run in runs],
-        "test": [round(error(run.params, split.test), 4) for run in runs],
+        "test": [round(squared_error(run.params, split.test), 4) for run in runs],
     }
 
 
-def _train(
-    entry: ModuleType, split: Split, seed: int, num_steps: int, activation: Activation, settings: Any = None
-) -> Run:
+def _train(entry: ModuleType, split: Split, seed: int, num_steps: int, settings: Any = None) -> Run:
     make_optimizer = functools.partial(entry.make_optimizer, **(settings or {}))
     eval_params = getattr(entry, "eval_params", None)
-    return train(
-        make_optimizer, split, seed, eval_params=eval_params, num_steps=num_steps, network=make_network(activation)
-    )
+    return train(make_optimizer, split, seed, eval_params=eval_params, num_steps=num_steps)

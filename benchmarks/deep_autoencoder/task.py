@@ -3,7 +3,7 @@
 | | |
 |---|---|
 | network | 784-1000-500-250-30-250-500-1000-784 (Hinton & Salakhutdinov 2006), 2,837,314 parameters |
-| units | tanh, linear code, sigmoid output |
+| units | ReLU, linear code, sigmoid output |
 | initialisation | flax: LeCun normal kernels (variance 1 / inputs), biases 0 |
 | loss | binary cross-entropy, summed over the pixels, mean over the batch |
 | data | MNIST, pixels in [0, 1]: 55,000 images to train, the last 5,000 training images to validate, 10,000 to test |
@@ -25,7 +25,6 @@ from jax import lax
 from jax import numpy as jnp
 from jaxtyping import Float, Float32, Int32
 
-from ae_jax.config import Activation
 from ae_jax.data.batching import to_float
 from ae_jax.data.datasets import load_dataset
 from ae_jax.models.autoencoders import LinearAutoencoder
@@ -60,15 +59,14 @@ class Run(NamedTuple):
 class BatchLoss(NamedTuple):
     """The training loss of parameters: cross-entropy in nats, summed over the pixels, mean over the images."""
 
-    network: LinearAutoencoder
     images: Float32[jax.Array, "n 28 28 1"]
 
     def __call__(self, params: Params) -> Scalar:
-        return NUM_PIXELS * jnp.mean(cross_entropy_loss(self.network, params, self.images))
+        return NUM_PIXELS * jnp.mean(cross_entropy_loss(NETWORK, params, self.images))
 
     def logits(self, params: Params) -> Float32[jax.Array, "n 28 28 1"]:
         """The logits of the reconstructions, whose cross-entropy with the images it is."""
-        logits: Any = self.network.apply({"params": params}, self.images, method="logits")
+        logits: Any = NETWORK.apply({"params": params}, self.images, method="logits")
         return logits
 
 
@@ -78,9 +76,7 @@ def load_split() -> Split:
     return Split(images[:-NUM_VALIDATION], images[-NUM_VALIDATION:], load_dataset("mnist", "test").images)
 
 
-def make_network(activation: Activation = "tanh") -> LinearAutoencoder:
-    """The network of the task, or the same with other units."""
-    return LinearAutoencoder(latent_dim=LATENT_DIM, hidden=(1000, 500, 250), activation=activation)
+NETWORK = LinearAutoencoder(latent_dim=LATENT_DIM, hidden=(1000, 500, 250))
 
 
 def train(
@@ -90,7 +86,6 @@ def train(
     *,
     eval_params: Callable[[Any, Params], Params] | None = None,
     num_steps: int = NUM_STEPS,
-    network: LinearAutoencoder | None = None,
 ) -> Run:
     """Train for `num_steps`, a multiple of `MEASURE_EVERY`; nothing that is measured has an effect on it.
 
@@ -98,13 +93,12 @@ def train(
     and `value_fn`, a `BatchLoss`. `eval_params(opt_state, params)` are the parameters to measure, if not those that
     are trained.
     """
-    network = network or make_network()
-    params = network.init(jax.random.key(seed), jnp.zeros((1, 28, 28, 1)))["params"]
+    params = NETWORK.init(jax.random.key(seed), jnp.zeros((1, 28, 28, 1)))["params"]
     tx = optax.with_extra_args_support(make_optimizer(num_steps))
     carry = params, jax.jit(tx.init)(params)
     images, validation = jnp.asarray(split.train), jnp.asarray(split.validation)
     batches = _batches(len(images), seed, num_steps).reshape(-1, MEASURE_EVERY, BATCH_SIZE)
-    segment = jax.jit(functools.partial(_train_segment, network, tx), donate_argnums=0)
+    segment = jax.jit(functools.partial(_train_segment, tx), donate_argnums=0)
     compiled = segment.lower(carry, images, batches[0]).compile()
     errors, seconds = [], []
     for rows in batches:
@@ -112,24 +106,29 @@ def train(
         carry = jax.block_until_ready(compiled(carry, images, rows))
         seconds.append(time.perf_counter() - start)
         params = eval_params(carry[1], carry[0]) if eval_params else carry[0]
-        errors.append(squared_error(network, params, validation))
+        errors.append(squared_error(params, validation))
     return Run(np.array(errors), np.cumsum(seconds), params)
 
 
-def squared_error(network: LinearAutoencoder, params: Params, images: Pixels) -> float:
+def squared_error(params: Params, images: Pixels) -> float:
     """The squared error of the reconstructions, summed over the pixels, mean over `u8[n, 28, 28, 1]`."""
-    return NUM_PIXELS * mean_per_image(reconstruction_loss, network, params, images)
+    return _mean(reconstruction_loss, params, images)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _block_mean(per_image: Any, network: Any, params: Params, images: Pixels) -> Scalar:
-    return jnp.mean(per_image(network, params, to_float(images)))
+def cross_entropy(params: Params, images: Pixels) -> float:
+    """The cross-entropy in nats, summed over the pixels, mean over `u8[n, 28, 28, 1]`."""
+    return _mean(cross_entropy_loss, params, images)
 
 
-def mean_per_image(per_image: Any, network: Any, params: Params, images: Pixels) -> float:
-    """The mean of `per_image(network, params, f32[n, 28, 28, 1]) → f32[n]` over a multiple of 1,000 images."""
+def _mean(per_image: Any, params: Params, images: Pixels) -> float:
+    """The sum over the pixels of a loss that is a mean over them, mean over a multiple of 1,000 images."""
     blocks = np.split(np.asarray(images), len(images) // BATCH_SIZE)
-    return float(np.mean([_block_mean(per_image, network, params, block) for block in blocks], dtype=np.float64))
+    return NUM_PIXELS * float(np.mean([_block_mean(per_image, params, block) for block in blocks], dtype=np.float64))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _block_mean(per_image: Any, params: Params, images: Pixels) -> Scalar:
+    return jnp.mean(per_image(NETWORK, params, to_float(images)))
 
 
 def _batches(num_images: int, seed: int, num_steps: int) -> Int32[np.ndarray, "steps batch"]:
@@ -141,11 +140,11 @@ def _batches(num_images: int, seed: int, num_steps: int) -> Int32[np.ndarray, "s
 
 
 def _train_segment(
-    network: LinearAutoencoder, tx: Any, carry: tuple[Params, Any], images: jax.Array, rows: Int32[jax.Array, "steps n"]
+    tx: Any, carry: tuple[Params, Any], images: jax.Array, rows: Int32[jax.Array, "steps n"]
 ) -> tuple[Params, Any]:
     def step(carry: tuple[Params, Any], rows: jax.Array) -> tuple[tuple[Params, Any], None]:
         params, opt_state = carry
-        value_fn: Any = BatchLoss(network, to_float(images[rows]))
+        value_fn: Any = BatchLoss(to_float(images[rows]))
         value, grad = jax.value_and_grad(value_fn)(params)
         updates, opt_state = tx.update(grad, opt_state, params, value=value, grad=grad, value_fn=value_fn)
         return (optax.apply_updates(params, updates), opt_state), None

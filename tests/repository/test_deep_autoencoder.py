@@ -14,7 +14,7 @@ import ae_jax
 from benchmarks.deep_autoencoder.definitions import DEFINITIONS
 from benchmarks.deep_autoencoder.entries import gauss_newton
 from benchmarks.deep_autoencoder.report import compare, make_table, steps_to
-from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, Split, make_network, train
+from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, NETWORK, Split, train
 from tests.conftest import ROOT
 
 
@@ -30,18 +30,17 @@ def run_benchmark(*args: object) -> subprocess.CompletedProcess[str]:
 
 
 def direct_logits(params: Any, x: np.ndarray) -> np.ndarray:
-    """The network of the benchmark in NumPy, float64: tanh units, but for the code and the logits."""
+    """The network of the benchmark in NumPy, float64: ReLUs, but for the code and the logits."""
     for half in ("encoder", "decoder"):
         for i in range(4):
             layer = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params[f"{half}_{i}"])
             x = x @ layer["kernel"] + layer["bias"]
-            x = np.tanh(x) if i < 3 else x
+            x = np.maximum(x, 0) if i < 3 else x
     return x
 
 
 def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -> None:
-    network = make_network()
-    params = network.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))["params"]
+    params = NETWORK.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))["params"]
     params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.01, params)
     expected: dict[str, dict[str, float]] = {}
     sums = {}
@@ -56,7 +55,7 @@ def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -
     expected["sonew"] = {"train": sums["train"][0]}
     expected["kfac"] = {"train loss": sums["train"][0] + penalty, "train error": sums["train"][1]}
     expected["sutskever"] = {"train": sums["train"][1]}
-    assert {name: each.numbers(network, params, split) for name, each in DEFINITIONS.items()} == {
+    assert {name: each.numbers(params, split) for name, each in DEFINITIONS.items()} == {
         name: pytest.approx(numbers, rel=1e-5) for name, numbers in expected.items()
     }
 
@@ -66,7 +65,7 @@ def test_training_is_that_of_the_public_train_step_and_a_seed_repeats_it(split: 
         return 784 * ae_jax.cross_entropy_loss(model, params, images)
 
     run = train(lambda num_steps: optax.sgd(1 / num_steps**2), split, 3, num_steps=MEASURE_EVERY)
-    state = ae_jax.create_train_state(make_network(), jax.random.key(3), tx=optax.sgd(1 / MEASURE_EVERY**2))
+    state = ae_jax.create_train_state(NETWORK, jax.random.key(3), tx=optax.sgd(1 / MEASURE_EVERY**2))
     for _ in range(MEASURE_EVERY):  # each batch has all images, in some order
         state, _ = ae_jax.make_train_step(loss)(state, split.train)
     for ours, theirs in zip(jax.tree.leaves(run.params), jax.tree.leaves(state.params), strict=True):
@@ -120,6 +119,7 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
         (["--entry", "adan"], "there is no entry adan: "),
         (["--entry", "own.py"], "own.py has no function make_optimizer(num_steps)"),
         (["--seeds", "0"], "--seeds must be at least 1, not 0"),
+        (["--steps", "10"], "--steps must be a multiple of 11, not 10"),
         (["--json", "own.py"], "own.py already exists"),
     ],
 )

@@ -2,11 +2,11 @@
 
 import optax
 
-TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (2e-3, 4e-3, 8e-3) for y in (0.01, 0.1)]
+TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (3e-3, 6e-3) for y in (0.05, 0.2, 0.5)]
 
 
 def make_optimizer(
-    num_steps: int, learning_rate: float = 4e-3, weight_decay: float = 0.01
+    num_steps: int, learning_rate: float = 3e-3, weight_decay: float = 0.2
 ) -> optax.GradientTransformation:
     """AdamW; the warm-up takes 5 % of the steps."""
     warmup = num_steps // 20
