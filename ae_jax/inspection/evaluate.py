@@ -154,8 +154,13 @@ def evaluation_table(summary: Mapping[str, Any]) -> str:
 
 
 def label_table(summary: Mapping[str, Any]) -> str:
-    """The table of the labels, of at most 80 columns."""
-    return _align(list(_label_rows(summary)))
+    """One row per label, in at most 80 columns."""
+    metrics = {name: metric for name, metric in _METRICS.items() if name in summary["model"]}
+    rows: list[Sequence[str]] = [("label", "images", *(title for title, _ in metrics.values()), "PCA MSE")]
+    for label, row in summary["labels"].items():
+        values = (f"{row['model'][name]:{spec}}" for name, (_, spec) in metrics.items())
+        rows.append((label, f"{row['images']:,}", *values, f"{row['pca']['mse']:.5f}"))
+    return _align(rows)
 
 
 def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -171,14 +176,6 @@ def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
             yield title, f"{model[name]:{spec}}", f"{pca[name]:{spec}}"
     for name, value in model["auroc"].items():
         yield f"AUROC, {name} (OOD)", f"{value:.4f}", f"{pca['auroc'][name]:.4f}"
-
-
-def _label_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
-    metrics = {name: metric for name, metric in _METRICS.items() if name in summary["model"]}
-    yield "label", "images", *(title for title, _ in metrics.values()), "PCA MSE"
-    for label, row in summary["labels"].items():
-        values = (f"{row['model'][name]:{spec}}" for name, (_, spec) in metrics.items())
-        yield label, f"{row['images']:,}", *values, f"{row['pca']['mse']:.5f}"
 
 
 def _align(rows: list[Sequence[str]]) -> str:

@@ -121,8 +121,7 @@ def _traversals(encoded: _EncodedSet) -> Figure:
     recons = encoded.decode(varied.reshape(-1, len(z)), image).reshape(len(rows), -1, 28, 28)
     figure = Figure(figsize=(0.8 * len(_TRAVERSAL_STEPS) + 1, 0.8 * len(rows) + 1.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    column_names = [f"{step:+g}" if step else "0" for step in _TRAVERSAL_STEPS]
-    show_grid(axes, recons, [str(row + 1) for row in rows], column_names)
+    show_grid(axes, recons, [str(row + 1) for row in rows], [f"{step:g}" for step in _TRAVERSAL_STEPS])
     figure.suptitle(encoded.title("latent traversals", "this image"))
     axes.set(xlabel=f"standard deviations from the code of test image {image + 1}", ylabel=name)
     return figure

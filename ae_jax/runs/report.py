@@ -46,14 +46,15 @@ def reporter(run: Run, test_set: Dataset, history: History) -> Iterator[Callable
 
     Events of TensorBoard for steps after those of `history`, with which a run resumes, are void.
     """
-    writer: Any = contextlib.nullcontext()
-    if run.config.tensorboard and is_process_0():
-        from tensorboardX import SummaryWriter
+    with contextlib.ExitStack() as stack:
+        events: dict[str, Any] = {}  # a writer for the curves of each split, which TensorBoard shows in one chart
+        if run.config.tensorboard and is_process_0():
+            from tensorboardX import SummaryWriter
 
-        step = history[-1].step if history else 0
-        folder, suffix = str(run.path / "tensorboard"), f".{step}"  # the name has only the second of its start
-        writer = SummaryWriter(folder, purge_step=step + 1, filename_suffix=suffix)
-    with writer as events:
+            step = history[-1].step if history else 0
+            options = {"purge_step": step + 1, "filename_suffix": f".{step}"}  # the name has only its start's second
+            for split in ("train", "validation", "test"):
+                events[split] = stack.enter_context(SummaryWriter(str(run.path / "tensorboard" / split), **options))
 
         def report(state: TrainState, history: History) -> None:
             last, every = history[-1], run.config.figure_every
@@ -64,7 +65,7 @@ def reporter(run: Run, test_set: Dataset, history: History) -> Iterator[Callable
             is_due = last.epoch == run.config.epochs or (every and last.epoch % every == 0)
             figure = save_reconstructions(run, test_set, state, history) if is_due else None
             if events:
-                _write_events(events, last, figure)
+                _write_events(events, run.config, last, figure)
 
         yield report
 
@@ -103,14 +104,19 @@ def save_reconstructions(run: Run, test_set: Dataset, state: TrainState, history
     return png
 
 
-def _write_events(events: Any, metrics: EpochMetrics, figure: bytes | None) -> None:
-    scalars = {f"loss/{name.removesuffix(' loss')}": loss for name, loss in _losses(metrics).items()}
-    for name, value in {**scalars, "images_per_second": metrics.images_per_second}.items():
-        events.add_scalar(name, value, metrics.step)
+def _write_events(events: dict[str, Any], config: TrainConfig, metrics: EpochMetrics, figure: bytes | None) -> None:
+    for name, loss in _losses(metrics).items():
+        split, quantity = name.split(" ")
+        events[split].add_scalar(quantity, loss, metrics.step)
+    events["train"].add_scalar("images per second", metrics.images_per_second, metrics.step)
     if figure:
         pixels = np.asarray(Image.open(io.BytesIO(figure)).convert("RGB"))
-        events.add_image("reconstructions", pixels, metrics.step, dataformats="HWC")
-    events.flush()  # before the checkpoint, as the process may be killed
+        events["test"].add_image("reconstructions", pixels, metrics.step, dataformats="HWC")
+    if metrics.epoch == config.epochs:
+        settings = {name: str(value) for name, value in vars(config).items()}
+        events["test"].add_hparams(settings, {"final MSE": metrics.test_loss}, "settings", metrics.step)
+    for each in events.values():
+        each.flush()  # before the checkpoint, as the process may be killed
 
 
 def _losses(metrics: EpochMetrics) -> dict[str, float]:

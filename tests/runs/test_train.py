@@ -165,8 +165,8 @@ def test_as_many_devices_share_the_work_as_are_asked_for(own_images: Path) -> No
     assert len(set(json.loads((run_dir / "config.json").read_text())["devices_used"])) == 3
 
 
-def read_events(run_dir: Path) -> EventAccumulator:
-    events = EventAccumulator(str(run_dir / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
+def read_events(folder: Path) -> EventAccumulator:
+    events = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     return events
 
@@ -176,11 +176,13 @@ def test_tensorboard_shows_metrics_and_figures_once_also_of_epochs_that_were_tra
     for step in (10, 15):  # as if it had been killed before the checkpoint of epoch 2
         (run_dir / "checkpoints" / f"step_{step:08d}.safetensors").unlink()
     resume(run_dir)
-    events, lines = read_events(run_dir), metrics(run_dir)
-    for tag, name in (("loss/train", "train_loss"), ("loss/test", "test_loss")):
-        scalars = events.Scalars(tag)
+    lines = metrics(run_dir)
+    for split in ("train", "test"):
+        events, name = read_events(run_dir / "tensorboard" / split), f"{split}_loss"
+        scalars = events.Scalars("loss")
         assert [scalar.step for scalar in scalars] == [5, 10, 15]
         assert [scalar.value for scalar in scalars] == pytest.approx([line[name] for line in lines], rel=1e-6)
+    assert read_events(run_dir / "tensorboard" / "test" / "settings").Scalars("final MSE")[0].step == 15
     shown = {image.step: io.BytesIO(image.encoded_image_string) for image in events.Images("reconstructions")}
     assert shown.keys() == {10, 15}
     pixels = [
