@@ -108,13 +108,13 @@ def _write_events(events: dict[str, Any], config: TrainConfig, metrics: EpochMet
     for name, loss in _losses(metrics).items():
         split, quantity = name.split(" ")
         events[split].add_scalar(quantity, loss, metrics.step)
-    events["train"].add_scalar("images per second", metrics.images_per_second, metrics.step)
+    events["train"].add_scalar("images_per_second", metrics.images_per_second, metrics.step)
     if figure:
         pixels = np.asarray(Image.open(io.BytesIO(figure)).convert("RGB"))
         events["test"].add_image("reconstructions", pixels, metrics.step, dataformats="HWC")
     if metrics.epoch == config.epochs:
         settings = {name: str(value) for name, value in vars(config).items()}
-        events["test"].add_hparams(settings, {"final MSE": metrics.test_loss}, "settings", metrics.step)
+        events["test"].add_hparams(settings, {"final_MSE": metrics.test_loss}, "settings", metrics.step)
     for each in events.values():
         each.flush()  # before the checkpoint, as the process may be killed
 

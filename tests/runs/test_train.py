@@ -182,7 +182,7 @@ def test_tensorboard_shows_metrics_and_figures_once_also_of_epochs_that_were_tra
         scalars = events.Scalars("loss")
         assert [scalar.step for scalar in scalars] == [5, 10, 15]
         assert [scalar.value for scalar in scalars] == pytest.approx([line[name] for line in lines], rel=1e-6)
-    assert read_events(run_dir / "tensorboard" / "test" / "settings").Scalars("final MSE")[0].step == 15
+    assert read_events(run_dir / "tensorboard" / "test" / "settings").Scalars("final_MSE")[0].step == 15
     shown = {image.step: io.BytesIO(image.encoded_image_string) for image in events.Images("reconstructions")}
     assert shown.keys() == {10, 15}
     pixels = [
