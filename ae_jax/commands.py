@@ -33,7 +33,7 @@ COMMANDS = {
     "train": Command(
         "Train an MNIST autoencoder.",
         "ae_jax.runs.train:train",
-        "Starting JAX, and reading images …",
+        "Starting JAX and loading images …",
         {
             "recipe": Argument("preset for the settings you leave out", "tutorial", Literal[*_RECIPES], "everyday"),
             "resume": Argument(_RESUME, False, bool, "everyday"),
@@ -46,7 +46,7 @@ COMMANDS = {
     "sweep": Command(
         "Train seeds × learning rates × weight decays as one program.",
         "ae_jax.sweep.train:train",
-        "Starting JAX, and reading images …",
+        "Starting JAX and loading images …",
         arguments_of(SweepConfig),
         ("sweep --seeds 8 --learning-rate 1e-3 3e-3 1e-2",),
         {"sweep": SweepConfig},

@@ -109,11 +109,13 @@ def test_help_is_as_wide_as_the_terminal_and_breaks_no_word(
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no terminals of this kind")
-def test_a_terminal_is_told_at_once_what_a_command_does_and_a_pipe_is_not() -> None:
+def test_a_terminal_is_told_first_what_a_command_does_and_a_pipe_is_not() -> None:
     command = [sys.executable, "-m", "ae_jax", "evaluate", "no/run"]
     terminal, end = os.openpty()
     with subprocess.Popen(command, stderr=end, cwd=ROOT):
+        os.close(end)
         first = os.read(terminal, 100)
+    os.close(terminal)
     assert first.decode().strip() == "Evaluating no/run …"
     piped = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert piped.stderr.startswith("error: no/run")

@@ -29,7 +29,7 @@ _DENOISING = (
     "It is made to remove noise: from images with Gaussian noise of standard deviation {:g} it reconstructs those "
     "without, with a mean squared error of {:.5f} on the test images."
 )
-_LABELS = "\n<details><summary>By label</summary>\n\n{}\n\n</details>\n"
+_LABELS = "\n<details><summary>By label; probes predict labels from latent codes</summary>\n\n{}\n\n</details>\n"
 _yaml = functools.partial(json.dumps, ensure_ascii=False)  # a JSON string is a YAML string, whatever it holds
 _OPERATIONAL = {"checkpoint_every", "keep", "figure_every", "tensorboard", "devices", "distributed"}  # not the model's
 
@@ -65,6 +65,7 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
     """The card of a model with the metrics of an evaluation, `Evaluation.summary`."""
     dataset, trained_on = dataset_title(summary["dataset"]), trained.metadata["dataset_used"]
     title = f"{trained.config.arch} autoencoder of {trained.dataset}"
+    digest = trained.metadata["dataset_sha256"]
     credit, noise = image_credit(summary["dataset"]), trained.config.noise
     template = (resources.files("ae_jax.exchange") / "card.md").read_text("utf-8")
     return template.format(
@@ -79,13 +80,13 @@ def _model_card(trained: TrainedModel, summary: Mapping[str, Any], licence: str)
         positions=", plus the positions of its pooling maxima" * (trained.config.arch == "conv-pool"),
         step=trained.step,
         data=_markdown(trained.dataset),
-        seconds=f" in {seconds:,.0f} s" if (seconds := trained.metadata.get("training_seconds")) else "",
+        seconds=f" in {max(seconds, 1):,.0f} s" if (seconds := trained.metadata.get("training_seconds")) else "",
         devices=f" on {', '.join(devices)}" if (devices := trained.metadata["devices_used"]) else "",
         purpose=_DENOISING.format(noise, summary["denoising_mse"]) if noise else "It is made to reconstruct its input.",
         tanh=" The module ends in `Tanh`: its inputs and outputs are in [-1, 1]." * (trained.model.output == "tanh"),
         table=evaluation_table({**summary, "dataset": _markdown(dataset), "labels": {}}),
         labels=_LABELS.format(label_table(summary)) if summary["labels"] else "",
-        digest=trained.metadata["dataset_sha256"],
+        digest=f"The training and test images have the SHA-256 digest `{digest}`.\n\n" if digest else "",
         training=_training_table(portable_metadata(trained.metadata)),
         credit=f" of {credit}" if credit else "",
     )

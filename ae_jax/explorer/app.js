@@ -113,7 +113,8 @@ function openLink() {
   const origin = linked?.origin;
   if (origin && "strokes" in origin) drawing = { ...NOTHING, origin };
   keep(linked ?? NOTHING);
-  if (!linked) problem = "This link does not work here: it is incomplete, or of another model's page. ";
+  if (!linked && location.hash.length > 1)
+    problem = "This link does not work here: it is incomplete, or of another model's page. ";
 }
 
 /** @type {() => void} */
@@ -251,7 +252,7 @@ function show() {
   const { choice, image, code, latents, decoded } = shown;
   const { origin } = choice;
   pad.show(origin && "strokes" in origin ? origin.strokes : image);
-  find("#pad-undo").hidden = !(origin && "strokes" in origin);
+  find("#pad-undo").hidden = !(kept.choice.origin && "strokes" in kept.choice.origin);
   find("#hint").hidden = origin !== null;
   find("#hint").classList.toggle("elsewhere", latents !== null);
   drawImages(findCanvas("#input"), ...(image ? [image] : []));

@@ -16,7 +16,7 @@ export function makeLayers(container, explanation, model) {
   const { encoder, decoder, latentDim } = model.description;
   const captions = [
     ...encoder.slice(0, -1).map((layer) => `Encoder: ${nameLayer(layer, model)}`),
-    `Latent code: ${latentDim} ${latentDim === 1 ? "number" : "numbers"}`,
+    `Latent code: ${latentDim} ${latentDim === 1 ? "value" : "values"}`,
     ...decoder.slice(0, -1).map((layer) => `Decoder: ${nameLayer(layer, model)}`),
     "Output: point at a pixel to see what made it",
   ];
@@ -32,7 +32,7 @@ export function makeLayers(container, explanation, model) {
     const output = decoded && { data: Float64Array.from(decoded.image), height: SIDE, width: SIDE, channels: 1 };
     const encoderLayers = encoder.slice(0, -1).map((_, i) => encoded[i]);
     const decoderLayers = output ? [...decoded.layers, output] : [];
-    for (const [i, layer] of [...encoderLayers, ...decoderLayers].entries()) drawMaps(pictures[i], layer);
+    for (const [i, picture] of pictures.entries()) drawMaps(picture, [...encoderLayers, ...decoderLayers][i]);
     explanation.textContent = "";
     if (!output || pixel === null) return;
     const before = decoded.layers[decoded.layers.length - 1];
@@ -157,5 +157,5 @@ function explain(pixel, value, { height, width, channels }, contributions, stron
     return `${height > 1 ? "map" : "unit"} ${(i % channels) + 1}${where} (${sign}${Math.abs(contributions[i]).toFixed(2)})`;
   });
   const position = `Pixel at row ${Math.floor(pixel / SIDE) + 1}, column ${(pixel % SIDE) + 1}: ${value.toFixed(2)}.`;
-  return `${position} ${count} numbers of the layer before are not zero and reach it; strongest: ${names.join(", ")}. Outlined: orange brightens, blue darkens.`;
+  return `${position} ${count} nonzero activations of the layer before reach it; strongest: ${names.join(", ")}. Outlined: orange brightens, blue darkens.`;
 }

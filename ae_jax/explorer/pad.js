@@ -48,6 +48,7 @@ export function makePad(canvas, onDraw) {
       strokes = [...strokes, []];
       shown = strokes;
       append(point);
+      onDraw(strokes); // at once, which ends the playing of an interpolation
     },
     drag: append,
     release: () => replace([...strokes]), // with strokes as wide as suits the size of the drawing

@@ -61,6 +61,7 @@ export function fromHash(hash, { id, latentDim, numImages }) {
     const code = parts.get("code");
     const latents = code === null ? null : toFloats(code);
     const source = /** @type {Source} */ (parts.get("source"));
+    if (strokes?.some((stroke) => !stroke.length || stroke.length % 2)) return null;
     const isCode = latents?.length === latentDim && latents.every(Number.isFinite) && Object.hasOwn(SOURCES, source);
     if (
       Number.isInteger(index) &&

@@ -112,7 +112,7 @@ def evaluate_model(trained: TrainedModel, dataset: str | None = None, **folders:
     train_set, test_set = trained.load_splits(dataset, **folders)
     ood_sets = _ood_sets(test_set, folders)
     codecs = trained, fit_pca(train_set.images, trained.model.latent_dim)
-    bar = tqdm(codecs, "Model, then PCA", disable=None, leave=False)
+    bar = tqdm(codecs, "Evaluating", disable=None, leave=False)
     model, pca = (_measure(codec, train_set, test_set, ood_sets) for codec in bar)
     num_images, denoising_mse = len(train_set.images) + len(test_set.images), None
     if trained.config.noise:

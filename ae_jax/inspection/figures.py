@@ -16,7 +16,7 @@ OptionalLabels: TypeAlias = Int[np.ndarray, "n"] | None
 Points: TypeAlias = Float[np.ndarray, "n dims"]
 
 _VIEWS = ((20, -60), (20, 30))  # elevation and azimuth, degrees
-_OUTLIERS = 0.005  # share of points beyond either end of an axis of the space, which are not shown
+_OUTLIERS = 0.005  # share of points beyond either end of an axis of the space
 _OUTLINE = withStroke(linewidth=3, foreground="white")  # of text on points
 
 
@@ -62,16 +62,15 @@ def _to_square(code: Float[np.ndarray, "d"]) -> Float[np.ndarray, "side side"]:
 def _scatter_figure_3d(points: Points, labels: OptionalLabels, names: list[str], title: str) -> Figure:
     figure = Figure(figsize=(12, 5.6), dpi=DPI, layout="constrained")
     figure.suptitle(title)
-    low, high = np.quantile(points, (_OUTLIERS, 1 - _OUTLIERS), axis=0)
-    is_shown = ((points >= low) & (points <= high)).all(1) if len(points) * _OUTLIERS > 1 else slice(None)
+    limits: Any = zip(("xlim", "ylim", "zlim"), np.quantile(points, (_OUTLIERS, 1 - _OUTLIERS), axis=0).T, strict=True)
+    settings = {"xlabel": names[0], "ylabel": names[1], "zlabel": names[2], **dict(limits)}
     for i, (elevation, azimuth) in enumerate(_VIEWS, start=1):
         axes: Any = figure.add_subplot(1, 2, i, projection="3d", computed_zorder=False)  # text on top
         axes.view_init(elevation, azimuth)
-        _scatter(axes, points[is_shown], labels if labels is None else labels[is_shown])
+        _scatter(axes, points, labels)
         axes.locator_params(nbins=5)
         axes.set_box_aspect((1, 1, 0.85))
-        axes.set(xlabel=names[0], ylabel=names[1], zlabel=names[2])
-        axes.set_title(f"azimuth {azimuth}°", fontsize="medium")
+        axes.set(**settings)
     _add_legend(figure, axes)
     return figure
 

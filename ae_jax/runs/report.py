@@ -53,7 +53,7 @@ def reporter(run: Run, test_set: Dataset, history: History) -> Iterator[Callable
 
             step = history[-1].step if history else 0
             options = {"purge_step": step + 1, "filename_suffix": f".{step}"}  # the name has only its start's second
-            for split in ("train", "validation", "test"):
+            for split in ("train", *["validation"] * bool(run.config.validation), "test"):
                 events[split] = stack.enter_context(SummaryWriter(str(run.path / "tensorboard" / split), **options))
 
         def report(state: TrainState, history: History) -> None:

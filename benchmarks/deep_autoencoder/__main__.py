@@ -62,10 +62,14 @@ def _run(args: argparse.Namespace) -> None:
         check_output(args.json, "json")
     if args.figure:
         check_output(args.figure, "figure", FIGURE_SUFFIXES)
-    entries = {Path(entry).stem: _load(entry) for entry in args.entry}
+    entries = {Path(entry).stem: load_entry(entry) for entry in args.entry}
+    if len(entries) < len(args.entry):
+        raise InputError("two entries have the same name; rename one")
     from benchmarks.deep_autoencoder import measure  # here, so that --help and errors do not wait for JAX
 
     if args.tune:
+        if untuned := [name for name, entry in entries.items() if not hasattr(entry, "TRIALS")]:
+            raise InputError(f"{untuned[0]} has no list TRIALS of settings to try")
         measure.tune(entries)
         return
     seeds, steps = (1, 55) if args.quick else (args.seeds, args.steps)
@@ -79,7 +83,7 @@ def _run(args: argparse.Namespace) -> None:
         write_output(args.figure, figure_bytes(make_figure(results["entries"]), Path(args.figure).suffix))
 
 
-def _load(entry: str) -> ModuleType:
+def load_entry(entry: str) -> ModuleType:
     """Import an entry by its name or its file."""
     path = Path(entry) if entry.endswith(".py") else FOLDER / "entries" / f"{entry}.py"
     if not path.is_file():
@@ -89,6 +93,8 @@ def _load(entry: str) -> ModuleType:
     spec.loader.exec_module(module)
     if not hasattr(module, "make_optimizer"):
         raise InputError(f"{path} has no function make_optimizer(num_steps)")
+    if path.parent.resolve() != FOLDER / "entries" and (FOLDER / "entries" / path.name).exists():
+        raise InputError(f"{path} is called like an entry of the benchmark; rename it")
     return module
 
 

@@ -25,7 +25,7 @@ from benchmarks.deep_autoencoder.task import (
 from benchmarks.measure import machine
 from benchmarks.report import format_table
 
-RECORD = Path(__file__).with_name("results.json")  # of the committed entries
+_STORED_RESULTS = Path(__file__).with_name("results.json")  # of the entries in this package
 
 
 def tune(entries: Mapping[str, ModuleType]) -> None:
@@ -40,7 +40,7 @@ def tune(entries: Mapping[str, ModuleType]) -> None:
 def run_all(
     entries: Mapping[str, ModuleType], num_seeds: int, num_steps: int, definition: str | None
 ) -> dict[str, Any]:
-    """Train each entry with several seeds; print their table, of runs of the task's length beside the record."""
+    """Train each entry with several seeds; print their table, for runs of the task's length with the stored results."""
     split = load_split()
     pca = NUM_PIXELS * pca_mse(np.concatenate([split.train, split.validation]), np.asarray(split.test), LATENT_DIM)
     print(f"PCA with {LATENT_DIM} components, squared error per test image: {pca:.3f}", flush=True)
@@ -56,10 +56,14 @@ def run_all(
         if definition:
             numbers = DEFINITIONS[definition].numbers(runs[0].params, split)
             print(f"{name} as {definition}: {', '.join(f'{key} {value:.5g}' for key, value in numbers.items())}")
-    record = json.loads(RECORD.read_text())["entries"] if num_steps == NUM_STEPS else {}
-    print(f"\n{format_table('entry', make_table(record | results))}")
+    stored: dict[str, Any] = {"entries": {}}
+    if num_steps == NUM_STEPS:
+        stored = json.loads(_STORED_RESULTS.read_text())
+        print(f"\nStored results are of {stored['machine']}")
+    everything = stored["entries"] | results
+    print(f"\n{format_table('entry', make_table(everything))}")
     for name in results:
-        if line := compare(name, record | results):
+        if line := compare(name, everything):
             print(line)
     return {"machine": machine(), "entries": results}
 

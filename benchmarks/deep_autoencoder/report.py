@@ -12,7 +12,7 @@ from ae_jax.figures import DPI, PALETTE
 from benchmarks.contenders import Table
 from benchmarks.deep_autoencoder.task import MEASURE_EVERY, TARGETS
 
-Result = Mapping[str, Any]  # of an entry: settings, errors and seconds f64[seeds, measurements], test f64[seeds]
+Result = Mapping[str, Any]  # of an entry: errors and seconds f64[seeds, measurements], test f64[seeds]
 
 
 def steps_to(target: float, errors: Float[np.ndarray, "seeds measurements"]) -> Float[np.ndarray, "seeds"]:
@@ -33,26 +33,32 @@ def z_test(ours: Float[np.ndarray, "a"], others: Float[np.ndarray, "b"]) -> tupl
 
     Positive if `ours` are less than `others`: steps to a target of several seeds. One-sided.
     """
-    variance = ours.var(ddof=1) / len(ours) + others.var(ddof=1) / len(others)
+    rounding = MEASURE_EVERY**2 / 12  # variance of steps that are known to one measurement
+    variance = (ours.var(ddof=1) + rounding) / len(ours) + (others.var(ddof=1) + rounding) / len(others)
     z = float((others.mean() - ours.mean()) / np.sqrt(variance))
     return z, float(stats.norm.sf(z))
 
 
 def compare(name: str, results: Mapping[str, Result]) -> str:
-    """Whether an entry reaches the middle target in fewer steps than the best of the others; empty if one has none."""
+    """Whether an entry reaches the middle target in fewer steps than the best of the others.
+
+    The text is empty unless at least two seeds of both entries reach it, and all that there are.
+    """
     steps = {each: steps_to(TARGETS[1], np.asarray(result["errors"])) for each, result in results.items()}
-    others = {each: values for each, values in steps.items() if each != name and np.isfinite(values).all()}
-    if not others or len(steps[name]) < 2 or not np.isfinite(steps[name]).all():
+    reached = {each: values for each, values in steps.items() if len(values) > 1 and np.isfinite(values).all()}
+    if name not in reached or len(reached) < 2:
         return ""
-    best = min(others, key=lambda each: others[each].mean())
-    z, probability = z_test(steps[name], others[best])
+    best = min(reached.keys() - {name}, key=lambda each: reached[each].mean())
+    z, probability = z_test(reached[name], reached[best])
     return f"{name}: steps to {TARGETS[1]:g} against {best}, the best of the others: z = {z:.1f}, p = {probability:.2g}"
 
 
 def make_table(results: Mapping[str, Result]) -> Table:
     """One row per entry, that with the least validation error first."""
     rows = {}
-    for name, result in sorted(results.items(), key=lambda item: np.mean(np.asarray(item[1]["errors"])[:, -1])):
+    for name, result in sorted(
+        results.items(), key=lambda item: np.nan_to_num(np.mean(np.asarray(item[1]["errors"])[:, -1]), nan=np.inf)
+    ):
         errors = np.asarray(result["errors"])
         row = {f"steps to {target:g}": _spread(steps_to(target, errors), 0) for target in TARGETS}
         row |= {f"s to {target:g}": _spread(seconds_to(target, result), 0) for target in TARGETS[1:2]}

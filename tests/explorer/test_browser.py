@@ -151,7 +151,7 @@ def test_every_state_has_its_words_its_output_and_its_link(name: str, browser: P
         assert browser.element("#code-back").is_displayed() == ("drawing=" in link and "code=" in link)
         np.testing.assert_array_equal(browser.pixels("#pad"), pad)
         np.testing.assert_array_equal(browser.pixels("#output"), output)
-    for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000"):
+    for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000", "drawing=AAA"):
         show(name, link=f"#{broken}")
         assert browser.state() == (None, "")
         assert browser.text("#status").startswith(
@@ -218,6 +218,12 @@ def test_pointing_at_the_map_shows_a_place_or_an_image_and_a_click_keeps_it(
     browser.wait_until("aeJax.state().source.includes('of the way')")
     browser.click("#interpolation-leave")
     assert browser.state()[1] == names[1]
+    browser.point("#map", tuple(np.rint(points[first]).astype(int).tolist()), click=True)
+    browser.click("#interpolation-play")
+    browser.drag("#pad", *SEVEN)  # which stops the playing
+    assert browser.state()[1] == "your drawing"
+    assert np.count_nonzero(browser.pixels("#pad")[..., 0]) > 2000
+    assert browser.console() == []
 
 
 def test_fingers_decode_by_dragging_choose_by_tapping_and_scroll_the_page(
@@ -330,7 +336,7 @@ def test_a_pixel_of_the_output_is_explained_by_the_layer_before_it(name: str, br
         x = jax.nn.relu(layer(x))
     parts = np.asarray(x * jax.grad(lambda x: bound.decoder[-1](x).ravel()[12 * 28 + 16])(x))[0]
     assert (
-        f": {browser.call('decode', code[None])[0, 12 * 28 + 16]:.2f}. {np.count_nonzero(parts)} numbers"
+        f": {browser.call('decode', code[None])[0, 12 * 28 + 16]:.2f}. {np.count_nonzero(parts)} nonzero activations"
         in browser.text("#pixel")
     )
     strongest = np.unravel_index(np.abs(parts).argmax(), parts.shape)
@@ -340,6 +346,8 @@ def test_a_pixel_of_the_output_is_explained_by_the_layer_before_it(name: str, br
     assert f"strongest: {place} ({sign}{abs(parts[strongest]):.2f})" in browser.text("#pixel")
     browser.press(output, LEFT, DOWN)
     assert browser.text("#pixel").startswith("Pixel at row 14, column 16: ")
+    browser.click("#pad-clear")
+    assert not any(canvas.is_displayed() for canvas in browser.elements("#maps canvas"))
 
 
 @pytest.mark.parametrize("name", ["linear-1", "linear-2-tanh", "linear-784"])

@@ -11,9 +11,11 @@ from jax import numpy as jnp
 from scipy import special
 
 import ae_jax
+from benchmarks.deep_autoencoder.__main__ import DEFINITIONS as DEFINITION_NAMES
+from benchmarks.deep_autoencoder.__main__ import FOLDER, load_entry
 from benchmarks.deep_autoencoder.definitions import DEFINITIONS
 from benchmarks.deep_autoencoder.entries import gauss_newton
-from benchmarks.deep_autoencoder.report import compare, make_table, steps_to
+from benchmarks.deep_autoencoder.report import compare, make_figure, make_table, steps_to, z_test
 from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, NETWORK, Split, train
 from tests.conftest import ROOT
 
@@ -46,8 +48,9 @@ def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -
     sums = {}
     for name, images in (("train", np.concatenate([split.train, split.validation])), ("test", split.test)):
         x = images.reshape(-1, 784) / 255.0
-        p = special.expit(direct_logits(params, x))
-        sums[name] = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum(1).mean(), np.square(p - x).sum(1).mean()
+        z = direct_logits(params, x)
+        p = special.expit(z)
+        sums[name] = (np.logaddexp(0, z) - x * z).sum(1).mean(), np.square(p - x).sum(1).mean()
         normalised = [(each - 0.1307) / 0.3081 for each in (p, x)]
         expected.setdefault("eva", {})[name] = np.square(normalised[0] - normalised[1]).mean()
     penalty = 0.5e-5 * sum(np.square(np.asarray(leaf, np.float64)).sum() for leaf in jax.tree.leaves(params))
@@ -55,6 +58,7 @@ def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -
     expected["sonew"] = {"train": sums["train"][0]}
     expected["kfac"] = {"train loss": sums["train"][0] + penalty, "train error": sums["train"][1]}
     expected["sutskever"] = {"train": sums["train"][1]}
+    assert set(DEFINITION_NAMES) == DEFINITIONS.keys()
     assert {name: each.numbers(params, split) for name, each in DEFINITIONS.items()} == {
         name: pytest.approx(numbers, rel=1e-5) for name, numbers in expected.items()
     }
@@ -64,8 +68,8 @@ def test_training_is_that_of_the_public_train_step_and_a_seed_repeats_it(split: 
     def loss(model: Any, params: Any, images: jax.Array) -> jax.Array:
         return 784 * ae_jax.cross_entropy_loss(model, params, images)
 
-    run = train(lambda num_steps: optax.sgd(1 / num_steps**2), split, 3, num_steps=MEASURE_EVERY)
-    state = ae_jax.create_train_state(NETWORK, jax.random.key(3), tx=optax.sgd(1 / MEASURE_EVERY**2))
+    run = train(lambda num_steps: optax.sgd(0.1 / num_steps**2), split, 3, num_steps=MEASURE_EVERY)
+    state = ae_jax.create_train_state(NETWORK, jax.random.key(3), tx=optax.sgd(0.1 / MEASURE_EVERY**2))
     for _ in range(MEASURE_EVERY):  # each batch has all images, in some order
         state, _ = ae_jax.make_train_step(loss)(state, split.train)
     for ours, theirs in zip(jax.tree.leaves(run.params), jax.tree.leaves(state.params), strict=True):
@@ -75,22 +79,48 @@ def test_training_is_that_of_the_public_train_step_and_a_seed_repeats_it(split: 
     assert run.seconds.shape == (1,)
 
 
+FEATURES, TARGETS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2.0
+ENTRIES = sorted(path.stem for path in (FOLDER / "entries").glob("[!_]*.py"))
+
+
+class Loss(NamedTuple):
+    """Logistic regression with the interface of the benchmark's loss."""
+
+    def __call__(self, params: jax.Array) -> jax.Array:
+        return optax.sigmoid_binary_cross_entropy(self.logits(params).sum(-1), TARGETS).mean()
+
+    def logits(self, params: jax.Array) -> jax.Array:
+        return FEATURES @ params
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_entry_lowers_a_loss_in_few_steps(name: str) -> None:
+    entry, loss = load_entry(name), Loss()
+    tx = optax.with_extra_args_support(entry.make_optimizer(MEASURE_EVERY))
+    params: Any = jnp.full((4, 1), 0.5)
+    state = tx.init(params)
+
+    @jax.jit
+    def step(params: Any, state: Any) -> Any:
+        value, grad = jax.value_and_grad(loss)(params)
+        updates, state = tx.update(grad, state, params, value=value, grad=grad, value_fn=loss)
+        return optax.apply_updates(params, updates), state
+
+    first = params
+    for _ in range(MEASURE_EVERY):
+        params, state = step(params, state)
+    measured = entry.eval_params(state, params) if hasattr(entry, "eval_params") else params
+    assert loss(measured) < loss(first)
+    assert len(entry.TRIALS) == 6  # as many as of all others
+
+
 def test_a_gauss_newton_step_solves_the_damped_normal_equations() -> None:
-    features, targets = jax.random.normal(jax.random.key(0), (20, 4)), jnp.arange(20) % 2.0
-
-    class Loss(NamedTuple):
-        def __call__(self, params: jax.Array) -> jax.Array:
-            return optax.sigmoid_binary_cross_entropy(self.logits(params), targets).mean()
-
-        def logits(self, params: jax.Array) -> jax.Array:
-            return features @ params
-
-    params, loss = jnp.array([0.3, -1, 0.5, 2]), Loss()
+    params, loss = jnp.array([[0.3], [-1], [0.5], [2]]), Loss()
     value, grad = jax.value_and_grad(loss)(params)
     tx = gauss_newton.make_optimizer(1, damping=0.1, num_iterations=4)
     updates, state = tx.update(grad, tx.init(params), params, value=value, value_fn=loss)  # type: ignore[call-arg]
-    matrix = jax.hessian(loss)(params) + 0.1 * jnp.eye(4)  # the model is linear: both matrices are the same
-    np.testing.assert_allclose(updates, -jnp.linalg.solve(matrix, grad), rtol=1e-4)
+    hessian = jax.hessian(loss)(params).reshape(4, 4)  # the model is linear: the Gauss-Newton matrix is the Hessian
+    np.testing.assert_allclose(updates, -jnp.linalg.solve(hessian + 0.1 * jnp.eye(4), grad), rtol=1e-4)
     assert state.damping < 0.1  # the quadratic model is right, so that it is trusted more
 
 
@@ -102,9 +132,15 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
         name: {"errors": errors.tolist(), "seconds": [[1, 2, 3, 4]] * 2, "test": [3.0, 3.1]}
         for name, errors in (("slow", slow), ("fast", fast))
     }
+    z = (33 - 16.5) / np.sqrt((5.5**2 * 2 + 2 * 11**2 / 12) / 2)
+    assert z_test(steps_to(5, fast), steps_to(5, slow))[0] == pytest.approx(z)
+    assert compare("fast", {"fast": results["fast"]}) == ""
     assert compare("fast", results) == (
-        "fast: steps to 5 against slow, the best of the others: z = 3.0, p = 0.0013"  # (33 - 16.5) / sqrt(5.5² · 2 / 2)
+        "fast: steps to 5 against slow, the best of the others: z = 2.6, p = 0.0047"  # see z_test
     )
+    left, right = make_figure(results).axes
+    assert [line.get_label() for line in left.lines[:2]] == ["slow", "fast"]
+    assert list(right.lines[1].get_xdata()) == [1, 2, 3, 4]
     table = make_table(results)
     assert list(table) == ["fast", "slow"]
     assert table["fast"] == {
@@ -118,6 +154,9 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
     [
         (["--entry", "adan"], "there is no entry adan: "),
         (["--entry", "own.py"], "own.py has no function make_optimizer(num_steps)"),
+        (["--entry", "adam", "adam"], "two entries have the same name; rename one"),
+        (["--entry", "adam.py"], "adam.py is called like an entry of the benchmark; rename it"),
+        (["--tune", "--entry", "untuned.py"], "untuned has no list TRIALS of settings to try"),
         (["--seeds", "0"], "--seeds must be at least 1, not 0"),
         (["--steps", "10"], "--steps must be a multiple of 11, not 10"),
         (["--json", "own.py"], "own.py already exists"),
@@ -125,7 +164,9 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
 )
 def test_bad_arguments_are_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text("def optimizer(num_steps): ...")
-    result = run_benchmark(*[str(tmp_path / each) if each == "own.py" else each for each in arguments])
+    for name in ("adam.py", "untuned.py"):
+        (tmp_path / name).write_text("def make_optimizer(num_steps): ...")
+    result = run_benchmark(*[str(tmp_path / each) if each.endswith(".py") else each for each in arguments])
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
     assert message in result.stderr

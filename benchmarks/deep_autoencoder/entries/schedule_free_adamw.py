@@ -14,7 +14,7 @@ def make_optimizer(
     num_steps: int, learning_rate: float = 3e-3, weight_decay: float = 0.2
 ) -> optax.GradientTransformation:
     """The warm-up takes 5 % of the steps; there is no decay."""
-    return contrib.schedule_free_adamw(learning_rate, warmup_steps=num_steps // 20, weight_decay=weight_decay)
+    return contrib.schedule_free_adamw(learning_rate, warmup_steps=max(num_steps // 20, 1), weight_decay=weight_decay)
 
 
 def eval_params(opt_state: Any, params: Params) -> Params:

@@ -17,7 +17,7 @@ def make_optimizer(
     """
 
     def momentum(step: Step) -> Scalar:
-        growing = 1 - 0.5 / (step // (num_steps // 100) + 1)
+        growing = 1 - 0.5 / (step // max(num_steps // 100, 1) + 1)
         return jnp.where(step < 0.9 * num_steps, jnp.minimum(growing, max_momentum), 0.9)
 
     def make(decay: Scalar) -> optax.GradientTransformation:
