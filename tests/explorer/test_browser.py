@@ -151,7 +151,7 @@ def test_every_state_has_its_words_its_output_and_its_link(name: str, browser: P
         assert browser.element("#code-back").is_displayed() == ("drawing=" in link and "code=" in link)
         np.testing.assert_array_equal(browser.pixels("#pad"), pad)
         np.testing.assert_array_equal(browser.pixels("#output"), output)
-    for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000", "drawing=AAA"):
+    for broken in ("image=301", "code=AAAA&source=hand", "code=?", "image=3&page=00000000", "drawing=AAAA"):
         show(name, link=f"#{broken}")
         assert browser.state() == (None, "")
         assert browser.text("#status").startswith(
