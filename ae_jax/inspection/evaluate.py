@@ -20,6 +20,7 @@ from ae_jax.data.glyphs import draw_glyphs
 from ae_jax.figures import BASELINE_COLOR, DPI, MODEL_COLOR, PALETTE, default_style, figure_bytes
 from ae_jax.metrics.pca import Pca, fit_pca
 from ae_jax.metrics.quality import auroc, image_quality, linear_probe, nearest_neighbours, squared_error
+from ae_jax.runs.report import align_table
 from ae_jax.runs.trained import TrainedModel, latents, load_model
 from ae_jax.system import FIGURE_SUFFIXES, check_output, write_output
 from ae_jax.training.losses import with_fixed_noise
@@ -149,7 +150,7 @@ def _ood_sets(test_set: Dataset, folders: Mapping[str, PathLike | None]) -> dict
 
 def evaluation_table(summary: Mapping[str, Any]) -> str:
     """One table for the whole test set with OOD detection, and one with a row per label."""
-    overall = _align(list(_overall_rows(summary)))
+    overall = align_table(list(_overall_rows(summary)))
     return f"{overall}\n\n{label_table(summary)}" if summary["labels"] else overall
 
 
@@ -160,7 +161,7 @@ def label_table(summary: Mapping[str, Any]) -> str:
     for label, row in summary["labels"].items():
         values = (f"{row['model'][name]:{spec}}" for name, (_, spec) in metrics.items())
         rows.append((label, f"{row['images']:,}", *values, f"{row['pca']['mse']:.5f}"))
-    return _align(rows)
+    return align_table(rows)
 
 
 def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -176,14 +177,6 @@ def _overall_rows(summary: Mapping[str, Any]) -> Iterator[Sequence[str]]:
             yield title, f"{model[name]:{spec}}", f"{pca[name]:{spec}}"
     for name, value in model["auroc"].items():
         yield f"AUROC, {name} (OOD)", f"{value:.4f}", f"{pca['auroc'][name]:.4f}"
-
-
-def _align(rows: list[Sequence[str]]) -> str:
-    """Format rows, the first being the header, as a Markdown table: first column left-aligned, others right-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
 
 
 @default_style

@@ -3,7 +3,7 @@
 import contextlib
 import importlib.util
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,3 +138,11 @@ def _comparison(test_mse: float, pca: float, pca_name: str) -> str:
         return f"while {pca_name} is exact on these images"
     ratio = max(pca, test_mse) / max(min(pca, test_mse), _SMALLEST_MSE)
     return f"{ratio:.2f} times {'better' if test_mse <= pca else 'worse'} than {pca_name} ({pca:.5f})"
+
+
+def align_table(rows: Sequence[Sequence[str]]) -> str:
+    """Format rows, the first being the header, as a Markdown table: first column left-aligned, others right-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [[row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

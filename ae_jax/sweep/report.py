@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from ae_jax.config import SweepConfig, TrainConfig
 from ae_jax.errors import RunError
+from ae_jax.runs.report import align_table, save_reconstructions
 from ae_jax.runs.report import conclude as conclude_run
-from ae_jax.runs.report import save_reconstructions
 from ae_jax.runs.run_dir import History, Run, save_run_state
 from ae_jax.runs.setup import Splits
 from ae_jax.training.state import TrainState
@@ -72,23 +72,24 @@ def member_name(config: TrainConfig) -> str:
 
 
 def summary_table(config: SweepConfig, histories: Histories) -> str:
-    """Markdown: a row per setting with its errors over the seeds that did not diverge.
+    """Markdown: a row per setting with mean and standard deviation of its errors over the seeds that did not diverge.
 
-    The lowest mean validation error is bold; without validation images there is none.
+    A star marks the lowest mean validation error; without validation images there is none.
     """
     kinds = ["test"] if histories[0][-1].validation_loss is None else ["validation", "test"]
     errors = {kind: _losses(histories, kind)[-1].reshape(-1, config.seeds) for kind in kinds}
     means = [np.mean(row[np.isfinite(row)]) if np.isfinite(row).any() else math.inf for row in errors[kinds[0]]]
-    head = ["learning rate", "weight decay", "seeds", *(f"{kind} MSE, mean ± std" for kind in kinds)]
-    lines = [head, ["---"] * len(head)]
+    head = ["learning rate", "weight decay", "seeds", *(f"{kind} MSE" for kind in kinds)]
+    rows = [head]
     for i, (learning_rate, weight_decay) in enumerate(config.settings):
         is_best = len(kinds) > 1 and np.isfinite(means[i]) and means[i] == min(means)
         num_finite = int(np.isfinite(errors["test"][i]).sum())
         diverged = f" ({config.seeds - num_finite} more diverged)" if num_finite < config.seeds else ""
         cells = [_describe(errors[kind][i]) for kind in kinds]
-        bold = [f"**{cell}**" for cell in cells] if is_best else cells
-        lines.append([f"{learning_rate:g}", f"{weight_decay:g}", f"{num_finite}{diverged}", *bold])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines).replace("| --- ", "|---").replace("|--- |", "|---|")
+        rows.append(
+            [f"{learning_rate:g}{' *' if is_best else ''}", f"{weight_decay:g}", f"{num_finite}{diverged}", *cells]
+        )
+    return f"{align_table(rows)}\n"
 
 
 def curves_png(config: SweepConfig, histories: Histories, title: str) -> bytes:

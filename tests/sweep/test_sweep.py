@@ -92,7 +92,7 @@ def test_without_validation_no_member_is_chosen_and_nothing_is_overwritten(
     run_main("sweep", *flags, "--validation", 0)
     assert "no member is chosen" in capsys.readouterr().out
     assert not Path("run/best").exists()
-    assert "**" not in Path("run/table.md").read_text()
+    assert "*" not in Path("run/table.md").read_text()
     assert "run already holds a run, and nothing is overwritten" in bad_input("sweep", *flags)
     with pytest.raises(ae_jax.InputError, match="run holds no run"):
         resume("run")
@@ -107,14 +107,14 @@ def test_table_averages_only_members_that_did_not_diverge() -> None:
         return summary_table(config, [(EpochMetrics(1, 5, 0.1, x, 1.0, 1.0, y),) for x, y in pairs]).splitlines()
 
     assert table([0.1, 0.2, 0.3, 0.05, float("nan"), 0.07]) == [
-        "| learning rate | weight decay | seeds | validation MSE, mean ± std | test MSE, mean ± std |",
-        "|---|---|---|---|---|",
-        "| 1 | 0 | 3 | 0.20000 ± 0.10000 | 0.02000 ± 0.01000 |",
-        "| 2 | 0 | 2 (1 more diverged) | **0.06000 ± 0.01414** | **0.60000 ± 0.14142** |",
+        "| learning rate | weight decay |               seeds |    validation MSE |          test MSE |",
+        "| ------------- | -----------: | ------------------: | ----------------: | ----------------: |",
+        "| 1             |            0 |                   3 | 0.20000 ± 0.10000 | 0.02000 ± 0.01000 |",
+        "| 2 *           |            0 | 2 (1 more diverged) | 0.06000 ± 0.01414 | 0.60000 ± 0.14142 |",
     ]
     assert table([None] * 6)[2:] == [
-        "| 1 | 0 | 3 | 0.02000 ± 0.01000 |",
-        "| 2 | 0 | 2 (1 more diverged) | 0.60000 ± 0.14142 |",
+        "| 1             |            0 |                   3 | 0.02000 ± 0.01000 |",
+        "| 2             |            0 | 2 (1 more diverged) | 0.60000 ± 0.14142 |",
     ]
 
 
