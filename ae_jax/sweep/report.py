@@ -79,16 +79,13 @@ def summary_table(config: SweepConfig, histories: Histories) -> str:
     kinds = ["test"] if histories[0][-1].validation_loss is None else ["validation", "test"]
     errors = {kind: _losses(histories, kind)[-1].reshape(-1, config.seeds) for kind in kinds}
     means = [np.mean(row[np.isfinite(row)]) if np.isfinite(row).any() else math.inf for row in errors[kinds[0]]]
-    head = ["learning rate", "weight decay", "seeds", *(f"{kind} MSE" for kind in kinds)]
-    rows = [head]
+    rows = [["learning rate", "weight decay", "seeds", *(f"{kind} MSE" for kind in kinds)]]
     for i, (learning_rate, weight_decay) in enumerate(config.settings):
         is_best = len(kinds) > 1 and np.isfinite(means[i]) and means[i] == min(means)
         num_finite = int(np.isfinite(errors["test"][i]).sum())
         diverged = f" ({config.seeds - num_finite} more diverged)" if num_finite < config.seeds else ""
-        cells = [_describe(errors[kind][i]) for kind in kinds]
-        rows.append(
-            [f"{learning_rate:g}{' *' if is_best else ''}", f"{weight_decay:g}", f"{num_finite}{diverged}", *cells]
-        )
+        rows.append([f"{learning_rate:g}{' *' if is_best else ''}", f"{weight_decay:g}", f"{num_finite}{diverged}"])
+        rows[-1] += [_describe(errors[kind][i]) for kind in kinds]
     return f"{align_table(rows)}\n"
 
 
