@@ -16,7 +16,7 @@ from benchmarks.deep_autoencoder.__main__ import FOLDER, load_entry
 from benchmarks.deep_autoencoder.definitions import DEFINITIONS
 from benchmarks.deep_autoencoder.entries import gauss_newton
 from benchmarks.deep_autoencoder.report import compare, make_figure, make_table, steps_to, z_test
-from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, NETWORK, Split, train
+from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, NETWORK, TARGETS, Split, train
 from tests.conftest import ROOT
 
 
@@ -125,18 +125,20 @@ def test_a_gauss_newton_step_solves_the_damped_normal_equations() -> None:
 
 
 def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
-    slow, fast = np.array([[9, 6, 5, 4], [9, 7, 5, 4]]), np.array([[9, 5, 3, 3], [5, 4, 3, 3]])
-    assert steps_to(5, slow).tolist() == [33, 33]
-    assert steps_to(4.5, np.array([[9, 8, 7, 6]])).tolist() == [np.inf]
+    first, middle, last = TARGETS
+    slow = np.array([[20, first, middle, last], [20, first + 1, middle, last]])
+    fast = np.array([[20, middle, 3, 3], [middle, last, 3, 3]])
+    assert steps_to(middle, slow).tolist() == [33, 33]
+    assert steps_to(last, slow[:, :3]).tolist() == [np.inf, np.inf]
     results = {
         name: {"errors": errors.tolist(), "seconds": [[1, 2, 3, 4]] * 2, "test": [3.0, 3.1]}
         for name, errors in (("slow", slow), ("fast", fast))
     }
     z = (33 - 16.5) / np.sqrt((5.5**2 * 2 + 2 * 11**2 / 12) / 2)
-    assert z_test(steps_to(5, fast), steps_to(5, slow))[0] == pytest.approx(z)
+    assert z_test(steps_to(middle, fast), steps_to(middle, slow))[0] == pytest.approx(z)
     assert compare("fast", {"fast": results["fast"]}) == ""
     assert compare("fast", results) == (
-        "fast: steps to 5 against slow, the best of the others: z = 2.6, p = 0.0047"  # see z_test
+        f"fast: steps to {middle:g} against slow, the best of the others: z = 2.6, p = 0.0047"  # see z_test
     )
     left, right = make_figure(results).axes
     assert [line.get_label() for line in left.lines[:2]] == ["slow", "fast"]
@@ -144,7 +146,8 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
     table = make_table(results)
     assert list(table) == ["fast", "slow"]
     assert table["fast"] == {
-        **{"steps to 6": "16 ± 8", "steps to 5": "16 ± 8", "steps to 4": "28 ± 8", "s to 5": "2 ± 1"},
+        **{f"steps to {first:g}": "16 ± 8", f"steps to {middle:g}": "16 ± 8", f"steps to {last:g}": "28 ± 8"},
+        f"s to {middle:g}": "2 ± 1",
         **{"validation": "3.000 ± 0.000", "test": "3.050 ± 0.071", "s": "4"},
     }
 
