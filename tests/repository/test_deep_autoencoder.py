@@ -79,7 +79,7 @@ def test_training_is_that_of_the_public_train_step_and_a_seed_repeats_it(split: 
     assert run.seconds.shape == (1,)
 
 
-FEATURES, TARGETS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2.0
+FEATURES, LABELS = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32), np.arange(20) % 2.0
 ENTRIES = sorted(path.stem for path in (FOLDER / "entries").glob("[!_]*.py"))
 
 
@@ -87,7 +87,7 @@ class Loss(NamedTuple):
     """Logistic regression with the interface of the benchmark's loss."""
 
     def __call__(self, params: jax.Array) -> jax.Array:
-        return optax.sigmoid_binary_cross_entropy(self.logits(params).sum(-1), TARGETS).mean()
+        return optax.sigmoid_binary_cross_entropy(self.logits(params).sum(-1), LABELS).mean()
 
     def logits(self, params: jax.Array) -> jax.Array:
         return FEATURES @ params
