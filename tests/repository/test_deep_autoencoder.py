@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from jax import numpy as jnp
+from optax import contrib
 from scipy import special
 
 import ae_jax
@@ -95,6 +97,8 @@ class Loss(NamedTuple):
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_entry_lowers_a_loss_in_few_steps(name: str) -> None:
+    if name == "muon_optax" and "consistent_rms" not in inspect.signature(contrib.muon).parameters:
+        pytest.skip("this optax has another scale of Muon's updates")
     entry, loss = load_entry(name), Loss()
     tx = optax.with_extra_args_support(entry.make_optimizer(MEASURE_EVERY))
     params: Any = jnp.full((4, 1), 0.5)
