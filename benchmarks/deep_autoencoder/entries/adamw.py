@@ -2,11 +2,11 @@
 
 import optax
 
-TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (1e-3, 2e-3) for y in (0.02, 0.1, 0.5)]
+TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (1e-3, 2e-3, 4e-3) for y in (1e-3, 0.02)]
 
 
 def make_optimizer(
-    num_steps: int, learning_rate: float = 1e-3, weight_decay: float = 0.1
+    num_steps: int, learning_rate: float = 2e-3, weight_decay: float = 0.02
 ) -> optax.GradientTransformation:
     """AdamW; the warm-up takes 5 % of the steps."""
     warmup = num_steps // 20
