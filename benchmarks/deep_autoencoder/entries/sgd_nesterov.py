@@ -5,11 +5,11 @@ from jax import numpy as jnp
 
 from ae_jax.types import Scalar, Step
 
-TRIALS = [{"learning_rate": x, "max_momentum": y} for x in (0.003, 0.01, 0.03) for y in (0.99, 0.995)]
+TRIALS = [{"learning_rate": x, "max_momentum": y} for x in (0.001, 0.002, 0.004) for y in (0.98, 0.99)]
 
 
 def make_optimizer(
-    num_steps: int, learning_rate: float = 0.01, max_momentum: float = 0.99
+    num_steps: int, learning_rate: float = 0.002, max_momentum: float = 0.99
 ) -> optax.GradientTransformation:
     """The momentum grows as `1 - 1 / (2·(floor(t / period) + 1))` up to its maximum; it is 0.9 in the last tenth.
 
