@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
 import ae_jax
 from ae_jax.data.digit import digit_from_picture
@@ -331,7 +332,7 @@ def test_a_pixel_of_the_output_is_explained_by_the_layer_before_it(name: str, br
     assert browser.text("#pixel").startswith("Pixel at row 13, column 17: ")
     code, _ = browser.state()
     bound = trained.model.bind({"params": trained.params})
-    x = code.reshape(1, -1) if name == "linear" else code.reshape(1, 1, 1, -1)
+    x = jnp.asarray(code.reshape((1, -1) if name == "linear" else (1, 1, 1, -1)))
     for layer in bound.decoder[:-1]:
         x = jax.nn.relu(layer(x))
     parts = np.asarray(x * jax.grad(lambda x: bound.decoder[-1](x).ravel()[12 * 28 + 16])(x))[0]
