@@ -95,7 +95,7 @@ def _nearest(word: str, names: Iterable[str]) -> str:
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """As wide as the terminal, and where there is room, with the longest flag beside its help."""
+    """Help formatter for the width of the terminal, which breaks no hyphenated word."""
 
     def __init__(self, prog: str) -> None:
         width = shutil.get_terminal_size().columns

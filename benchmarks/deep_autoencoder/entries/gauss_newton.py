@@ -59,9 +59,7 @@ def make_optimizer(
         direction, _ = cg(product, descent, start, maxiter=num_iterations, tol=0)
         predicted = _dot(grads, direction) + _dot(direction, product(direction)) / 2
         change = value_fn(optax.apply_updates(params, direction)) - value
-        ratio = jnp.where(
-            predicted < 0, change / predicted, 0
-        )  # after few products the model may not predict a descent
+        ratio = jnp.where(predicted < 0, change / predicted, 0)  # after few products, no descent may be predicted
         factor = jnp.where(ratio > 0.75, _DAMPING_STEP, jnp.where(ratio < 0.25, 1 / _DAMPING_STEP, 1.0))
         scale = 1 - state.step / num_steps
         updates = jax.tree.map(lambda d: scale * d, direction)
