@@ -121,11 +121,14 @@ def test_every_entry_lowers_a_loss_in_few_steps(name: str) -> None:
 def test_a_gauss_newton_step_solves_the_damped_normal_equations() -> None:
     params, loss = jnp.array([[0.3], [-1], [0.5], [2]]), Loss()
     value, grad = jax.value_and_grad(loss)(params)
-    tx = gauss_newton.make_optimizer(1, damping=0.1, num_iterations=4)
-    updates, state = tx.update(grad, tx.init(params), params, value=value, value_fn=loss)  # type: ignore[call-arg]
+    tx: Any = gauss_newton.make_optimizer(1, num_iterations=4)
+    updates, state = tx.update(grad, tx.init(params), params, value=value, value_fn=loss)
     hessian = jax.hessian(loss)(params).reshape(4, 4)  # the model is linear: the Gauss-Newton matrix is the Hessian
-    np.testing.assert_allclose(updates, -jnp.linalg.solve(hessian + 0.1 * jnp.eye(4), grad), rtol=1e-4)
-    assert state.damping < 0.1  # the quadratic model is right, so that it is trusted more
+    np.testing.assert_allclose(updates, -jnp.linalg.solve(hessian + jnp.eye(4), grad), rtol=1e-4)
+    assert state.damping < 1  # the quadratic model is right, so that it is trusted more
+    updates, state = tx.update(grad, tx.init(params), params, value=value - 10, value_fn=loss)  # as if the loss rose
+    assert not updates.any()
+    assert state.damping == 2
 
 
 def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
