@@ -125,7 +125,7 @@ class SweepConfig(SharedConfig):
         None, "training images to hold out, the last ones (default: 5000, or a tenth of fewer than 50,000)", least=0
     )
     members_per_device: int | None = machine(
-        None, "members that a device trains at a time (default: 1 on CPUs, otherwise all)", least=1
+        None, "members trained at a time per device (default: 1 on CPUs, otherwise all)", least=1
     )
     run_dir: str | None = saving(None, "run directory (default: runs/sweep-<arch>, …-2, …)")
 

@@ -290,7 +290,7 @@ function status() {
   if (!image || !decoded) return `${sentence}. No original to compare with.`;
   const error = squaredDistance(image, decoded.image) / NUM_PIXELS;
   const verdict = choice.latents ? " from the original" : `, ${judge(error, errors, areDigits)}`;
-  return `${sentence}. Squared error ${error.toFixed(4)} per pixel${verdict}.`;
+  return `${sentence}. Mean squared error ${error.toFixed(4)} per pixel${verdict}.`;
 }
 
 /** @type {() => void} */

@@ -93,10 +93,10 @@ def test_arithmetic_is_that_of_the_model(name: str, browser: PageDriver, show: S
 def states(browser: PageDriver) -> Iterator[str]:
     """Bring the page into one state after another, in every way; the beginning of what it then says."""
     browser.drag("#pad", *SEVEN)
-    yield "Your drawing. Squared error 0."
+    yield "Your drawing. Mean squared error 0."
     browser.drag("#code", (0, 0), (0, -30))
     assert browser.run("return document.activeElement.type") == "range"
-    yield "Code changed by hand, from your drawing. Squared error 0."
+    yield "Code changed by hand, from your drawing. Mean squared error 0."
     browser.click("#neighbours button:nth-child(2)")
     yield "Test image "
     browser.press("#code label:last-child input", UP, UP)
@@ -176,7 +176,7 @@ def test_a_drawing_is_made_a_digit_and_judged_by_the_test_images(
     error = np.square(browser.call("reconstruct", flat) - flat).mean()
     percentage = round(100 * float((errors > error).mean()))
     assert 50 <= percentage <= 99
-    words = f"Squared error {error:.4f} per pixel, better than {percentage} % of the test images."
+    words = f"Mean squared error {error:.4f} per pixel, better than {percentage} % of the test images."
     assert browser.text("#status") == f"Your drawing. {words}"
     distances = np.square(trained.encode_latents(glyphs.images) - browser.call("encode", flat)).sum(1)
     titles = [each.get_attribute("title") for each in browser.elements("#neighbours button")]

@@ -7,7 +7,7 @@ TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (0.01, 0.015) for y i
 
 
 def make_optimizer(
-    num_steps: int, learning_rate: float = 0.015, weight_decay: float = 0.4
+    num_steps: int, learning_rate: float = 0.01, weight_decay: float = 0.4
 ) -> optax.GradientTransformation:
     """Muon for the kernels and Adam for the biases; `consistent_rms` scales updates as ae_jax does."""
     schedule = optax.linear_schedule(learning_rate, 0, num_steps)
