@@ -32,7 +32,7 @@ class GaussNewtonState(NamedTuple):
 
 
 def make_optimizer(
-    num_steps: int, damping_factor: float = 0.9, num_iterations: int = 8
+    num_steps: int, damping_factor: float = 0.97, num_iterations: int = 8
 ) -> optax.GradientTransformationExtraArgs:
     """A step of `num_iterations` products; steps shrink linearly to 0, which averages the noise of the batches."""
 
