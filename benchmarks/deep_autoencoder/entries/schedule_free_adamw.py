@@ -11,7 +11,7 @@ TRIALS = [{"learning_rate": x, "weight_decay": y} for x in (1e-3, 2e-3, 4e-3) fo
 
 
 def make_optimizer(
-    num_steps: int, learning_rate: float = 2e-3, weight_decay: float = 0.02
+    num_steps: int, learning_rate: float = 2e-3, weight_decay: float = 1e-3
 ) -> optax.GradientTransformation:
     """The warm-up takes 5 % of the steps; there is no decay."""
     return contrib.schedule_free_adamw(learning_rate, warmup_steps=max(num_steps // 20, 1), weight_decay=weight_decay)
