@@ -12,6 +12,7 @@ from ae_jax.figures import DPI, PALETTE
 from benchmarks.contenders import Table
 from benchmarks.deep_autoencoder.task import MEASURE_EVERY, TARGETS
 
+_ERRORS, _SECONDS = (3, 4, 5, 7, 10, 12, 20, 40), (1, 3, 10, 30, 100, 300)  # ticks of the figure
 Result = Mapping[str, Any]  # of an entry: errors and seconds f64[seeds, measurements], test f64[seeds]
 
 
@@ -56,15 +57,22 @@ def compare(name: str, results: Mapping[str, Result]) -> str:
 def make_table(results: Mapping[str, Result]) -> Table:
     """One row per entry, that with the least validation error first."""
     rows = {}
-    for name, result in sorted(
-        results.items(), key=lambda item: np.nan_to_num(np.mean(np.asarray(item[1]["errors"])[:, -1]), nan=np.inf)
-    ):
+    for name, result in _by_error(results):
         errors = np.asarray(result["errors"])
         row = {f"steps to {target:g}": _spread(steps_to(target, errors), 0) for target in TARGETS}
         row |= {f"s to {target:g}": _spread(seconds_to(target, result), 0) for target in TARGETS[1:2]}
         row |= {"validation": _spread(errors[:, -1], 3), "test": _spread(np.asarray(result["test"]), 3)}
         rows[name] = row | {"s": f"{np.mean(np.asarray(result['seconds'])[:, -1]):.0f}"}
     return rows
+
+
+def _by_error(results: Mapping[str, Result]) -> list[tuple[str, Result]]:
+    """The least validation error first; those that diverged last."""
+
+    def error(item: tuple[str, Result]) -> float:
+        return float(np.nan_to_num(np.mean([errors[-1] for errors in item[1]["errors"]]), nan=np.inf))
+
+    return sorted(results.items(), key=error)
 
 
 def _spread(values: Float[np.ndarray, "seeds"], digits: int) -> str:
@@ -76,21 +84,21 @@ def _spread(values: Float[np.ndarray, "seeds"], digits: int) -> str:
 
 
 def make_figure(results: Mapping[str, Result]) -> Figure:
-    """Validation error against steps, and against seconds: the mean over the seeds."""
+    """Validation error against steps, and against seconds: the mean over the seeds, the least error first."""
     figure = Figure(figsize=(11, 4.6), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    for i, (name, result) in enumerate(results.items()):
+    for i, (name, result) in enumerate(_by_error(results)):
         errors, seconds = (np.mean(np.asarray(result[each]), 0) for each in ("errors", "seconds"))
         style = {"color": PALETTE[i % len(PALETTE)], "linestyle": ("-", "--")[i // len(PALETTE) % 2], "label": name}
         left.plot(MEASURE_EVERY * np.arange(1, len(errors) + 1), errors, **style)
         right.plot(seconds, errors, **style)
+    right.set(xlabel="seconds of training", xscale="log", xlim=(1, None))
+    right.set_xticks(_SECONDS, map(str, _SECONDS))
+    left.set(xlabel="steps", ylabel="squared error per validation image", yscale="log", ylim=(None, max(_ERRORS)))
+    left.set_yticks(_ERRORS, map(str, _ERRORS))
     for axes in (left, right):
-        axes.set_yscale("log")
-        axes.set_ylim(None, 40)
+        axes.minorticks_off()
         for target in TARGETS:
             axes.axhline(target, color="grey", linewidth=0.6)
-    left.set(xlabel="steps", ylabel="squared error per validation image")
-    right.set_xscale("log")
-    right.set(xlabel="seconds of training")
     figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
     return figure

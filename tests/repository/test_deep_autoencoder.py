@@ -148,7 +148,7 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
         f"fast: steps to {middle:g} against slow, the best of the others: z = 2.6, p = 0.0047"  # see z_test
     )
     left, right = make_figure(results).axes
-    assert [line.get_label() for line in left.lines[:2]] == ["slow", "fast"]
+    assert [line.get_label() for line in left.lines[:2]] == ["fast", "slow"]
     assert list(right.lines[1].get_xdata()) == [1, 2, 3, 4]
     table = make_table(results)
     assert list(table) == ["fast", "slow"]
