@@ -11,9 +11,9 @@ from benchmarks.measure import BATCHES, STEPS
 
 
 def describe(machine: dict[str, Any]) -> str:
-    """The data, the device and the versions, in one line."""
-    versions = ", ".join(map(" ".join, machine["versions"].items()))
-    return f"{machine['dataset']}, {machine['images']:,} images, {machine['device']}, {versions}"
+    """The data, if they are named, the device and the versions, in one line."""
+    data = f"{machine['dataset']}, {machine['images']:,} images, " if "dataset" in machine else ""
+    return f"{data}{machine['device']}, {', '.join(map(' '.join, machine['versions'].items()))}"
 
 
 def format_table(title: str, table: Table) -> str:

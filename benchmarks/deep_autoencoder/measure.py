@@ -23,7 +23,7 @@ from benchmarks.deep_autoencoder.task import (
     train,
 )
 from benchmarks.measure import machine
-from benchmarks.report import format_table
+from benchmarks.report import describe, format_table
 
 _STORED_RESULTS = Path(__file__).with_name("results.json")  # of the entries here; without it they are not shown
 
@@ -59,7 +59,7 @@ def run_all(
     stored: dict[str, Any] = {"entries": {}}
     if num_steps == NUM_STEPS and _STORED_RESULTS.exists():
         stored = json.loads(_STORED_RESULTS.read_text())
-        print(f"\nStored results are of {stored['machine']}")
+        print(f"\nStored results are of {describe(stored['machine'])}")
     everything = stored["entries"] | results
     print(f"\n{format_table('entry', make_table(everything))}")
     for name in results:
