@@ -130,10 +130,10 @@ class AeJax:
 
 
 class Sweep:
-    """Eight seeds trained as one program, as in a sweep, by 100 steps at a time."""
+    """Eight seeds trained as one program, as in a sweep, on the images of 100 steps: it shuffles them, too."""
 
     def __init__(self, config: TrainConfig, images: HostImages) -> None:
-        config = dataclasses.replace(config, steps_per_epoch=SWEEP_STEPS)
+        images = images[: SWEEP_STEPS * config.batch_size]
         members = [dataclasses.replace(config, seed=seed) for seed in range(NUM_SEEDS)]
         mesh = make_mesh("auto", batch_size=NUM_SEEDS, images_per_core=1)
         self._states = jax.device_put(initial_states(members, images), NamedSharding(mesh, P(AXIS)))
