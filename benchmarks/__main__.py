@@ -35,7 +35,7 @@ def _run(args: argparse.Namespace) -> None:
         for title, table in measure(args.part, archs, args.dataset, args.rounds, Path(folder)):
             results[title] = table
             print(f"\n{format_table(title, table)}" if title != "machine" else describe(table), flush=True)
-    write_results(args, results, benchmark_figure)
+    write_results(args, results, benchmark_figure(results))
 
 
 if __name__ == "__main__":

@@ -5,10 +5,13 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ae_jax.errors import InputError, RunError
 from ae_jax.system import FIGURE_SUFFIXES, check_output, write_output
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,11 +41,11 @@ class Parser(argparse.ArgumentParser):
             sys.exit(130)
 
 
-def write_results(args: argparse.Namespace, results: Any, make_figure: Callable[[Any], Any]) -> None:
+def write_results(args: argparse.Namespace, results: Any, figure: "Figure") -> None:
     """Write the files that the arguments ask for."""
     if args.json:
         write_output(args.json, (json.dumps(results, indent=2) + "\n").encode())
     if args.figure:
         from ae_jax.figures import figure_bytes
 
-        write_output(args.figure, figure_bytes(make_figure(results), Path(args.figure).suffix))
+        write_output(args.figure, figure_bytes(figure, Path(args.figure).suffix))

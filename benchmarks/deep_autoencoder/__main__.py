@@ -55,7 +55,7 @@ def _run(args: argparse.Namespace) -> None:
         return
     seeds, steps = (1, 55) if args.quick else (args.seeds, args.steps)
     results = measure.run_all(entries, seeds, steps, args.definition)
-    write_results(args, results, lambda results: make_figure(results["entries"]))
+    write_results(args, results, make_figure(results["entries"]))
 
 
 def load_entry(entry: str) -> ModuleType:

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from jax.scipy.sparse.linalg import cg
 
 from ae_jax.types import Params, Scalar, Step
-from benchmarks.deep_autoencoder.task import BATCH_SIZE, BatchLoss
+from benchmarks.deep_autoencoder.task import BatchLoss
 
 TRIALS = [{"damping_factor": x, "num_iterations": y} for x in (0.9, 0.97, 0.99) for y in (4, 8)]
 _WARM_START = 0.95  # of the last direction (Martens 2010, section 4.7)
@@ -48,7 +48,7 @@ def make_optimizer(
         probabilities = jax.nn.sigmoid(logits)
         hessian = probabilities * (1 - probabilities) / len(logits)
         squares = jax.tree.map(lambda s, g: _AVERAGE * s + (1 - _AVERAGE) * g**2, state.squares, grads)
-        fisher = BATCH_SIZE / (1 - _AVERAGE ** (state.step + 1))  # times the squares: the diagonal, roughly
+        fisher = len(logits) / (1 - _AVERAGE ** (state.step + 1))  # times the squares: the diagonal, roughly
 
         def product(direction: Params) -> Params:
             (curved,) = pull(hessian * push(direction))
