@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -10,16 +8,13 @@ from matplotlib import image
 
 import ae_jax
 from ae_jax.models.autoencoders import make_model
+from benchmarks.__main__ import main
 from benchmarks.convolutions import SHAPES, Shape, layers
 from benchmarks.report import benchmark_figure, format_table
 from benchmarks.roofline import step_work
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Script
+from tests.support.commands import bad_arguments
 from tests.support.devices import needs_cpu
-
-
-def run_benchmark(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT)
 
 
 def test_a_table_leaves_cells_empty_that_a_row_does_not_have() -> None:
@@ -66,9 +61,11 @@ def test_roofline_flops_match_the_cost_analysis_of_xla(arch: str, overhead: floa
     assert step_work(arch, 64).optimizer_bytes == 28 * sum(leaf.size for leaf in jax.tree.leaves(state.params))
 
 
-def test_small_benchmark_prints_a_table_and_writes_json_and_figure(own_images: Path, tmp_path: Path) -> None:
+def test_small_benchmark_prints_a_table_and_writes_json_and_figure(
+    own_images: Path, tmp_path: Path, benchmark_script: Script
+) -> None:
     outputs = ("--json", tmp_path / "out.json", "--figure", tmp_path / "out.png")
-    result = run_benchmark("--dataset", own_images, "--rounds", 1, "--arch", "linear", "--part", "steps", *outputs)
+    result = benchmark_script("--dataset", own_images, "--rounds", 1, "--arch", "linear", "--part", "steps", *outputs)
     assert result.returncode == 0, result.stderr
     steps = json.loads((tmp_path / "out.json").read_text())["linear: steps of 64 images"]
     assert 0 < steps["ae_jax"]["ms"] <= steps["ae_jax"]["median"]
@@ -86,8 +83,6 @@ def test_small_benchmark_prints_a_table_and_writes_json_and_figure(own_images: P
         (["--part", "quality", "--dataset", "glyphs"], "--part quality requires mnist, not glyphs"),
     ],
 )
-def test_invalid_arguments_are_a_one_line_error(args: list[str], message: str) -> None:
-    result = run_benchmark(*args)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_invalid_arguments_are_a_one_line_error(args: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert message in bad_arguments(main, *args)

@@ -1,6 +1,5 @@
+import functools
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,24 +12,21 @@ from optax import contrib
 from scipy import special
 
 import ae_jax
+from ae_jax.models.autoencoders import param_shapes
 from benchmarks.deep_autoencoder.__main__ import DEFINITIONS as DEFINITION_NAMES
-from benchmarks.deep_autoencoder.__main__ import FOLDER, load_entry
+from benchmarks.deep_autoencoder.__main__ import FOLDER, load_entry, main
 from benchmarks.deep_autoencoder.definitions import DEFINITIONS
 from benchmarks.deep_autoencoder.entries import gauss_newton
 from benchmarks.deep_autoencoder.report import compare, make_figure, make_table, steps_to, z_test
 from benchmarks.deep_autoencoder.task import BATCH_SIZE, MEASURE_EVERY, NETWORK, TARGETS, Split, train
-from tests.conftest import ROOT
+from tests.support.commands import bad_arguments
+from tests.support.fixtures import random_parameter
 
 
 @pytest.fixture(scope="module")
 def split() -> Split:
     images, _ = ae_jax.draw_glyphs(jax.random.key(0), 3 * BATCH_SIZE)
     return Split(*np.split(np.asarray(images), 3))
-
-
-def run_benchmark(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.deep_autoencoder", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, cwd=ROOT)
 
 
 def direct_logits(params: Any, x: np.ndarray) -> np.ndarray:
@@ -44,8 +40,7 @@ def direct_logits(params: Any, x: np.ndarray) -> np.ndarray:
 
 
 def test_numbers_of_the_papers_are_those_of_a_direct_computation(split: Split) -> None:
-    params = NETWORK.init(jax.random.key(1), jnp.zeros((1, 28, 28, 1)))["params"]
-    params = jax.tree.map(lambda leaf: 1.5 * leaf + 0.01, params)
+    params = jax.tree.map(random_parameter, param_shapes(NETWORK))
     expected: dict[str, dict[str, float]] = {}
     sums = {}
     for name, images in (("train", np.concatenate([split.train, split.validation])), ("test", split.test)):
@@ -122,11 +117,12 @@ def test_a_gauss_newton_step_solves_the_damped_normal_equations() -> None:
     params, loss = jnp.array([[0.3], [-1], [0.5], [2]]), Loss()
     value, grad = jax.value_and_grad(loss)(params)
     tx: Any = gauss_newton.make_optimizer(1, num_iterations=4)
-    updates, state = tx.update(grad, tx.init(params), params, value=value, value_fn=loss)
+    update = jax.jit(functools.partial(tx.update, value_fn=loss))
+    updates, state = update(grad, tx.init(params), params, value=value)
     hessian = jax.hessian(loss)(params).reshape(4, 4)  # the model is linear: the Gauss-Newton matrix is the Hessian
     np.testing.assert_allclose(updates, -jnp.linalg.solve(hessian + jnp.eye(4), grad), rtol=1e-4)
     assert state.damping < 1  # the quadratic model is right, so that it is trusted more
-    updates, state = tx.update(grad, tx.init(params), params, value=value - 10, value_fn=loss)  # as if the loss rose
+    updates, state = update(grad, tx.init(params), params, value=value - 10)  # as if the loss rose
     assert not updates.any()
     assert state.damping == 2
 
@@ -172,11 +168,11 @@ def test_steps_to_a_target_and_whether_an_entry_beats_the_others() -> None:
         (["--json", "own.py"], "own.py already exists"),
     ],
 )
-def test_bad_arguments_are_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_bad_arguments_are_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "own.py").write_text("def optimizer(num_steps): ...")
     for name in ("adam.py", "untuned.py"):
         (tmp_path / name).write_text("def make_optimizer(num_steps): ...")
-    result = run_benchmark(*[str(tmp_path / each) if each.endswith(".py") else each for each in arguments])
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
+    assert message in bad_arguments(main, *arguments)
