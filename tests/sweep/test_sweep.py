@@ -72,18 +72,18 @@ def test_diverged_members_are_reported_left_out_and_without_effect_on_the_others
     own_images: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs_devices(2)
-    settings = {"arch": "linear", "dataset": str(own_images), "seeds": 2, "epochs": 1, "devices": 2}
+    settings = {"hidden": (8,), "dataset": str(own_images), "seeds": 2, "epochs": 1, "devices": 2}
     rates = 1e-3, 1e38, 1e-2
-    some = sweep(SweepConfig(**settings, learning_rate=rates))
+    some = sweep(SweepConfig("linear", **settings, learning_rate=rates))
     assert re.search(r"\| 1e\+38 +\| +1e-05 \| 0 \(2 more diverged\) \| +– \| +– \|", capsys.readouterr().out)
     assert len(list((some / "members").iterdir())) == 4
     (line,) = metrics(some)
     assert line["test_loss"][2:4] == [None, None]
-    together = sweep(SweepConfig(**settings | {"devices": 1}, learning_rate=rates, members_per_device=4))
+    together = sweep(SweepConfig("linear", **settings | {"devices": 1}, learning_rate=rates, members_per_device=4))
     finite = [[x or np.nan for x in metrics(folder)[0]["test_loss"]] for folder in (some, together)]
     np.testing.assert_allclose(*finite, rtol=1e-5)  # vmap changes the order of sums
     with pytest.raises(RunError, match="all members diverged; give smaller values of `learning_rate`"):
-        sweep(SweepConfig(**settings, learning_rate=(1e37, 1e38)))
+        sweep(SweepConfig("linear", **settings, learning_rate=(1e37, 1e38)))
 
 
 def test_without_validation_no_member_is_chosen_and_nothing_is_overwritten(

@@ -17,7 +17,7 @@ import ae_jax
 
 @pytest.fixture(scope="module")
 def state() -> ae_jax.TrainState:
-    return ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0))
+    return ae_jax.create_train_state(ae_jax.LinearAutoencoder(hidden=(8,)), jax.random.key(0))
 
 
 def noise(model: object, params: object, images: jax.Array, keys: jax.Array) -> jax.Array:

@@ -85,6 +85,7 @@ def test_states_with_equal_settings_share_an_optimizer(unchecked: None) -> None:
         ae_jax.create_train_state(model, jax.random.key(0), optimizer="sgd")
 
 
+SMALL = ae_jax.LinearAutoencoder(hidden=(16,), activation="tanh")
 OPTAX = {
     "lbfgs": optax.lbfgs(),
     "polyak": optax.polyak_sgd(max_learning_rate=1.0),
@@ -95,14 +96,14 @@ OPTAX = {
 
 @pytest.mark.parametrize("name", OPTAX)
 def test_an_optimizer_that_watches_the_loss_descends_as_in_a_loop_of_its_own(name: str, digits: np.ndarray) -> None:
-    model, images = ae_jax.LinearAutoencoder(hidden=(16,), activation="tanh"), ae_jax.to_float(digits)
+    images = ae_jax.to_float(digits)
     tx = optax.with_extra_args_support(OPTAX[name])
-    state = ae_jax.create_train_state(model, jax.random.key(0), tx=tx)
+    state = ae_jax.create_train_state(SMALL, jax.random.key(0), tx=tx)
 
     @jax.jit
     def step(params: dict, opt_state: optax.OptState) -> tuple[dict, optax.OptState, jax.Array]:
         def loss(params: dict) -> jax.Array:
-            return ae_jax.reconstruction_loss(model, params, images).mean()
+            return ae_jax.reconstruction_loss(SMALL, params, images).mean()
 
         value, grad = jax.value_and_grad(loss)(params)
         updates, opt_state = tx.update(grad, opt_state, params, value=value, grad=grad, value_fn=loss)
@@ -120,7 +121,7 @@ def test_an_optimizer_that_watches_the_loss_descends_as_in_a_loop_of_its_own(nam
 
 def test_an_optimizer_that_takes_nothing_of_the_loss_is_passed_nothing(digits: np.ndarray) -> None:
     tx = optax.contrib.sam(optax.sgd(0.1), optax.chain(optax.contrib.normalize(), optax.sgd(0.05)))
-    state, losses = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx), []
+    state, losses = ae_jax.create_train_state(SMALL, jax.random.key(0), tx=tx), []
     for _ in range(4):
         state, metrics = ae_jax.train_step(state, ae_jax.to_float(digits[:16]))
         losses.append(float(metrics["loss"]))
@@ -132,7 +133,7 @@ def test_an_optimizer_that_needs_more_says_so(digits: np.ndarray) -> None:
         return updates, state
 
     tx = optax.GradientTransformationExtraArgs(lambda params: (), update)
-    state = ae_jax.create_train_state(ae_jax.LinearAutoencoder(), jax.random.key(0), tx=tx)
+    state = ae_jax.create_train_state(SMALL, jax.random.key(0), tx=tx)
     with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'hessian'"):
         ae_jax.train_step(state, ae_jax.to_float(digits[:4]))
 
