@@ -65,9 +65,9 @@ def test_a_full_disk_leaves_no_folder(
 
 
 def test_the_card_tells_the_training_data_from_the_evaluation_data(
-    trained_run: Callable[..., Path], labelled_images: Path, tmp_path: Path
+    trained_run: Callable[..., Path], labelled_images: Path, own_images: Path, tmp_path: Path
 ) -> None:
-    share_run(str(trained_run("linear")), str(tmp_path / "shared"), dataset="glyphs")
+    share_run(str(trained_run("linear")), str(tmp_path / "shared"), dataset=str(own_images))
     card = (tmp_path / "shared" / "README.md").read_text()
     assert re.search(rf"It was trained on {labelled_images.name} for [\d,]+ optimizer steps in \d+ s on \w+", card)
     assert ae_jax.load_model(trained_run("linear")).metadata["dataset_sha256"] in card
@@ -122,12 +122,12 @@ def test_an_existing_folder_is_refused_and_markup_in_names_is_escaped(
     assert "<b>" not in text
 
 
-def test_metadata_of_a_stranger_that_are_no_text_or_no_number_are_replaced(tmp_path: Path) -> None:
+def test_metadata_of_a_stranger_that_are_no_text_or_no_number_are_replaced(own_images: Path, tmp_path: Path) -> None:
     trained = ae_jax.load_pretrained("linear")
     metadata = {**trained.metadata, "dataset_used": "\ud800.npy", "latent_dim": "wrong", "nan": float("nan")}
     (tmp_path / "model.safetensors").write_bytes(weights_bytes(dataclasses.replace(trained, metadata=metadata)))
     loaded = ae_jax.load_model(tmp_path)
     assert (loaded.metadata["dataset_used"], loaded.metadata["nan"]) == ("?.npy", None)
-    share_run(str(tmp_path), str(tmp_path / "shared"), dataset="glyphs")
+    share_run(str(tmp_path), str(tmp_path / "shared"), dataset=str(own_images))
     config = json.loads((tmp_path / "shared" / "config.json").read_text())
     assert config["latent_dim"] == 3

@@ -7,9 +7,10 @@ from flax import linen as nn
 from jax import numpy as jnp
 
 import ae_jax
-from ae_jax.models.autoencoders import MODELS
+from ae_jax.models.autoencoders import MODELS, param_shapes
 from ae_jax.types import Params
 from tests.support.arrays import relative_difference
+from tests.support.fixtures import random_parameter
 
 ARCHS = list(MODELS)
 
@@ -19,7 +20,7 @@ def random_images(n: int) -> jax.Array:
 
 
 def fresh(model: nn.Module) -> dict[str, Params]:
-    return {"params": ae_jax.create_train_state(model, jax.random.key(1)).params}
+    return {"params": jax.tree.map(random_parameter, param_shapes(model))}
 
 
 @pytest.mark.parametrize("latent_dim", [None, 7])
@@ -80,7 +81,7 @@ def test_tanh_model_works_in_minus_1_to_1_but_returns_pixels(arch: str) -> None:
 def test_bfloat16_is_used_for_products_and_float32_for_everything_else(arch: str) -> None:
     images = random_images(4)
     model, exact = MODELS[arch](precision="bfloat16"), MODELS[arch]()
-    params = fresh(exact)["params"]
+    params = ae_jax.create_train_state(exact, jax.random.key(1)).params
     own = jax.eval_shape(model.init, jax.random.key(1), images)["params"]
     assert jax.tree.map(jnp.shape, params) == jax.tree.map(lambda leaf: leaf.shape, own)
 

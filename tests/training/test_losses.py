@@ -105,6 +105,13 @@ def test_denoising_by_cross_entropy_compares_with_clean_images(state: ae_jax.Tra
     np.testing.assert_allclose(noisy, expected, rtol=1e-5)
 
 
+@pytest.fixture
+def small_heap() -> None:
+    """Garbage is looked for among what the test makes: all that earlier tests have left takes seconds each time."""
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("small_heap")
 def test_a_loss_and_what_it_holds_are_freed_with_its_last_reference(
     state: ae_jax.TrainState, digits: np.ndarray
 ) -> None:
@@ -126,6 +133,7 @@ def test_a_loss_and_what_it_holds_are_freed_with_its_last_reference(
     assert loss() is None
 
 
+@pytest.mark.usefixtures("small_heap")
 def test_a_loss_may_close_over_a_tracer(state: ae_jax.TrainState, digits: np.ndarray) -> None:
     images = ae_jax.to_float(digits[:8])
 
