@@ -55,7 +55,7 @@ def derivatives(model: nn.Module, params: Params, images: jax.Array) -> Derivati
         (jax.jvp(loss, (params,), (tangents,))[1], jax.linearize(loss, params)[1](tangents), along_tangents(params)),
         (jax.jvp(jax.grad(loss), (params,), (tangents,))[1], jax.grad(along_tangents)(params)),
         (jax.jacfwd(decode)(latents), jax.jacrev(decode)(latents)),
-        (jax.hessian(error)(latents), jax.jacrev(jax.jacrev(error))(latents), jax.jacfwd(jax.jacfwd(error))(latents)),
+        (jax.hessian(error)(latents), jax.jacfwd(jax.jacfwd(error))(latents)),
         (
             jax.vmap(jax.value_and_grad(loss))(members),
             jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(jax.value_and_grad(loss), _each(members))),
