@@ -1,4 +1,4 @@
-"""Derivatives of the models in every mode; each model is compiled once, for all of them."""
+"""Derivatives of the convolutional models in every mode; each model is compiled once, for all of them."""
 
 import functools
 from typing import Any, NamedTuple
@@ -13,11 +13,7 @@ import ae_jax
 from ae_jax.types import Params
 from tests.support.arrays import relative_difference
 
-MODELS = [
-    ae_jax.LinearAutoencoder(),
-    ae_jax.ConvAutoencoder(latent_dim=5),
-    ae_jax.ConvPoolAutoencoder(latent_dim=5),
-]
+MODELS = [ae_jax.ConvAutoencoder(latent_dim=5), ae_jax.ConvPoolAutoencoder(latent_dim=5)]
 
 
 class Derivatives(NamedTuple):
@@ -72,7 +68,7 @@ def _each(members: Params) -> list[Params]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], members) for i in range(2)]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=["linear", "conv", "conv-pool"])
+@pytest.mark.parametrize("model", MODELS, ids=["conv", "conv-pool"])
 def test_all_modes_of_differentiation_agree(model: nn.Module) -> None:
     images = jax.random.uniform(jax.random.key(2), (3, 28, 28, 1))
     params = ae_jax.create_train_state(model, jax.random.key(0)).params
