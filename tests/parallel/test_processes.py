@@ -55,7 +55,8 @@ def test_two_processes_match_one_and_resume_until_one_is_lost(own_images: Path) 
     processes = start(*flags, *shared, "--epochs", 2, folders=(".", "elsewhere"))
     (output, _), (output_1, errors_1) = (end(process, 0) for process in processes)
     assert "Files: run" in output
-    assert [line for line in output_1.splitlines() if not line.startswith("[Gloo]")] == []  # those are the library's
+    # Threads of the library write into each other's lines.
+    assert [line for line in output_1.splitlines() if not re.match(r"\[Gloo\]|.* peer ranks|$", line)] == []
     assert (errors_1, list(Path("elsewhere").iterdir())) == ("", [])
 
     processes = start(*shared, "--resume", "--epochs", 2000)

@@ -87,7 +87,6 @@ def test_states_with_equal_settings_share_an_optimizer(unchecked: None) -> None:
 
 SMALL = ae_jax.LinearAutoencoder(hidden=(16,), activation="tanh")
 OPTAX = {
-    "lbfgs": optax.lbfgs(),
     "polyak": optax.polyak_sgd(max_learning_rate=1.0),
     "plateau": optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau()),
     "line search": optax.chain(optax.sgd(1.0), optax.scale_by_backtracking_linesearch(max_backtracking_steps=20)),
