@@ -128,14 +128,7 @@ def _run_module(name: str, *args: object) -> subprocess.CompletedProcess[str]:
 
 # Tests that start processes or run for long come first, so that no worker is left with one at the end; next to each
 # other, those that compile with all optimizations.
-_LONG = (
-    "parallel/test_processes",
-    "test_notebook",
-    "test_faults",
-    "runs/test_interruptions",
-    "sweep/",
-    "runs/test_quality",
-)
+_LONG = ("test_processes", "test_notebook", "test_faults", "runs/test_interruptions", "sweep/", "runs/test_quality")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -109,7 +109,7 @@ def gradient_through_vmap(f: Function, params: Params, x: jax.Array) -> Any:
 
 
 def rematerialised_gradients(f: Function, params: Params, x: jax.Array) -> Any:
-    return gradients(jax.checkpoint(f), params, x)
+    return gradients(jax.checkpoint(f), params, x), hessian_vector_product(jax.checkpoint(f), params, x)
 
 
 def gradient_descent_in_scan(f: Function, params: Params, x: jax.Array) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 UNUSUAL: dict[str, dict[str, Any]] = {
     "linear, wide": {"arch": "linear", "hidden": (512, 256, 128), "latent_dim": 64, "activation": "tanh"},
-    "linear, deep": {"arch": "linear", "hidden": (16,) * 11, "latent_dim": 16},
+    "linear, deep": {"arch": "linear", "hidden": (16,) * 11, "latent_dim": 1, "output": "tanh"},
     "conv, wide": {"arch": "conv", "hidden": (32, 64), "latent_dim": 32, "output": "tanh"},
-    "conv-pool, tanh": {"arch": "conv-pool", "hidden": (8, 16), "latent_dim": 3, "output": "tanh"},
+    "pooled, tanh": {"arch": "conv-pool", "hidden": (8, 16), "latent_dim": 3, "activation": "tanh", "output": "tanh"},
 }

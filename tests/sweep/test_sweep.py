@@ -63,7 +63,7 @@ def test_members_equal_single_runs_and_the_best_is_one(own_images: Path, capsys:
     best_run = folder / "best"
     assert metrics(best_run)[-1]["validation_loss"] == validation[best]
     for run_dir in (best_run, f"alone-{best}"):
-        run_main("train", "--resume", "--run-dir", run_dir, "--epochs", 3, "--devices", 1)
+        run_main("train", "--resume", "--run-dir", run_dir, "--epochs", 3)
     assert_same_state(*(list_checkpoints(run_dir)[-1] for run_dir in (best_run, f"alone-{best}")))
     assert {path.name for path in (best_run / "figures").iterdir()} >= {"loss.png", "reconstructions_epoch_0003.png"}
 
